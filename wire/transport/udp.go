@@ -1,0 +1,159 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// udpReceiveBuffer is asked of the system for the socket, best effort: room
+	// for 40 ms of packets at 100 MB/s while the reader is not scheduled.
+	udpReceiveBuffer = 4 << 20
+	// maxDatagram is the largest UDP payload.
+	maxDatagram = 64 << 10
+	// packetBuffer is the size of pooled buffers: what fits an Ethernet frame.
+	// Larger packets, which only loopback carries, get a buffer of their own.
+	packetBuffer = 2 << 10
+	// lentQueue bounds the packets that wait for each borrower; more are dropped.
+	lentQueue = 1024
+	// readErrorPause keeps a socket that fails again and again from spinning.
+	readErrorPause = 10 * time.Millisecond
+)
+
+// UDPSocket owns the one UDP socket of the program and hands each packet to the
+// borrower of its [Class]. One goroutine reads; writes go straight to the socket.
+type UDPSocket struct {
+	conn    *net.UDPConn
+	lent    [numClasses]atomic.Pointer[Lent]
+	lending sync.Mutex // held to change lent
+	closed  bool       // guarded by lending
+	done    chan struct{}
+
+	buffers sync.Pool
+	unknown atomic.Uint64
+	unlent  atomic.Uint64
+}
+
+// NewUDPSocket takes over conn and starts to read from it. Close ends it.
+func NewUDPSocket(conn *net.UDPConn) *UDPSocket {
+	u := &UDPSocket{conn: conn, done: make(chan struct{})}
+	u.buffers.New = func() any { b := make([]byte, packetBuffer); return &b }
+	// The system's limit may be lower, in which case it gives what it can.
+	_ = conn.SetReadBuffer(udpReceiveBuffer)
+	go u.read()
+	return u
+}
+
+// LocalAddr returns the address that the socket is bound to.
+func (u *UDPSocket) LocalAddr() *net.UDPAddr { return u.conn.LocalAddr().(*net.UDPAddr) }
+
+// UDPStats counts packets since the socket was opened.
+type UDPStats struct {
+	Unknown uint64 // of no known protocol, dropped
+	Unlent  uint64 // of a class that nobody had borrowed, dropped
+	Dropped uint64 // because their borrower's queue was full
+}
+
+// Stats returns the counts of dropped packets; Dropped covers current borrowers.
+func (u *UDPSocket) Stats() UDPStats {
+	s := UDPStats{Unknown: u.unknown.Load(), Unlent: u.unlent.Load()}
+	for i := range u.lent {
+		if l := u.lent[i].Load(); l != nil {
+			s.Dropped += l.dropped.Load()
+		}
+	}
+	return s
+}
+
+// Lend returns a PacketConn that receives the packets of class c until it is
+// closed, which does not close the socket. A class can be lent to one borrower
+// at a time: an earlier one is closed. On a closed socket it returns a closed one.
+func (u *UDPSocket) Lend(c Class) *Lent {
+	l := newLent(u, c)
+	u.lending.Lock()
+	defer u.lending.Unlock()
+	if u.closed {
+		l.end()
+		return l
+	}
+	if earlier := u.lent[c].Swap(l); earlier != nil {
+		earlier.end()
+	}
+	return l
+}
+
+// WriteToUDPAddrPort sends one packet.
+func (u *UDPSocket) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	return u.conn.WriteToUDPAddrPort(b, to)
+}
+
+// Close closes the socket and everything lent of it, and waits for the reader.
+func (u *UDPSocket) Close() error {
+	u.lending.Lock()
+	u.closed = true
+	for i := range u.lent {
+		if l := u.lent[i].Swap(nil); l != nil {
+			l.end()
+		}
+	}
+	u.lending.Unlock()
+	err := u.conn.Close()
+	<-u.done
+	return err
+}
+
+func (u *UDPSocket) read() {
+	defer close(u.done)
+	datagram := make([]byte, maxDatagram)
+	for {
+		n, from, err := u.conn.ReadFromUDPAddrPort(datagram)
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Windows reports a peer's "port unreachable" as an error of the next read.
+			time.Sleep(readErrorPause)
+			continue
+		}
+		u.deliver(datagram[:n], from)
+	}
+}
+
+// deliver copies the packet, so that one large buffer is enough for reading and
+// the queues hold little more than what arrived.
+func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
+	class := Classify(b)
+	if class == ClassUnknown {
+		u.unknown.Add(1)
+		return
+	}
+	l := u.lent[class].Load()
+	if l == nil {
+		u.unlent.Add(1)
+		return
+	}
+	p := packet{from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), n: len(b)}
+	if len(b) <= packetBuffer {
+		p.buf = u.buffers.Get().(*[]byte)
+	} else {
+		large := make([]byte, len(b))
+		p.buf = &large
+	}
+	copy(*p.buf, b)
+	select {
+	case l.queue <- p:
+	default:
+		l.dropped.Add(1)
+		u.recycle(p)
+	}
+}
+
+func (u *UDPSocket) recycle(p packet) {
+	if cap(*p.buf) == packetBuffer {
+		u.buffers.Put(p.buf)
+	}
+}
