@@ -1,0 +1,329 @@
+package meta
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+)
+
+const (
+	// MaxInfoSize bounds an info dictionary, in bytes: four times what a
+	// torrent of a million files needs. The engine applies it to the
+	// metadata_size of BEP 9 too.
+	MaxInfoSize = 64 << 20
+
+	// MaxPieceLength bounds a piece, in bytes. A piece is kept in memory until
+	// it is whole; 256 MiB is the most that other programs make.
+	MaxPieceLength = 256 << 20
+
+	// maxPathDepth bounds the components of one path. Operating systems allow
+	// paths of 4096 bytes; nobody nests folders this deep.
+	maxPathDepth = 64
+
+	hashSize = sha1.Size
+)
+
+// ErrV2Only is why a torrent without a v1 side (BEP 52) is refused.
+var ErrV2Only = errors.New("BitTorrent v2-only torrents are not supported yet; ask for a v1 or hybrid torrent of the same files")
+
+// File is one file of a torrent.
+type File struct {
+	Path       []string // safe, relative components under the torrent's folder; one component in a single-file torrent
+	Length     int64    // bytes
+	Offset     int64    // bytes from the start of the torrent's data
+	Pad        bool     // padding file of BEP 47: zeros, never on disk
+	Executable bool     // attribute "x" of BEP 47
+}
+
+// DisplayPath is the path of the file under the torrent's folder, joined with slashes.
+func (f *File) DisplayPath() string { return strings.Join(f.Path, "/") }
+
+// Info is a validated info dictionary. It must not be changed.
+type Info struct {
+	Name        string // a safe file or folder name
+	PieceLength int64  // bytes; from 1 to MaxPieceLength
+	Length      int64  // bytes in all, padding included; at least 1
+	Private     bool   // BEP 27: no DHT, PEX or local discovery
+	Source      string // tag that some private trackers ask for
+	Files       []File // in the order of the data; never empty
+	MultiFile   bool   // the files live in a folder called Name
+
+	InfoHash   [20]byte
+	InfoHashV2 *[32]byte // set for hybrid torrents (BEP 52) only
+	Raw        []byte    // the bencoded info dictionary, exactly as hashed
+
+	pieces []byte // concatenated SHA-1 hashes, part of Raw
+}
+
+// NumPieces is how many pieces the torrent has; at least 1.
+func (i *Info) NumPieces() int { return len(i.pieces) / hashSize }
+
+// PieceSize is the length of a piece in bytes; only the last may be shorter
+// than PieceLength.
+func (i *Info) PieceSize(piece int) int64 {
+	return min(i.PieceLength, i.Length-int64(piece)*i.PieceLength)
+}
+
+// PieceHash is the SHA-1 hash of a piece. It must not be changed.
+func (i *Info) PieceHash(piece int) []byte {
+	return i.pieces[piece*hashSize : (piece+1)*hashSize : (piece+1)*hashSize]
+}
+
+// rawInfo holds the values of an info dictionary, still bencoded; nil if absent.
+type rawInfo struct {
+	name, nameUTF8, pieceLength, pieces, length, files []byte
+	attr, private, source, metaVersion, fileTree       []byte
+}
+
+func (r *rawInfo) field(key []byte) *[]byte {
+	switch string(key) {
+	case "name":
+		return &r.name
+	case "name.utf-8":
+		return &r.nameUTF8
+	case "piece length":
+		return &r.pieceLength
+	case "pieces":
+		return &r.pieces
+	case "length":
+		return &r.length
+	case "files":
+		return &r.files
+	case "attr":
+		return &r.attr
+	case "private":
+		return &r.private
+	case "source":
+		return &r.source
+	case "meta version":
+		return &r.metaVersion
+	case "file tree":
+		return &r.fileTree
+	}
+	return nil
+}
+
+// collect sorts the entries of a dictionary into the places that field returns
+// for their keys. A key that is there twice is an error: two programs could see
+// two different torrents under one infohash.
+func collect(dict []byte, field func(key []byte) *[]byte) error {
+	return eachEntry(dict, func(key, value []byte) error {
+		place := field(key)
+		if place == nil {
+			return nil
+		}
+		if *place != nil {
+			return fmt.Errorf("the key %q is there twice", key)
+		}
+		*place = value
+		return nil
+	})
+}
+
+// ParseInfo reads and validates a bencoded info dictionary. The result keeps
+// raw, which must not be changed afterwards. Time and memory are linear in
+// len(raw), which may be up to MaxInfoSize.
+func ParseInfo(raw []byte) (*Info, error) {
+	info, err := parseInfo(raw)
+	if err != nil {
+		return nil, fmt.Errorf("bad info dictionary: %w", err)
+	}
+	return info, nil
+}
+
+func parseInfo(raw []byte) (*Info, error) {
+	if len(raw) > MaxInfoSize {
+		return nil, fmt.Errorf("it has %d bytes, more than the %d that are allowed", len(raw), MaxInfoSize)
+	}
+	value, rest, err := whole(raw)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes follow its end", len(rest))
+	}
+	var fields rawInfo
+	if err := collect(value, fields.field); err != nil {
+		return nil, err
+	}
+	info := &Info{Raw: raw, InfoHash: sha1.Sum(raw)}
+	if err := info.setVersion(&fields); err != nil {
+		return nil, err
+	}
+	if err := info.setFiles(&fields); err != nil {
+		return nil, err
+	}
+	if err := info.setPieces(&fields); err != nil {
+		return nil, err
+	}
+	private, _ := intOf(fields.private)
+	info.Private = private != 0
+	source, _ := stringOf(fields.source)
+	info.Source = cleanText(source)
+	return info, nil
+}
+
+func (i *Info) setVersion(fields *rawInfo) error {
+	version := int64(1)
+	if fields.metaVersion != nil {
+		var ok bool
+		if version, ok = intOf(fields.metaVersion); !ok || version < 1 || version > 2 {
+			return errors.New("its \"meta version\" is none that this program knows (1 or 2)")
+		}
+	}
+	if fields.pieces == nil {
+		if version == 2 || fields.fileTree != nil {
+			return ErrV2Only
+		}
+		return errors.New("it has no \"pieces\"")
+	}
+	if version == 2 {
+		sum := sha256.Sum256(i.Raw)
+		i.InfoHashV2 = &sum
+	}
+	return nil
+}
+
+func (i *Info) setFiles(fields *rawInfo) error {
+	name, ok := stringOf(fields.nameUTF8)
+	if !ok || len(name) == 0 {
+		if name, ok = stringOf(fields.name); !ok && fields.name != nil {
+			return errors.New("its \"name\" is not a string")
+		}
+	}
+	var err error
+	if i.Name, err = safeName(name); err != nil {
+		return fmt.Errorf("its \"name\": %w", err)
+	}
+	if i.Name == "" {
+		i.Name = hex.EncodeToString(i.InfoHash[:])
+	}
+	if fields.files != nil {
+		i.MultiFile = true
+		if err := i.setMultiFile(fields.files); err != nil {
+			return err
+		}
+	} else {
+		length, ok := intOf(fields.length)
+		if !ok {
+			return errors.New("it has neither \"files\" nor a numeric \"length\"")
+		}
+		if length < 0 {
+			return fmt.Errorf("its length is negative (%d)", length)
+		}
+		i.Length = length
+		attr, _ := stringOf(fields.attr)
+		i.Files = []File{{Path: []string{i.Name}, Length: length, Executable: bytes.IndexByte(attr, 'x') >= 0}}
+	}
+	if i.Length == 0 {
+		return errors.New("it holds no data: the lengths of its files add up to 0")
+	}
+	return nil
+}
+
+// rawFile holds the values of one entry of "files", still bencoded.
+type rawFile struct{ length, path, pathUTF8, attr []byte }
+
+func (r *rawFile) field(key []byte) *[]byte {
+	switch string(key) {
+	case "length":
+		return &r.length
+	case "path":
+		return &r.path
+	case "path.utf-8":
+		return &r.pathUTF8
+	case "attr":
+		return &r.attr
+	}
+	return nil
+}
+
+func (i *Info) setMultiFile(list []byte) error {
+	count := 0
+	if err := eachItem(list, func([]byte) error { count++; return nil }); err != nil {
+		return fmt.Errorf("its \"files\": %w", err)
+	}
+	if count == 0 {
+		return errors.New("its list of files is empty")
+	}
+	i.Files = make([]File, 0, count)
+	namer := newNamer()
+	return eachItem(list, func(entry []byte) error {
+		file, err := parseFile(entry, namer)
+		if err != nil {
+			return fmt.Errorf("file %d: %w", len(i.Files), err)
+		}
+		if file.Length > math.MaxInt64-i.Length {
+			return errors.New("the lengths of its files add up to more than 64 bits can hold")
+		}
+		file.Offset = i.Length
+		i.Length += file.Length
+		i.Files = append(i.Files, file)
+		return nil
+	})
+}
+
+func parseFile(entry []byte, namer *namer) (File, error) {
+	var fields rawFile
+	if err := collect(entry, fields.field); err != nil {
+		return File{}, err
+	}
+	attr, _ := stringOf(fields.attr)
+	file := File{
+		Pad:        bytes.IndexByte(attr, 'p') >= 0,
+		Executable: bytes.IndexByte(attr, 'x') >= 0,
+	}
+	var ok bool
+	if file.Length, ok = intOf(fields.length); !ok && (fields.length != nil || bytes.IndexByte(attr, 'l') < 0) {
+		// Only the symbolic links of BEP 47 may do without. They become
+		// empty files here: a link could point anywhere.
+		return File{}, errors.New("it has no numeric \"length\"")
+	}
+	if file.Length < 0 {
+		return File{}, fmt.Errorf("its length is negative (%d)", file.Length)
+	}
+	path := fields.path
+	if isList(fields.pathUTF8) && len(fields.pathUTF8) > len("le") {
+		path = fields.pathUTF8
+	}
+	var err error
+	file.Path, err = namer.path(path, file.Pad)
+	return file, err
+}
+
+func (i *Info) setPieces(fields *rawInfo) error {
+	var ok bool
+	// Any length is valid in v1: powers of two are only a custom, and torrents
+	// with other lengths are about.
+	if i.PieceLength, ok = intOf(fields.pieceLength); !ok || i.PieceLength <= 0 || i.PieceLength > MaxPieceLength {
+		return fmt.Errorf("its piece length must be from 1 to %d bytes, not %s", MaxPieceLength, printable(fields.pieceLength))
+	}
+	if i.pieces, ok = stringOf(fields.pieces); !ok {
+		return errors.New("its \"pieces\" is not a string")
+	}
+	if len(i.pieces)%hashSize != 0 {
+		return fmt.Errorf("its \"pieces\" has %d bytes, which is not a multiple of %d", len(i.pieces), hashSize)
+	}
+	want := (i.Length-1)/i.PieceLength + 1
+	if got := int64(i.NumPieces()); got != want {
+		return fmt.Errorf("it has %d piece hashes where %d bytes in pieces of %d need %d", got, i.Length, i.PieceLength, want)
+	}
+	return nil
+}
+
+// printable shows a bencoded value in an error, shortened.
+func printable(value []byte) string {
+	const most = 40
+	if value == nil {
+		return "absent"
+	}
+	if len(value) > most {
+		value = value[:most]
+	}
+	return fmt.Sprintf("%q", value)
+}

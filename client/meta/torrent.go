@@ -1,0 +1,241 @@
+package meta
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+const (
+	// MaxTorrentSize bounds a .torrent file, in bytes.
+	MaxTorrentSize = 64 << 20
+
+	// maxTrackers, maxWebSeeds and maxNodes bound what is kept of a torrent's
+	// or magnet link's lists; real ones have a few dozen entries. maxURL bounds
+	// each entry, in bytes.
+	maxTrackers = 512
+	maxWebSeeds = 256
+	maxNodes    = 256
+	maxURL      = 2048
+)
+
+// Torrent is a validated .torrent file.
+type Torrent struct {
+	Info      *Info
+	Trackers  [][]string // in tiers (BEP 12); http, https, udp, ws and wss only
+	WebSeeds  []string   // BEP 19; http and https only
+	Nodes     []string   // host:port of DHT nodes (BEP 5)
+	Comment   string
+	CreatedBy string
+	Created   time.Time // zero if unknown
+}
+
+// rawTorrent holds the values of a .torrent file, still bencoded; nil if absent.
+type rawTorrent struct {
+	info, announce, announceList, urlList, nodes []byte
+	comment, commentUTF8, createdBy, created     []byte
+}
+
+func (r *rawTorrent) field(key []byte) *[]byte {
+	switch string(key) {
+	case "info":
+		return &r.info
+	case "announce":
+		return &r.announce
+	case "announce-list":
+		return &r.announceList
+	case "url-list":
+		return &r.urlList
+	case "nodes":
+		return &r.nodes
+	case "comment":
+		return &r.comment
+	case "comment.utf-8":
+		return &r.commentUTF8
+	case "created by":
+		return &r.createdBy
+	case "creation date":
+		return &r.created
+	}
+	return nil
+}
+
+// ParseTorrent reads and validates a .torrent file. What does not decide which
+// data the torrent is (comment, dates, malformed tracker lists) is left out when
+// it cannot be understood. The result keeps no reference to b.
+func ParseTorrent(b []byte) (*Torrent, error) {
+	if len(b) > MaxTorrentSize {
+		return nil, fmt.Errorf("not a usable torrent: it has %d bytes, more than the %d that are allowed", len(b), MaxTorrentSize)
+	}
+	value, rest, err := whole(b)
+	if err == nil && value[0] != 'd' {
+		err = errors.New("it is not a dictionary")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("not a torrent: %w", err)
+	}
+	// Editors and web servers add line ends; anything else is not a torrent.
+	if len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("not a usable torrent: %d bytes follow its end", len(rest))
+	}
+	var fields rawTorrent
+	if err := collect(value, fields.field); err != nil {
+		return nil, fmt.Errorf("not a usable torrent: %w", err)
+	}
+	if fields.info == nil {
+		return nil, errors.New("not a torrent: it has no \"info\" dictionary")
+	}
+	info, err := ParseInfo(bytes.Clone(fields.info))
+	if err != nil {
+		return nil, fmt.Errorf("not a usable torrent: %w", err)
+	}
+	return fields.torrent(info), nil
+}
+
+func (r *rawTorrent) torrent(info *Info) *Torrent {
+	t := &Torrent{
+		Info:     info,
+		Trackers: trackerTiers(r.announceList, r.announce),
+		WebSeeds: webSeeds(stringList(r.urlList)),
+		Nodes:    dhtNodes(r.nodes),
+	}
+	comment, ok := stringOf(r.commentUTF8)
+	if !ok {
+		comment, _ = stringOf(r.comment)
+	}
+	t.Comment = cleanText(comment)
+	createdBy, _ := stringOf(r.createdBy)
+	t.CreatedBy = cleanText(createdBy)
+	const endOfYear9999 = 253402300799 // RFC 3339 ends there
+	if seconds, ok := intOf(r.created); ok && seconds > 0 && seconds <= endOfYear9999 {
+		t.Created = time.Unix(seconds, 0).UTC()
+	}
+	return t
+}
+
+// Magnet returns the magnet link of the torrent, with its trackers and web seeds.
+func (t *Torrent) Magnet() *Magnet {
+	return &Magnet{
+		InfoHash:   t.Info.InfoHash,
+		InfoHashV2: t.Info.InfoHashV2,
+		Name:       t.Info.Name,
+		Trackers:   slices.Concat(t.Trackers...),
+		WebSeeds:   slices.Clone(t.WebSeeds),
+	}
+}
+
+// trackerTiers reads announce-list, or announce if that says nothing (BEP 12).
+// A tracker keeps its first place only.
+func trackerTiers(announceList, announce []byte) [][]string {
+	kept := newURLSet(maxTrackers, "http", "https", "udp", "ws", "wss")
+	var tiers [][]string
+	add := func(urls []string) {
+		if tier := kept.add(urls); len(tier) > 0 {
+			tiers = append(tiers, tier)
+		}
+	}
+	if isList(announceList) {
+		// Some programs write a plain list: each entry is a tier of its own.
+		_ = eachItem(announceList, func(tier []byte) error {
+			add(stringList(tier))
+			return nil
+		})
+	}
+	if len(tiers) == 0 {
+		add(stringList(announce))
+	}
+	return tiers
+}
+
+func webSeeds(urls []string) []string {
+	return newURLSet(maxWebSeeds, "http", "https").add(urls)
+}
+
+// stringList reads a list of strings, or one string. Items of other kinds are
+// left out.
+func stringList(value []byte) []string {
+	if one, ok := stringOf(value); ok {
+		return []string{string(one)}
+	}
+	var list []string
+	if isList(value) {
+		_ = eachItem(value, func(item []byte) error {
+			if s, ok := stringOf(item); ok && len(s) <= maxURL && len(list) < maxTrackers {
+				list = append(list, string(s))
+			}
+			return nil
+		})
+	}
+	return list
+}
+
+// dhtNodes reads the list of [host, port] pairs of BEP 5.
+func dhtNodes(value []byte) []string {
+	var nodes []string
+	if !isList(value) {
+		return nil
+	}
+	_ = eachItem(value, func(pair []byte) error {
+		var host []byte
+		var port int64
+		if isList(pair) {
+			_ = eachItem(pair, func(item []byte) error {
+				if s, ok := stringOf(item); ok {
+					host = s
+				} else if n, ok := intOf(item); ok {
+					port = n
+				}
+				return nil
+			})
+		}
+		if node := net.JoinHostPort(string(host), strconv.FormatInt(port, 10)); isHostPort(node) && len(nodes) < maxNodes {
+			nodes = append(nodes, node)
+		}
+		return nil
+	})
+	return nodes
+}
+
+// urlSet takes usable URLs, each once, up to a bound.
+type urlSet struct {
+	room    int
+	schemes []string
+	seen    map[string]bool
+}
+
+func newURLSet(room int, schemes ...string) *urlSet {
+	return &urlSet{room: room, schemes: schemes, seen: make(map[string]bool)}
+}
+
+// add returns those of urls that can be used and were not there before.
+func (s *urlSet) add(urls []string) []string {
+	var added []string
+	for _, text := range urls {
+		if len(text) > maxURL || s.room == 0 || s.seen[text] {
+			continue
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Hostname() == "" || !slices.Contains(s.schemes, u.Scheme) || cleanText([]byte(text)) != text {
+			continue
+		}
+		s.seen[text] = true
+		s.room--
+		added = append(added, text)
+	}
+	return added
+}
+
+// isHostPort tells whether text is a host or IP address and a port from 1 to 65535.
+func isHostPort(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" || len(host) > maxNameLength || cleanText([]byte(host)) != host {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
