@@ -41,7 +41,7 @@ const (
 	turnHeaderLen  = 4
 	utpHeaderLen   = 20
 	utpVersion     = 1
-	utpMaxType     = 4      // ST_SYN
+	utpMaxType     = 4 // ST_SYN
 	minDHTLen      = len("d1:q4:ping1:t0:1:y1:qe") - 4
 	turnMaxPadding = 3 // a sender may pad channel data to four bytes
 )

@@ -1,0 +1,119 @@
+package tracker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"github.com/anacrolix/torrent/tracker/shared"
+)
+
+const (
+	eventNone      = shared.None
+	eventCompleted = shared.Completed
+	eventStarted   = shared.Started
+	eventStopped   = shared.Stopped
+)
+
+const (
+	// maxPeers bounds what is taken of one answer. Nobody asks for more than 200.
+	maxPeers = 1000
+	// maxMessage bounds a tracker's own words, in bytes.
+	maxMessage = 200
+)
+
+// request is one announce, whatever the protocol.
+type request struct {
+	Stats
+	infoHash [20]byte
+	peerID   [20]byte
+	port     uint16
+	key      uint32
+	numWant  int
+	event    shared.AnnounceEvent
+}
+
+// response is a tracker's answer. Everything in it has been bounded except the
+// intervals, which are in seconds, 0 when missing, and may be negative.
+type response struct {
+	interval    int64
+	minInterval int64
+	seeds       int
+	leeches     int
+	warning     string
+	trackerID   string
+	peers       []netip.AddrPort
+}
+
+// announce sends one announce to one tracker.
+func (a *Announcer) announce(ctx context.Context, tr *trackerState, e shared.AnnounceEvent) (*response, error) {
+	u, err := url.Parse(tr.url)
+	if err != nil {
+		return nil, fmt.Errorf("not a tracker URL: %w", errors.Unwrap(err))
+	}
+	req := request{
+		Stats:    a.cfg.Stats(),
+		infoHash: a.cfg.InfoHash,
+		peerID:   a.cfg.PeerID,
+		port:     a.cfg.Port,
+		key:      a.cfg.Key,
+		numWant:  defaultNumWant,
+		event:    e,
+	}
+	if a.cfg.NumWant != nil {
+		req.numWant = max(0, a.cfg.NumWant())
+	}
+	if e == eventStopped {
+		req.numWant = 0
+	}
+	switch strings.ToLower(u.Scheme) {
+	case "http", "https":
+		return a.announceHTTP(ctx, u, tr, req)
+	case "udp", "udp4", "udp6":
+		return tr.udp.announce(ctx, u, req)
+	}
+	return nil, fmt.Errorf("trackers with the scheme %q are not supported; http, https, udp, ws and wss are", u.Scheme)
+}
+
+// compactPeers appends the peers of BEP 23 (addrLen 4) or BEP 7 (addrLen 16) in b. A
+// last one that is cut short is left out.
+func compactPeers(peers []netip.AddrPort, b []byte, addrLen int) []netip.AddrPort {
+	for ; len(b) >= addrLen+2 && len(peers) < maxPeers; b = b[addrLen+2:] {
+		addr, _ := netip.AddrFromSlice(b[:addrLen])
+		peers = appendPeer(peers, addr, binary.BigEndian.Uint16(b[addrLen:]))
+	}
+	return peers
+}
+
+// appendPeer leaves out what nobody can listen at.
+func appendPeer(peers []netip.AddrPort, addr netip.Addr, port uint16) []netip.AddrPort {
+	addr = addr.Unmap()
+	if port == 0 || !addr.IsValid() || addr.IsUnspecified() || addr.IsMulticast() || addr == broadcast {
+		return peers
+	}
+	return append(peers, netip.AddrPortFrom(addr, port))
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// count turns a tracker's count of peers into one that makes sense.
+func count(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
+
+// message makes a tracker's words fit for a line of a log or a terminal.
+func message(s string) string {
+	if len(s) > maxMessage {
+		s = s[:maxMessage] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
