@@ -1,0 +1,57 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// userHZ is the unit of the times in /proc/PID/stat: 100 per second on every Linux
+// that Go runs on (proc(5), sysconf(_SC_CLK_TCK)).
+const userHZ = 100
+
+// CPU returns the processor time, user and system, that a living process and its
+// threads have used so far. Linux only.
+func CPU(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
+	}
+	// The command's name, in parentheses, may hold spaces: count from its end.
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	const utime, stime = 11, 12 // fields 14 and 15 of the line; the first after the name is 3
+	if len(f) <= stime {
+		return 0, fmt.Errorf("read the processor time of process %d: %d fields in its stat line, want more than %d", pid, len(f), stime)
+	}
+	var ticks int64
+	for _, s := range []string{f[utime], f[stime]} {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * time.Second / userHZ, nil
+}
+
+// RssAnon returns the anonymous memory, in bytes, that a living process holds now:
+// its own heaps and stacks, without the page cache of mapped files. Linux only.
+func RssAnon(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+			}
+			return kb << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("read the memory of process %d: it has ended", pid)
+}

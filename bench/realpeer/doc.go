@@ -1,0 +1,14 @@
+// Package realpeer runs BitTorrent programs that this project did not write, for
+// interoperability tests and benchmarks: libtorrent, aria2, Transmission and
+// opentracker, as Debian ships them. Everything listens and dials on 127.0.0.1
+// only, lives in a folder of its own, and is gone when the test ends.
+//
+//	realpeer.Need(t, realpeer.Libtorrent)
+//	seed := realpeer.Start(t, realpeer.Options{Program: realpeer.Libtorrent, Torrent: f, Dir: dir, Seed: true})
+//	... download from seed.Addr ...
+//	err := seed.WaitComplete(ctx)
+//
+// What these programs cannot do on one machine, and Start therefore refuses: aria2
+// and Transmission cannot be told the address of a peer; Transmission takes no
+// loopback address from a tracker, the DHT or PEX, so one has to dial it.
+package realpeer
