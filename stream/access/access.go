@@ -1,0 +1,158 @@
+// Package access decides who may talk to Causeway's HTTP side: it guards against
+// DNS rebinding by the Host header, asks for a token, and refuses to listen
+// beyond this machine without one.
+//
+// It knows neither users nor rights: whoever is let in may do everything that
+// the handler behind it does. CORS is the handler's business too.
+//
+//	ln, err := access.Listen(ctx, "127.0.0.1:8080", token)
+//	guard := access.New(ln.Addr(), token, hosts...)
+//	server := &http.Server{Handler: guard.Wrap(handler), ReadHeaderTimeout: ...}
+//
+// Tokens travel as RFC 6750 bearer tokens or, because players cannot be told to
+// send headers, as the query parameter "token".
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// TokenParam is the query parameter that carries the token.
+const TokenParam = "token"
+
+// ErrTokenNeeded means that an address other machines can reach was to be
+// listened on without a token.
+var ErrTokenNeeded = errors.New("a token is needed off loopback")
+
+// Listen listens on a host:port. An address that is not loopback is refused with
+// ErrTokenNeeded unless there is a token; an empty host means all addresses.
+func Listen(ctx context.Context, addr, token string) (net.Listener, error) {
+	tcp, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for HTTP on %q: %w; give HOST:PORT, such as 127.0.0.1:8080", addr, err)
+	}
+	if token == "" && !tcp.IP.IsLoopback() {
+		return nil, fmt.Errorf("refusing to listen for HTTP on %s: whoever reaches it could read everything; add --token SECRET, or use --http 127.0.0.1:%d: %w",
+			addr, tcp.Port, ErrTokenNeeded)
+	}
+	var config net.ListenConfig
+	// What was checked is what is listened on: the name is not resolved twice.
+	ln, err := config.Listen(ctx, "tcp", tcp.String())
+	if err != nil {
+		return nil, fmt.Errorf("listen for HTTP on %q: %w", addr, err)
+	}
+	return ln, nil
+}
+
+// Guard lets requests through to a handler, or not. It is safe for concurrent use.
+type Guard struct {
+	token  [sha256.Size]byte
+	needed bool
+	listen netip.Addr // invalid or unspecified: see localHost
+	hosts  map[string]bool
+}
+
+// New returns a guard for a server that listens on listen (may be nil).
+// Requests must name as their Host a loopback name or address, the address they
+// arrived at, or one of hosts (names or addresses, without port). An empty token
+// lets everyone in.
+func New(listen net.Addr, token string, hosts ...string) *Guard {
+	g := &Guard{
+		token:  sha256.Sum256([]byte(token)),
+		needed: token != "",
+		hosts:  map[string]bool{"localhost": true},
+	}
+	if tcp, ok := listen.(*net.TCPAddr); ok {
+		g.listen = tcp.AddrPort().Addr().Unmap()
+	}
+	for _, h := range hosts {
+		g.hosts[canonicalHost(h)] = true
+	}
+	return g
+}
+
+// Wrap returns a handler that answers 403 to a foreign Host, 401 to a wrong or
+// missing token, and passes everything else to next. A CORS preflight needs no
+// token: browsers send none.
+func (g *Guard) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !g.hostAllowed(r):
+			http.Error(w, "this Host name is not served here; add it with --allow-host", http.StatusForbidden)
+		case !IsPreflight(r) && !g.tokenRight(r):
+			w.Header().Set("WWW-Authenticate", `Bearer realm="causeway"`)
+			http.Error(w, "a token is needed: add ?token=... to the address", http.StatusUnauthorized)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// IsPreflight reports whether a request is a CORS preflight.
+func IsPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// tokenRight compares digests, so that neither the time nor the length tells.
+func (g *Guard) tokenRight(r *http.Request) bool {
+	if !g.needed {
+		return true
+	}
+	given := r.URL.Query().Get(TokenParam)
+	if scheme, value, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		given = strings.TrimSpace(value)
+	}
+	digest := sha256.Sum256([]byte(given))
+	return subtle.ConstantTimeCompare(digest[:], g.token[:]) == 1
+}
+
+// hostAllowed guards against DNS rebinding: a page of evil.example whose name
+// was made to resolve to this machine still says evil.example here.
+func (g *Guard) hostAllowed(r *http.Request) bool {
+	if r.Host == "" {
+		return true // HTTP/1.0 without a Host; a browser always sends one
+	}
+	host := canonicalHost(hostname(r.Host))
+	if g.hosts[host] {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	return ip.IsLoopback() || ip == g.listen || ip == arrivedAt(r)
+}
+
+// arrivedAt is the local address of the request's connection: the one a client
+// named when the server listens on all of them.
+func arrivedAt(r *http.Request) netip.Addr {
+	tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
+}
+
+// hostname strips the port and the brackets of an IPv6 address.
+func hostname(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+}
+
+func canonicalHost(host string) string {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().String()
+	}
+	return host
+}
