@@ -1,0 +1,17 @@
+// Package disk keeps a torrent's data: in memory while a piece is incomplete, in
+// files afterwards.
+//
+// A [Piece] collects blocks as they arrive, is hashed in order while they do, and
+// is written with one call once it is whole and right. It is never read back to be
+// checked. [Memory] bounds what all unfinished pieces hold. A [Storage] is one
+// torrent's files; a [Pool] hashes and writes for all of them. [Store] remembers
+// between runs which pieces are there.
+//
+//	pool := disk.NewPool(runtime.GOMAXPROCS(0))
+//	s, err := disk.Open(disk.Config{Info: info, Dir: dir, Pool: pool, Memory: mem, Done: done})
+//	p := s.Begin(7)            // nil when memory is short
+//	p.Put(0, block)            // from any goroutine; done is called when all are in
+//	s.ReadBlocks(buf, 7, 0)    // once verified
+//
+// It knows nothing of peers, nor of which piece should come next.
+package disk

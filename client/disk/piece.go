@@ -1,0 +1,179 @@
+package disk
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"hash"
+	"hash/maphash"
+	"sync"
+
+	"github.com/causeway-bt/causeway/wire"
+)
+
+// hashRun is how many blocks in order are waited for before a worker is woken to
+// hash them: 128 KiB, few wake-ups and still in a cache.
+const hashRun = 8
+
+// Piece is a piece that is being downloaded.
+type Piece struct {
+	Index int
+
+	store *Storage
+	size  int64 // bytes
+
+	mu      sync.Mutex
+	blocks  []*Buffer
+	have    int  // blocks present
+	ready   int  // blocks present from the start on, without a gap
+	hashed  int  // blocks hashed; only the worker that is at it changes it
+	atWork  bool // a worker has it, or it is queued for one
+	dropped bool // Drop was called
+	ended   bool // memory was given back
+	sum     hash.Hash
+}
+
+// NumBlocks returns how many blocks a piece of size bytes has.
+func NumBlocks(size int64) int { return int((size + wire.BlockSize - 1) / wire.BlockSize) }
+
+// BlockLen returns the length of a block in bytes.
+func (p *Piece) BlockLen(block int) int {
+	return int(min(wire.BlockSize, p.size-int64(block)*wire.BlockSize))
+}
+
+// Has reports whether a block is there, or the piece needs none any more.
+func (p *Piece) Has(block int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dropped || p.ended || p.blocks[block] != nil
+}
+
+// Put hands over a block that has arrived. It reports false if the block is there
+// already; b then stays with the caller. With the last block the piece completes
+// on its own, and Config.Done hears of it.
+func (p *Piece) Put(block int, b *Buffer) bool {
+	p.mu.Lock()
+	if p.dropped || p.ended || p.blocks[block] != nil {
+		p.mu.Unlock()
+		return false
+	}
+	p.blocks[block] = b
+	p.have++
+	for p.ready < len(p.blocks) && p.blocks[p.ready] != nil {
+		p.ready++
+	}
+	work := !p.atWork && (p.ready-p.hashed >= hashRun || p.ready == len(p.blocks))
+	p.atWork = p.atWork || work
+	p.mu.Unlock()
+	if work {
+		p.store.cfg.Pool.submit(p.work)
+	}
+	return true
+}
+
+// Drop abandons the piece. Done is not called unless it was about to be.
+func (p *Piece) Drop() {
+	p.mu.Lock()
+	p.dropped = true
+	free := !p.atWork
+	p.mu.Unlock()
+	if free {
+		p.end()
+	}
+}
+
+// work hashes what is ready and finishes the piece when that is all of it.
+func (p *Piece) work() {
+	p.mu.Lock()
+	for {
+		if p.dropped {
+			p.atWork = false
+			p.mu.Unlock()
+			p.end()
+			return
+		}
+		from, to := p.hashed, p.ready
+		if from == to {
+			break
+		}
+		p.mu.Unlock()
+		for i := from; i < to; i++ {
+			p.sum.Write(p.blocks[i][:p.BlockLen(i)])
+		}
+		p.mu.Lock()
+		p.hashed = to
+	}
+	whole := p.hashed == len(p.blocks)
+	p.atWork = whole // a whole piece is ended below, not by a Drop
+	p.mu.Unlock()
+	if whole {
+		p.finish()
+	}
+}
+
+// Result is the end of a piece.
+type Result struct {
+	Piece int
+	// OK: verified and written. Else Err is the write's error, or nil if the data
+	// was wrong.
+	OK  bool
+	Err error
+	// Digests of the blocks of wrong data, to find out who sent which.
+	Digests []uint64
+}
+
+func (p *Piece) finish() {
+	r := Result{Piece: p.Index}
+	if bytes.Equal(p.sum.Sum(nil), p.store.cfg.Info.PieceHash(p.Index)) {
+		r.Err = p.store.writePiece(p.Index, p.parts())
+		r.OK = r.Err == nil
+	} else {
+		r.Digests = p.Digests()
+	}
+	p.end()
+	p.store.cfg.Done(r)
+}
+
+// Digests returns a digest of each block. It may be called only while the piece
+// is held, that is from Done's caller; digests of one process compare.
+func (p *Piece) Digests() []uint64 {
+	d := make([]uint64, len(p.blocks))
+	for i, b := range p.parts() {
+		d[i] = maphash.Bytes(digestSeed, b)
+	}
+	return d
+}
+
+var digestSeed = maphash.MakeSeed()
+
+// parts returns the data of a whole piece, block by block.
+func (p *Piece) parts() [][]byte {
+	parts := make([][]byte, len(p.blocks))
+	for i, b := range p.blocks {
+		parts[i] = b[:p.BlockLen(i)]
+	}
+	return parts
+}
+
+// end gives the piece's memory back.
+func (p *Piece) end() {
+	p.mu.Lock()
+	if p.ended {
+		p.mu.Unlock()
+		return
+	}
+	p.ended = true
+	blocks := p.blocks
+	p.blocks = make([]*Buffer, len(blocks))
+	p.mu.Unlock()
+	p.store.cfg.Memory.Put(blocks...)
+	p.store.cfg.Memory.Release(p.size)
+	p.store.begun.Done()
+}
+
+func newPiece(s *Storage, index int) *Piece {
+	size := s.cfg.Info.PieceSize(index)
+	return &Piece{
+		Index: index, store: s, size: size,
+		blocks: make([]*Buffer, NumBlocks(size)), sum: sha1.New(),
+	}
+}
