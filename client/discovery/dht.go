@@ -1,0 +1,249 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/anacrolix/dht/v2"
+	"github.com/anacrolix/dht/v2/krpc"
+	"github.com/anacrolix/log"
+	"golang.org/x/time/rate"
+)
+
+const (
+	// queryTimeout is how long a node has to answer a query. Round trips above it
+	// are rare; a longer one makes each dead node hold up a lookup.
+	queryTimeout = 1500 * time.Millisecond
+	// sendRate and sendBurst bound the packets per second that are sent, answers
+	// included; about 10 kB/s, as in libtorrent.
+	sendRate  = 100
+	sendBurst = 200
+	// maxPendingPings bounds the addresses (of PORT messages, of the last run, of
+	// bootstrap nodes) that wait to be tried; more are dropped.
+	maxPendingPings = 512
+	pingWorkers     = 4
+	// enoughNodes is the size of the routing table from which on addresses from
+	// PORT messages are not needed.
+	enoughNodes = 300
+	// maxLookups bounds the lookups that run at the same time.
+	maxLookups = 8
+	// maxSavedNodes bounds what is kept between runs.
+	maxSavedNodes = 300
+	// saveInterval is how often nodes are saved, so that a crash loses little.
+	saveInterval = 10 * time.Minute
+	// tableInterval is how often the routing table's growth is looked at.
+	tableInterval = 500 * time.Millisecond
+)
+
+// DefaultBootstrap lists public nodes that introduce newcomers to the DHT.
+var DefaultBootstrap = []string{
+	"dht.libtorrent.org:25401",
+	"router.bittorrent.com:6881",
+	"dht.transmissionbt.com:6881",
+	"router.utorrent.com:6881",
+	"dht.aelitis.com:6881",
+}
+
+// NodeStore keeps the DHT's nodes between runs, as bytes of no further meaning.
+type NodeStore interface {
+	// Load returns what was saved last, nil if nothing.
+	Load() []byte
+	Save([]byte) error
+}
+
+// DHTConfig is what a DHT needs. Only Conn must be set.
+type DHTConfig struct {
+	// Conn sends and receives DHT packets, IPv4 and IPv6 alike if it can. The DHT
+	// closes it.
+	Conn net.PacketConn
+	// Bootstrap lists nodes to start from, as host:port. Names are looked up in the
+	// background, again and again until a node has answered; that there is no
+	// network is no error.
+	Bootstrap []string
+	// Nodes keeps nodes between runs; nil keeps none.
+	Nodes NodeStore
+	// Logger receives debug messages; nil means none.
+	Logger *slog.Logger
+}
+
+// DHT is a node of the BitTorrent DHT (BEP 5). It answers the queries of others
+// from the start, and looks for peers when asked to.
+type DHT struct {
+	cfg    DHTConfig
+	log    *slog.Logger
+	conn   *nodeConn
+	server *dht.Server
+	peers  *peerStore
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	pings   chan netip.AddrPort
+	lookups chan struct{} // holds a token for each lookup that runs
+
+	mu      sync.Mutex
+	closed  bool
+	started []netip.AddrPort // bootstrap nodes whose address is known
+	grown   chan struct{}    // closed, and replaced, when the routing table has grown
+}
+
+// NewDHT starts a node.
+func NewDHT(cfg DHTConfig) (*DHT, error) {
+	if cfg.Conn == nil {
+		return nil, errors.New("the DHT needs a UDP socket")
+	}
+	d := &DHT{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		conn:    newNodeConn(cfg.Conn),
+		peers:   newPeerStore(),
+		pings:   make(chan netip.AddrPort, maxPendingPings),
+		lookups: make(chan struct{}, maxLookups),
+		grown:   make(chan struct{}),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	logger := log.NewLogger("dht")
+	logger.SetHandlers(logHandler{d.log})
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	for _, hostPort := range cfg.Bootstrap {
+		// Known at once where no name must be looked up, so that the first lookup finds them.
+		if addr, err := netip.ParseAddrPort(hostPort); err == nil {
+			d.addStarted(addr)
+		}
+	}
+	server, err := dht.NewServer(&dht.ServerConfig{
+		Conn:          d.conn,
+		StartingNodes: d.startingNodes,
+		// BEP 42 would refuse nodes on loopback and private networks, and few
+		// clients enforce it.
+		NoSecurity:       true,
+		PeerStore:        d.peers,
+		QueryResendDelay: func() time.Duration { return queryTimeout },
+		DefaultWant:      []krpc.Want{krpc.WantNodes, krpc.WantNodes6},
+		SendLimiter:      rate.NewLimiter(sendRate, sendBurst),
+		Logger:           logger,
+	})
+	if err != nil {
+		d.cancel()
+		return nil, fmt.Errorf("starting the DHT: %w", err)
+	}
+	d.server = server
+	for range pingWorkers {
+		d.wg.Go(d.pingPending)
+	}
+	d.wg.Go(d.join)
+	d.wg.Go(d.watchTable)
+	return d, nil
+}
+
+// AddNode tries an address that a peer gave in a PORT message (BEP 5). It never
+// blocks; when there are nodes enough, or many addresses are waiting, it is dropped.
+func (d *DHT) AddNode(addr netip.AddrPort) {
+	if d.NumNodes() < enoughNodes {
+		d.ping(addr)
+	}
+}
+
+// NumNodes returns the size of the routing table.
+func (d *DHT) NumNodes() int { return d.server.NumNodes() }
+
+// Close saves the nodes, ends all announces, closes the socket it was given and
+// waits for its goroutines.
+func (d *DHT) Close() {
+	d.mu.Lock()
+	already := d.closed
+	d.closed = true
+	d.mu.Unlock()
+	if already {
+		return
+	}
+	d.cancel()
+	d.save()
+	d.server.Close()
+	d.wg.Wait()
+	d.conn.waitClosed()
+}
+
+// enter makes Close wait for a d.wg.Done, unless the DHT is closed already.
+func (d *DHT) enter() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.wg.Add(1)
+	return true
+}
+
+func (d *DHT) addStarted(addr netip.AddrPort) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Contains(d.started, addr) {
+		d.started = append(d.started, addr)
+	}
+}
+
+// startingNodes is asked by the server when its routing table is empty.
+func (d *DHT) startingNodes() ([]dht.Addr, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var addrs []dht.Addr
+	for _, a := range d.started {
+		addrs = append(addrs, dht.NewAddr(net.UDPAddrFromAddrPort(a)))
+	}
+	return addrs, nil
+}
+
+// watchTable tells the announces when the routing table has grown, and saves the
+// nodes now and then. The server has no event for the former.
+func (d *DHT) watchTable() {
+	ticker := time.NewTicker(tableInterval)
+	defer ticker.Stop()
+	saved := time.Now()
+	for known := 0; ; {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		n := d.NumNodes()
+		if n > known {
+			d.mu.Lock()
+			close(d.grown)
+			d.grown = make(chan struct{})
+			d.mu.Unlock()
+		}
+		known = n
+		if time.Since(saved) >= saveInterval {
+			d.save()
+			saved = time.Now()
+		}
+	}
+}
+
+// tableGrown returns a channel that is closed when the routing table next grows.
+func (d *DHT) tableGrown() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.grown
+}
+
+// logHandler passes the library's messages to slog. All are debug messages: none
+// is about something that a user could change.
+type logHandler struct{ log *slog.Logger }
+
+func (h logHandler) Handle(r log.Record) {
+	if h.log.Enabled(context.Background(), slog.LevelDebug) {
+		h.log.Debug(r.Text(), "from", r.Names)
+	}
+}

@@ -1,0 +1,13 @@
+// Package discovery finds peers without a tracker: in the DHT (BEP 5, with IPv6 as
+// in BEP 32) and on the local network (BEP 14). It hands on addresses and does not
+// connect to them; whether a torrent may be looked for at all (BEP 27) is for its
+// caller to know.
+//
+//	dht, err := discovery.NewDHT(discovery.DHTConfig{Conn: udp.Lend(transport.ClassDHT)})
+//	lsd, err := discovery.NewLSD(discovery.LSDConfig{})
+//	go dht.Announce(ctx, infoHash, port, false, found)
+//	go lsd.Announce(ctx, infoHash, port, found)
+//
+// The DHT's node is the one of anacrolix/dht. It trusts its input more than is
+// safe, so packets are checked before it sees them.
+package discovery

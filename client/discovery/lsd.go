@@ -1,0 +1,211 @@
+package discovery
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// lsdInterval is how often a torrent is announced on the local network (BEP 14).
+	lsdInterval = 5 * time.Minute
+	// lsdRate and lsdBurst bound the announces of all torrents per second.
+	lsdRate  = 10
+	lsdBurst = 20
+)
+
+// LSDConfig is what local service discovery needs; everything in it may be left out.
+type LSDConfig struct {
+	// Interfaces are those to announce and listen on; nil means all that are up and
+	// have multicast, or loopback if there are none.
+	Interfaces []net.Interface
+	// Cookie tells this client's announces from others', which are ignored; empty
+	// means a random one.
+	Cookie string
+	// Logger receives warnings and debug messages; nil means none.
+	Logger *slog.Logger
+
+	sockets []lsdSocket // for tests
+}
+
+// LSD finds peers on the local network by multicast (BEP 14).
+type LSD struct {
+	cookie  string
+	log     *slog.Logger
+	sockets []lsdSocket
+	limit   *rate.Limiter
+	wg      sync.WaitGroup
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	mu     sync.Mutex
+	wanted map[[20]byte]map[*watcher]struct{}
+}
+
+// lsdSocket is a socket that has joined one of the two groups.
+type lsdSocket interface {
+	// host is the group as it stands in an announce.
+	host() string
+	// send sends to the group on every interface.
+	send(b []byte) error
+	// ReadFrom and Close are those of a net.PacketConn.
+	ReadFrom(b []byte) (int, net.Addr, error)
+	Close() error
+}
+
+// NewLSD joins the groups for IPv4 and IPv6. Failing to join one, as on hosts without
+// a network, is logged as a warning; failing to join both is the error it returns.
+func NewLSD(cfg LSDConfig) (*LSD, error) {
+	l := &LSD{
+		cookie:  cfg.Cookie,
+		log:     cfg.Logger,
+		sockets: cfg.sockets,
+		limit:   rate.NewLimiter(lsdRate, lsdBurst),
+		wanted:  map[[20]byte]map[*watcher]struct{}{},
+	}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
+	if l.cookie == "" {
+		l.cookie = rand.Text()
+	}
+	if l.sockets == nil {
+		if err := l.join(cfg.Interfaces); err != nil {
+			return nil, err
+		}
+	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	for _, s := range l.sockets {
+		l.wg.Go(func() { l.receive(s) })
+	}
+	return l, nil
+}
+
+func (l *LSD) join(interfaces []net.Interface) error {
+	if interfaces == nil {
+		interfaces = multicastInterfaces()
+	}
+	var errs []error
+	for _, group := range []netip.AddrPort{lsdGroup4, lsdGroup6} {
+		s, err := joinGroup(group, interfaces)
+		if err != nil {
+			l.log.Debug("cannot join a group for local peers", "group", group, "err", err)
+			errs = append(errs, err)
+			continue
+		}
+		l.sockets = append(l.sockets, s)
+	}
+	if len(l.sockets) == 0 {
+		return errors.Join(errs...)
+	}
+	return nil
+}
+
+// Announce makes this peer known on the local network at once and then every five
+// minutes, and hands the peers that do the same to found, until ctx ends or the LSD
+// is closed. The same peer may come again.
+func (l *LSD) Announce(ctx context.Context, infoHash [20]byte, port int, found func([]netip.AddrPort)) {
+	defer l.watch(infoHash, found)()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(l.ctx, cancel)()
+
+	ticker := time.NewTicker(lsdInterval)
+	defer ticker.Stop()
+	for {
+		if l.limit.Wait(ctx) != nil {
+			return
+		}
+		for _, s := range l.sockets {
+			if err := s.send(lsdAnnounce{host: s.host(), port: port, infoHashes: [][20]byte{infoHash}, cookie: l.cookie}.encode()); err != nil {
+				l.log.Debug("cannot announce on the local network", "group", s.host(), "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Close leaves the groups and waits for the goroutines.
+func (l *LSD) Close() {
+	l.cancel()
+	for _, s := range l.sockets {
+		s.Close()
+	}
+	l.wg.Wait()
+}
+
+func (l *LSD) watch(infoHash [20]byte, found func([]netip.AddrPort)) (stop func()) {
+	w := &watcher{found}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wanted[infoHash] == nil {
+		l.wanted[infoHash] = map[*watcher]struct{}{}
+	}
+	l.wanted[infoHash][w] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.wanted[infoHash], w)
+		if len(l.wanted[infoHash]) == 0 {
+			delete(l.wanted, infoHash)
+		}
+	}
+}
+
+func (l *LSD) receive(s lsdSocket) {
+	b := make([]byte, maxLSDMessage+1)
+	for {
+		n, from, err := s.ReadFrom(b)
+		if l.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			select {
+			case <-l.ctx.Done():
+				return
+			case <-time.After(readErrorPause):
+			}
+			continue
+		}
+		if addr, ok := from.(*net.UDPAddr); ok {
+			l.handle(b[:n], addr.AddrPort().Addr().Unmap())
+		}
+	}
+}
+
+func (l *LSD) handle(b []byte, from netip.Addr) {
+	a, err := parseLSDAnnounce(b)
+	if err != nil {
+		l.log.Debug("not an announce of a local peer", "from", from, "err", err)
+		return
+	}
+	if a.cookie == l.cookie {
+		return
+	}
+	peer := []netip.AddrPort{netip.AddrPortFrom(from, uint16(a.port))}
+	for _, infoHash := range a.infoHashes {
+		for _, w := range l.watchersOf(infoHash) {
+			w.found(peer)
+		}
+	}
+}
+
+func (l *LSD) watchersOf(infoHash [20]byte) (watchers []*watcher) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.wanted[infoHash] {
+		watchers = append(watchers, w)
+	}
+	return watchers
+}
