@@ -1,0 +1,166 @@
+// Package choker decides which peers may download from us. It knows their rates
+// and swarms, not their sockets; it does not talk to them.
+//
+//	c := choker.New(choker.Config{Slots: 8, WebSlots: 4})
+//	unchoke := c.Rechoke(now, seeding, peers) // every Interval
+//	unchoke = c.Fill(peers)                   // when somebody becomes interested
+//
+// While leeching, slots go to those who give us most (tit for tat, BEP 3), and one
+// of them, the optimistic slot, goes round so that newcomers can show what they
+// have. While seeding, they go round among all, so that each gets its share. Slots
+// that are kept for one swarm and not used by it go to the other.
+package choker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Interval is how often Rechoke is to be called (BEP 3).
+const Interval = 10 * time.Second
+
+const (
+	// optimisticRounds is for how many intervals a peer keeps the optimistic slot
+	// (BEP 3: three).
+	optimisticRounds = 3
+	// turn is how long a peer keeps its slot while seeding before others that wait
+	// are let in.
+	turn = 30 * time.Second
+)
+
+// Peer is what the choker must know of a connected peer.
+type Peer struct {
+	ID         int // stays the same while it is connected
+	Web        bool
+	Interested bool // in what we have
+	Unchoked   bool
+	// Changed is when it was last choked or unchoked, or connected.
+	Changed time.Time
+	// Received is the rate at which it gives to us, Sent the rate at which it takes,
+	// in bytes per second.
+	Received, Sent float64
+}
+
+// Config sets how many slots there are.
+type Config struct {
+	Slots int // peers unchoked at a time, at least 1
+	// WebSlots of them are kept for browsers, as long as browsers want them; the
+	// rest are kept for classic peers in the same way.
+	WebSlots int
+	// Random returns a number in [0, n).
+	Random func(n int) int
+}
+
+// Choker shares out upload slots. It is used by one goroutine.
+type Choker struct {
+	cfg        Config
+	optimistic int // ID of the peer in the optimistic slot, -1 none
+	round      int
+}
+
+// New returns a choker.
+func New(cfg Config) *Choker {
+	cfg.Slots = max(cfg.Slots, 1)
+	cfg.WebSlots = min(max(cfg.WebSlots, 0), cfg.Slots)
+	return &Choker{cfg: cfg, optimistic: -1}
+}
+
+// Rechoke returns the IDs of the peers that are to be unchoked from now on; all
+// others are to be choked.
+func (c *Choker) Rechoke(now time.Time, seeding bool, peers []Peer) map[int]bool {
+	var want []Peer
+	for _, p := range peers {
+		if p.Interested {
+			want = append(want, p)
+		}
+	}
+	if seeding {
+		c.optimistic = -1
+		slices.SortStableFunc(want, func(a, b Peer) int { return bySeedingTurn(now, a, b) })
+		return c.share(want)
+	}
+	slices.SortStableFunc(want, func(a, b Peer) int {
+		return cmp.Or(cmp.Compare(b.Received, a.Received), cmp.Compare(b.Sent, a.Sent))
+	})
+	return c.share(c.promoteOptimistic(want))
+}
+
+// bySeedingTurn puts first those whose turn lasts, then those who wait, the
+// longest first, and last those who had their turn.
+func bySeedingTurn(now time.Time, a, b Peer) int {
+	class := func(p Peer) int {
+		switch {
+		case p.Unchoked && now.Sub(p.Changed) < turn:
+			return 0
+		case !p.Unchoked:
+			return 1
+		default:
+			return 2
+		}
+	}
+	return cmp.Or(cmp.Compare(class(a), class(b)), a.Changed.Compare(b.Changed))
+}
+
+// promoteOptimistic moves the peer in the optimistic slot, or a new one chosen at
+// random from those that would get no slot, to the front.
+func (c *Choker) promoteOptimistic(want []Peer) []Peer {
+	at := slices.IndexFunc(want, func(p Peer) bool { return p.ID == c.optimistic })
+	if at < 0 || c.round%optimisticRounds == 0 {
+		at = -1
+		c.optimistic = -1
+		if spare := len(want) - (c.cfg.Slots - 1); spare > 0 {
+			at = len(want) - spare + c.cfg.Random(spare)
+			c.optimistic = want[at].ID
+		}
+	}
+	c.round++
+	if at < 0 {
+		return want
+	}
+	p := want[at]
+	return slices.Insert(slices.Delete(want, at, at+1), 0, p)
+}
+
+// Fill returns the IDs of choked peers that may be unchoked at once because slots
+// are free: nobody waits for the next round without need.
+func (c *Choker) Fill(peers []Peer) map[int]bool {
+	var want []Peer
+	for _, p := range peers {
+		if p.Interested && p.Unchoked {
+			want = append(want, p)
+		}
+	}
+	for _, p := range peers {
+		if p.Interested && !p.Unchoked {
+			want = append(want, p)
+		}
+	}
+	chosen := c.share(want)
+	for _, p := range peers {
+		if p.Unchoked {
+			delete(chosen, p.ID)
+		}
+	}
+	return chosen
+}
+
+// share gives slots to the peers in want, in that order: first within each swarm's
+// own slots, then what is left to whoever is next.
+func (c *Choker) share(want []Peer) map[int]bool {
+	chosen := make(map[int]bool, c.cfg.Slots)
+	kept := map[bool]int{true: c.cfg.WebSlots, false: c.cfg.Slots - c.cfg.WebSlots}
+	for _, p := range want {
+		if kept[p.Web] > 0 {
+			kept[p.Web]--
+			chosen[p.ID] = true
+		}
+	}
+	for _, p := range want {
+		if len(chosen) == c.cfg.Slots {
+			break
+		}
+		chosen[p.ID] = true
+	}
+	return chosen
+}

@@ -1,0 +1,288 @@
+package picker
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+	"time"
+)
+
+// deadline is a piece that is wanted at a moment.
+type deadline struct {
+	piece int
+	at    time.Time
+}
+
+// SetDeadlines replaces the pieces that are wanted by a moment. They come before
+// all others, the earliest first, and a late block of theirs is asked of a second
+// peer without waiting for the first one's patience to end.
+func (p *Picker) SetDeadlines(pieces map[int]time.Time) {
+	p.deadlines = p.deadlines[:0]
+	for index, at := range pieces {
+		if p.lacking(index) {
+			p.deadlines = append(p.deadlines, deadline{index, at})
+		}
+	}
+	slices.SortFunc(p.deadlines, func(a, b deadline) int { return a.at.Compare(b.at) })
+}
+
+// endgameQueue is how many blocks a peer may owe and still be given blocks in the
+// endgame that others owe too; fresh ones come first.
+const endgameQueue = 2
+
+// Pick chooses up to n blocks to ask of a peer, marks them as asked, and appends
+// them to dst.
+func (p *Picker) Pick(dst []Request, peer *Peer, n int) []Request {
+	if peer.wanted == 0 || n <= 0 {
+		return dst
+	}
+	c := choice{p: p, peer: peer, out: dst, limit: len(dst) + n, now: p.cfg.Now()}
+	c.deadlines()
+	c.begun()
+	for !c.full() && c.begin(false) {
+		c.begun()
+	}
+	c.shared()
+	if peer.inFlight == 0 && !c.full() && c.begin(true) {
+		c.begun()
+	}
+	c.late()
+	c.endgame()
+	return c.out
+}
+
+// choice is the state of one Pick.
+type choice struct {
+	p     *Picker
+	peer  *Peer
+	out   []Request
+	limit int // length of out to stop at
+	now   time.Time
+}
+
+func (c *choice) full() bool { return len(c.out) >= c.limit }
+
+func (c *choice) ask(pc *piece, i int) {
+	b := &pc.blocks[i]
+	if len(b.asked) == 0 {
+		pc.free--
+	}
+	b.asked = append(b.asked, c.peer)
+	b.askedAt = c.now
+	c.peer.inFlight++
+	c.out = append(c.out, Request{pc.index, i})
+}
+
+// takeFree asks for blocks of a piece that nobody was asked for, in order.
+func (c *choice) takeFree(pc *piece) {
+	for pc.free > 0 && !c.full() {
+		if b := &pc.blocks[pc.firstFree]; !b.received && len(b.asked) == 0 {
+			c.ask(pc, pc.firstFree)
+		}
+		pc.firstFree++
+	}
+}
+
+// reserved reports whether a piece is left to its owner.
+func (c *choice) reserved(pc *piece) bool {
+	return c.p.suspect[pc.index] && pc.owner != nil && pc.owner != c.peer && !pc.owner.Snubbing
+}
+
+// deadlines takes blocks of the pieces that somebody waits for.
+func (c *choice) deadlines() {
+	for _, d := range c.p.deadlines {
+		if c.full() {
+			return
+		}
+		if !c.p.lacking(d.piece) || !c.peer.Has(d.piece) {
+			continue
+		}
+		pc := c.p.open[d.piece]
+		if pc == nil {
+			if pc = c.p.start(d.piece, c.peer, true); pc == nil {
+				continue
+			}
+		}
+		if c.reserved(pc) {
+			continue
+		}
+		c.takeFree(pc)
+		if c.now.After(d.at) {
+			c.takeOwed(pc, func(b *block) bool { return true })
+		}
+	}
+}
+
+// begun takes blocks of the pieces that this peer began.
+func (c *choice) begun() {
+	for _, pc := range c.peer.begun {
+		if c.full() {
+			return
+		}
+		c.takeFree(pc)
+	}
+}
+
+// begin opens a new piece for the peer, and reports whether it did.
+func (c *choice) begin(stretch bool) bool {
+	index := c.p.next(c.peer)
+	return index >= 0 && c.p.start(index, c.peer, stretch) != nil
+}
+
+// shared takes blocks of pieces that others began, or that lost who began them.
+func (c *choice) shared() {
+	for _, pc := range c.p.openList {
+		if c.full() {
+			return
+		}
+		if pc.free == 0 || !c.peer.Has(pc.index) || c.reserved(pc) {
+			continue
+		}
+		if pc.owner == nil {
+			pc.owner = c.peer
+			c.peer.begun = append(c.peer.begun, pc)
+		}
+		c.takeFree(pc)
+	}
+}
+
+// lateInterval is how often a peer is given the late blocks of others: to look
+// for them goes through every block of every open piece.
+const lateInterval = 100 * time.Millisecond
+
+// late takes blocks whose peers do not deliver.
+func (c *choice) late() {
+	if c.full() || c.now.Sub(c.peer.lookedForLate) < lateInterval {
+		return
+	}
+	c.peer.lookedForLate = c.now
+	for _, pc := range c.p.openList {
+		if c.full() {
+			return
+		}
+		if pc.missing > 0 && c.peer.Has(pc.index) {
+			c.takeOwed(pc, func(b *block) bool { return b.late(c.now) })
+		}
+	}
+}
+
+// late reports whether all who owe a block have had their time.
+func (b *block) late(now time.Time) bool {
+	for _, peer := range b.asked {
+		if !peer.Snubbing && now.Sub(b.askedAt) < peer.Patience {
+			return false
+		}
+	}
+	return true
+}
+
+// endgame takes blocks that other peers owe, when nothing else is left.
+func (c *choice) endgame() {
+	if c.p.fresh() || c.peer.inFlight >= endgameQueue {
+		return
+	}
+	c.limit = min(c.limit, len(c.out)+endgameQueue-c.peer.inFlight)
+	for _, pc := range c.p.openList {
+		if c.full() {
+			return
+		}
+		if pc.missing > 0 && c.peer.Has(pc.index) && !c.reserved(pc) {
+			c.takeOwed(pc, func(b *block) bool { return len(b.asked) < maxAsked-1 })
+		}
+	}
+}
+
+// takeOwed asks for blocks that others owe and for which ok is true.
+func (c *choice) takeOwed(pc *piece, ok func(*block) bool) {
+	for i := range pc.blocks {
+		if c.full() {
+			return
+		}
+		b := &pc.blocks[i]
+		if b.received || len(b.asked) == 0 || len(b.asked) >= maxAsked || slices.Contains(b.asked, c.peer) || !ok(b) {
+			continue
+		}
+		c.ask(pc, i)
+	}
+}
+
+// fresh reports whether there are blocks that nobody was asked for.
+func (p *Picker) fresh() bool {
+	if len(p.order.pieces) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(p.openList, func(pc *piece) bool { return pc.free > 0 })
+}
+
+// start opens a piece, or returns nil when there is no memory for it.
+func (p *Picker) start(index int, owner *Peer, stretch bool) *piece {
+	if !p.cfg.Begin(index, stretch) {
+		return nil
+	}
+	n := p.cfg.Blocks(index)
+	pc := &piece{index: index, owner: owner, blocks: make([]block, n), free: n, missing: n}
+	p.open[index] = pc
+	p.openList = append(p.openList, pc)
+	owner.begun = append(owner.begun, pc)
+	p.order.remove(index)
+	return pc
+}
+
+// next returns the piece to begin with a peer, -1 if it has none.
+func (p *Picker) next(peer *Peer) int {
+	switch {
+	case p.sequential:
+		return p.nextInOrder(peer)
+	case peer.haveAll || peer.wanted > len(p.order.pieces)/sparsePeer:
+		for _, index := range p.order.pieces {
+			if peer.Has(int(index)) {
+				return int(index)
+			}
+		}
+		return -1
+	default:
+		return p.rarestOf(peer)
+	}
+}
+
+// sparsePeer: a peer that has fewer than one in so many of the pieces we want is
+// searched by what it has, not by what we want.
+const sparsePeer = 64
+
+// rarestOf looks for the rarest wanted piece among the few that a peer has.
+func (p *Picker) rarestOf(peer *Peer) int {
+	best := -1
+	consider := func(index int) {
+		if index < p.cfg.Pieces && peer.have.Has(index) && p.order.place[index] >= 0 &&
+			(best < 0 || p.order.place[index] < p.order.place[best]) {
+			best = index
+		}
+	}
+	have := peer.have
+	for i := 0; i < len(have); i += 8 {
+		if i+8 > len(have) {
+			for index := i * 8; index < len(have)*8; index++ {
+				consider(index)
+			}
+			break
+		}
+		for word := binary.BigEndian.Uint64(have[i:]); word != 0; {
+			at := bits.LeadingZeros64(word)
+			word &^= 1 << (63 - at)
+			consider(i*8 + at)
+		}
+	}
+	return best
+}
+
+func (p *Picker) nextInOrder(peer *Peer) int {
+	for p.cursor < p.cfg.Pieces && p.order.place[p.cursor] < 0 {
+		p.cursor++
+	}
+	for index := p.cursor; index < p.cfg.Pieces; index++ {
+		if p.order.place[index] >= 0 && peer.Has(index) {
+			return index
+		}
+	}
+	return -1
+}
