@@ -58,6 +58,11 @@ type Info struct {
 	Raw        []byte    // the bencoded info dictionary, exactly as hashed
 
 	pieces []byte // concatenated SHA-1 hashes, part of Raw
+
+	// originalName and originals are how the torrent itself spells Name and the
+	// paths of files, where that had to be changed; for Paths.
+	originalName string
+	originals    map[int][]string
 }
 
 // NumPieces is how many pieces the torrent has; at least 1.
@@ -203,6 +208,10 @@ func (i *Info) setFiles(fields *rawInfo) error {
 	if i.Name == "" {
 		i.Name = hex.EncodeToString(i.InfoHash[:])
 	}
+	i.originalName = i.Name
+	if isLocalName(string(name)) {
+		i.originalName = string(name)
+	}
 	if fields.files != nil {
 		i.MultiFile = true
 		if err := i.setMultiFile(fields.files); err != nil {
@@ -252,11 +261,15 @@ func (i *Info) setMultiFile(list []byte) error {
 		return errors.New("its list of files is empty")
 	}
 	i.Files = make([]File, 0, count)
+	i.originals = make(map[int][]string)
 	namer := newNamer()
 	return eachItem(list, func(entry []byte) error {
-		file, err := parseFile(entry, namer)
+		file, original, err := parseFile(entry, namer)
 		if err != nil {
 			return fmt.Errorf("file %d: %w", len(i.Files), err)
+		}
+		if original != nil {
+			i.originals[len(i.Files)] = original
 		}
 		if file.Length > math.MaxInt64-i.Length {
 			return errors.New("the lengths of its files add up to more than 64 bits can hold")
@@ -268,13 +281,14 @@ func (i *Info) setMultiFile(list []byte) error {
 	})
 }
 
-func parseFile(entry []byte, namer *namer) (File, error) {
+// parseFile reads one entry of "files"; original is as namer.path returns it.
+func parseFile(entry []byte, namer *namer) (file File, original []string, err error) {
 	var fields rawFile
 	if err := collect(entry, fields.field); err != nil {
-		return File{}, err
+		return file, nil, err
 	}
 	attr, _ := stringOf(fields.attr)
-	file := File{
+	file = File{
 		Pad:        bytes.IndexByte(attr, 'p') >= 0,
 		Executable: bytes.IndexByte(attr, 'x') >= 0,
 	}
@@ -282,18 +296,17 @@ func parseFile(entry []byte, namer *namer) (File, error) {
 	if file.Length, ok = intOf(fields.length); !ok && (fields.length != nil || bytes.IndexByte(attr, 'l') < 0) {
 		// Only the symbolic links of BEP 47 may do without. They become
 		// empty files here: a link could point anywhere.
-		return File{}, errors.New("it has no numeric \"length\"")
+		return file, nil, errors.New("it has no numeric \"length\"")
 	}
 	if file.Length < 0 {
-		return File{}, fmt.Errorf("its length is negative (%d)", file.Length)
+		return file, nil, fmt.Errorf("its length is negative (%d)", file.Length)
 	}
 	path := fields.path
 	if isList(fields.pathUTF8) && len(fields.pathUTF8) > len("le") {
 		path = fields.pathUTF8
 	}
-	var err error
-	file.Path, err = namer.path(path, file.Pad)
-	return file, err
+	file.Path, original, err = namer.path(path, file.Pad)
+	return file, original, err
 }
 
 func (i *Info) setPieces(fields *rawInfo) error {

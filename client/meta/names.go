@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode"
@@ -159,12 +160,14 @@ func newNamer() *namer {
 	}
 }
 
-// path reads a bencoded list of components. Padding files are never on disk, so
-// their names need not differ from others.
-func (n *namer) path(list []byte, pad bool) ([]string, error) {
+// path reads a bencoded list of components. It returns safe names for them and,
+// if those differ from what the list says and that can be a path too, what the
+// list says. Padding files are never on disk, so their names need not differ
+// from others.
+func (n *namer) path(list []byte, pad bool) (names, original []string, err error) {
 	var buffer [maxPathDepth][]byte
 	components := buffer[:0]
-	err := eachItem(list, func(item []byte) error {
+	err = eachItem(list, func(item []byte) error {
 		component, ok := stringOf(item)
 		if !ok {
 			return errors.New("a part of its path is not a string")
@@ -176,14 +179,14 @@ func (n *namer) path(list []byte, pad bool) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("its \"path\": %w", err)
+		return nil, nil, fmt.Errorf("its \"path\": %w", err)
 	}
-	names := n.room(len(components))
+	names = n.room(len(components))
 	kept := components[:0]
 	for _, component := range components {
 		name, err := safeName(component)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if name != "" {
 			names = append(names, name)
@@ -191,12 +194,36 @@ func (n *namer) path(list []byte, pad bool) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, errors.New("it has an empty path")
+		return nil, nil, errors.New("it has an empty path")
 	}
 	if !pad {
 		n.distinguish(kept, names)
 	}
-	return names, nil
+	return names, originalPath(kept, names), nil
+}
+
+// originalPath returns components as strings if they differ from names and are
+// possible as names on this system.
+func originalPath(components [][]byte, names []string) []string {
+	differ := false
+	for i, component := range components {
+		differ = differ || string(component) != names[i]
+	}
+	if !differ {
+		return nil
+	}
+	original := make([]string, len(components))
+	for i, component := range components {
+		if original[i] = string(component); !isLocalName(original[i]) {
+			return nil
+		}
+	}
+	return original
+}
+
+// isLocalName tells whether name can be used for one file in a folder here.
+func isLocalName(name string) bool {
+	return name != "." && filepath.IsLocal(name) && filepath.Base(name) == name && strings.IndexByte(name, 0) < 0
 }
 
 // room returns an empty slice for count names, many of which share one
