@@ -55,3 +55,34 @@ func RssAnon(pid int) (int64, error) {
 	}
 	return 0, fmt.Errorf("read the memory of process %d: it has ended", pid)
 }
+
+// CPU returns the processor time, user and system, that the child has used so far,
+// also after its end.
+func (p *Process) CPU() (time.Duration, error) {
+	select {
+	case <-p.done:
+		s := p.cmd.ProcessState
+		return s.UserTime() + s.SystemTime(), nil
+	default:
+		return CPU(p.PID())
+	}
+}
+
+// Peak samples the anonymous memory of a process until stop is closed and returns
+// the most that it saw, in bytes.
+func Peak(pid int, stop <-chan struct{}) int64 {
+	const every = 20 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var peak int64
+	for {
+		if n, err := RssAnon(pid); err == nil {
+			peak = max(peak, n)
+		}
+		select {
+		case <-tick.C:
+		case <-stop:
+			return peak
+		}
+	}
+}
