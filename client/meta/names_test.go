@@ -40,7 +40,7 @@ func TestAwkwardNamesAreMadeSafe(t *testing.T) {
 		{"a/b", "a_b"},
 		{`a\b`, "a_b"},
 		{"C:", "C_"},
-		{`what? <"yes"|*>: no`, `what_ __yes____ no`},
+		{`what? <"yes"|*>: no`, `what_ __yes_____ no`},
 		{"tab\tline\nbell\x07del\x7f", "tab_line_bell_del_"},
 		{"evil\u202egpj.exe", "evil_gpj.exe"},
 		{"CON", "_CON"},
