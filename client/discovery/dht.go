@@ -39,7 +39,7 @@ const (
 	// saveInterval is how often nodes are saved, so that a crash loses little.
 	saveInterval = 10 * time.Minute
 	// tableInterval is how often the routing table's growth is looked at.
-	tableInterval = 500 * time.Millisecond
+	tableInterval = 250 * time.Millisecond
 )
 
 // DefaultBootstrap lists public nodes that introduce newcomers to the DHT.

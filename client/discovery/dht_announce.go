@@ -13,14 +13,17 @@ const (
 	// announceInterval is how often a torrent is announced; nodes forget peers
 	// after half an hour or so.
 	announceInterval = 15 * time.Minute
-	// hungryInterval replaces it while no peers were found.
+	// hungryInterval replaces it while no peers were found. Where there are too few
+	// nodes for a full lookup, which then costs next to nothing, the first ones
+	// follow sooner, from firstInterval on: others may be about to announce.
 	hungryInterval = time.Minute
+	firstInterval  = 500 * time.Millisecond
 	// fullReach is how many nodes an announce normally ends up at (K of BEP 5). One
 	// that reached fewer is made again once more nodes are known.
 	fullReach = 8
 	// regrowPause keeps a routing table that grows node by node from causing a
 	// lookup for each.
-	regrowPause = time.Second
+	regrowPause = 250 * time.Millisecond
 	// maxFoundPeers bounds the peers taken from one node's answer; a packet holds
 	// fewer anyway.
 	maxFoundPeers = 300
@@ -28,8 +31,9 @@ const (
 
 // Announce looks for the peers of a torrent and, if port is not 0 or implied is
 // true, makes this one known to the nodes responsible: at once, then every 15
-// minutes, each minute while none are found, and as soon as there are more nodes
-// than the few it has reached. It returns when ctx ends or the DHT is closed.
+// minutes, each minute or more often while none are found, and as soon as there are
+// more nodes than the few it has reached. It returns when ctx ends or the DHT is
+// closed.
 //
 // With implied, nodes take the UDP port of this node's packets for the peer's
 // port. Peers are handed to found as they come in, from several goroutines; the
@@ -49,15 +53,16 @@ func (d *DHT) Announce(ctx context.Context, infoHash [20]byte, port int, implied
 		found(known)
 	}
 
-	for {
+	for hungry := firstInterval; ; {
 		grown := d.tableGrown()
 		peers, reached := d.lookup(ctx, infoHash, port, implied, found)
+		if reached >= fullReach {
+			grown, hungry = nil, hungryInterval
+		}
 		interval := announceInterval - announceInterval/10 + rand.N(announceInterval/5)
 		if peers == 0 {
-			interval = hungryInterval
-		}
-		if reached >= fullReach {
-			grown = nil
+			interval = hungry
+			hungry = min(2*hungry, hungryInterval)
 		}
 		if !sleepUntil(ctx, interval, grown) {
 			return

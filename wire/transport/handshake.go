@@ -44,7 +44,7 @@ var (
 func Accept(ctx context.Context, raw net.Conn, infoHashes iter.Seq[[]byte], e Encryption) (*Conn, error) {
 	done := boundHandshake(ctx, raw)
 	c, err := accept(raw, infoHashes, e)
-	if ended := done(); err == nil {
+	if ended := done(); ended != nil {
 		err = ended
 	}
 	if err != nil {
@@ -97,7 +97,7 @@ func initiate(ctx context.Context, raw net.Conn, infoHash [20]byte, e Encryption
 	hs := &handshakeStream{raw: raw, budget: maxHandshakeBytes}
 	done := boundHandshake(ctx, raw)
 	rw, method, err := mse.InitiateHandshakeContext(context.Background(), hs, infoHash[:], nil, offer)
-	if ended := done(); err == nil {
+	if ended := done(); ended != nil {
 		err = ended
 	}
 	if err != nil {

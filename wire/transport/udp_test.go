@@ -1,0 +1,226 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	dhtPacket = []byte("d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe")
+	utpPacket = zeros("41001234", 20)
+)
+
+func listenLoopback(t testing.TB) *UDPSocket {
+	t.Helper()
+	u, err := ListenUDP("127.0.0.1", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { u.Close() })
+	return u
+}
+
+func sender(t testing.TB, to *UDPSocket) *net.UDPConn {
+	t.Helper()
+	c, err := net.DialUDP("udp", nil, to.LocalAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestEachBorrowerGetsItsOwnPackets(t *testing.T) {
+	u := listenLoopback(t)
+	dht, utp := u.Lend(ClassDHT), u.Lend(ClassUTP)
+	c := sender(t, u)
+	for _, p := range [][]byte{utpPacket, []byte("rubbish"), dhtPacket, zeros("40000005", 9)} {
+		if _, err := c.Write(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, 100)
+	for lent, want := range map[*Lent][]byte{dht: dhtPacket, utp: utpPacket} {
+		lent.SetReadDeadline(time.Now().Add(3 * time.Second))
+		n, from, err := lent.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(b[:n]) != string(want) || from.String() != c.LocalAddr().String() {
+			t.Errorf("got %q from %v", b[:n], from)
+		}
+	}
+	// The channel data was sent last, so this awaits it.
+	for u.Stats().Unlent == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if s := u.Stats(); s.Unknown != 1 || s.Unlent != 1 || s.Dropped != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestLentSocketAnswersFromTheSharedPort(t *testing.T) {
+	u := listenLoopback(t)
+	dht := u.Lend(ClassDHT)
+	c := sender(t, u)
+	if _, err := dht.WriteTo([]byte("hello"), c.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 10)
+	c.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if n, err := c.Read(b); err != nil || string(b[:n]) != "hello" { // c is connected to the shared port
+		t.Fatalf("%q, %v", b[:n], err)
+	}
+}
+
+func TestReadDeadline(t *testing.T) {
+	u := listenLoopback(t)
+	l := u.Lend(ClassDHT)
+	read := func() error {
+		_, _, err := l.ReadFrom(make([]byte, 10))
+		return err
+	}
+	l.SetReadDeadline(time.Now().Add(-time.Second))
+	if err := read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a deadline in the past: %v", err)
+	}
+	l.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	err := read()
+	var netErr net.Error
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &netErr) || !netErr.Timeout() {
+		t.Fatalf("a deadline to come: %v", err)
+	}
+	l.SetReadDeadline(time.Time{})
+	result := make(chan error)
+	go func() { result <- read() }()
+	sender(t, u).Write(dhtPacket)
+	if err := <-result; err != nil {
+		t.Fatalf("no deadline: %v", err)
+	}
+	go func() { result <- read() }()
+	l.SetReadDeadline(time.Now()) // while a read waits
+	if err := <-result; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("a deadline moved: %v", err)
+	}
+}
+
+func TestClosingALentSocketOnlyGivesItBack(t *testing.T) {
+	u := listenLoopback(t)
+	first := u.Lend(ClassDHT)
+	result := make(chan error)
+	go func() {
+		_, _, err := first.ReadFrom(make([]byte, 10))
+		result <- err
+	}()
+	first.Close()
+	if err := <-result; !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("a read during Close: %v", err)
+	}
+	if _, err := first.WriteTo(nil, u.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("a write after Close: %v", err)
+	}
+	second := u.Lend(ClassDHT)
+	first.Close() // must not take the class from its new borrower
+	sender(t, u).Write(dhtPacket)
+	second.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if _, _, err := second.ReadFrom(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestClosingTheSocketClosesWhatIsLent(t *testing.T) {
+	u := listenLoopback(t)
+	l := u.Lend(ClassUTP)
+	u.Close()
+	if _, _, err := l.ReadFrom(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+	if _, _, err := u.Lend(ClassDHT).ReadFrom(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+		t.Fatal(err)
+	}
+}
+
+func TestQueueOfABorrowerThatDoesNotReadIsBounded(t *testing.T) {
+	u := listenLoopback(t)
+	l := u.Lend(ClassUTP)
+	from := netip.MustParseAddrPort("127.0.0.1:1")
+	for range lentQueue + 5 {
+		u.deliver(utpPacket, from)
+	}
+	if got := l.Dropped(); got != 5 {
+		t.Errorf("%d packets dropped, want 5", got)
+	}
+	if s := u.Stats(); s.Dropped != 5 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestMappedAddressesAreUnmapped(t *testing.T) {
+	u := listenLoopback(t)
+	l := u.Lend(ClassUTP)
+	u.deliver(utpPacket, netip.MustParseAddrPort("[::ffff:10.0.0.1]:7"))
+	_, from, err := l.ReadFromUDPAddrPort(make([]byte, 100))
+	if err != nil || from != netip.MustParseAddrPort("10.0.0.1:7") {
+		t.Fatal(from, err)
+	}
+}
+
+func TestLargePacketOverLoopback(t *testing.T) {
+	u := listenLoopback(t)
+	l := u.Lend(ClassUTP)
+	l.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if _, err := sender(t, u).Write(zeros("01001234", 9000)); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := l.ReadFrom(make([]byte, maxDatagram)); n != 9000 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
+func TestLendingWhilePacketsArrive(t *testing.T) {
+	u := listenLoopback(t)
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				u.deliver(dhtPacket, netip.MustParseAddrPort("127.0.0.1:1"))
+			}
+		}
+	})
+	for range 100 {
+		l := u.Lend(ClassDHT)
+		l.ReadFrom(make([]byte, 100))
+		l.Close()
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// BenchmarkLent measures the way of a packet through the socket's goroutine to its
+// borrower, without the system's part.
+func BenchmarkLent(b *testing.B) {
+	u := listenLoopback(b)
+	l := u.Lend(ClassUTP)
+	packet := zeros("01001234", 1200)
+	from := netip.MustParseAddrPort("127.0.0.1:1")
+	buf := make([]byte, 2048)
+	b.SetBytes(int64(len(packet)))
+	b.ReportAllocs()
+	for b.Loop() {
+		u.deliver(packet, from)
+		l.ReadFromUDPAddrPort(buf)
+	}
+}
