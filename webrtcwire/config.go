@@ -1,0 +1,149 @@
+package webrtcwire
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/pion/stun/v4"
+	"github.com/pion/webrtc/v4"
+)
+
+const (
+	// DefaultOfferLifetime is how long an offer waits for its answer. Browsers
+	// give theirs 50 s; a tracker may deliver an answer late.
+	DefaultOfferLifetime = 60 * time.Second
+
+	// DefaultGatherTimeout bounds the time that candidates which need a server
+	// (STUN, TURN) may hold back a description. An offer lives for 50 s at the
+	// other end, and the player is waiting.
+	DefaultGatherTimeout = time.Second
+
+	// DefaultNegotiationTimeout bounds the time from having both descriptions to
+	// an open data channel. webtorrent.js gives up after 25 s.
+	DefaultNegotiationTimeout = 28 * time.Second
+
+	// DefaultMaxPending bounds live offers and negotiations together. One costs
+	// about 60 KB and 15 goroutines.
+	DefaultMaxPending = 200
+
+	// DefaultMaxConns bounds open connections.
+	DefaultMaxConns = 500
+)
+
+// relayGatherFactor stretches GatherTimeout when only relayed candidates are
+// wanted: without a TURN allocation such a description is worth nothing.
+const relayGatherFactor = 5
+
+// Config says how a Transport reaches the world. The zero value works: a UDP
+// socket of its own on any port, no STUN, no TURN.
+type Config struct {
+	// PacketConns are the UDP socket shared by all connections, which the
+	// Transport owns from New on and closes. None: a socket of our own on any
+	// port. More than one: shares of one socket, such as its STUN and its DTLS
+	// packets; all are read, and the first is written to.
+	//
+	// If they have the methods ReadFromUDPAddrPort and WriteToUDPAddrPort of
+	// *net.UDPConn these are used, which saves allocations.
+	PacketConns []net.PacketConn
+
+	// ICEServers are STUN and TURN servers: "stun:host:port" and
+	// "turn:user:password@host:port?transport=tcp" (RFC 7064, RFC 7065 with
+	// credentials added). "turns:" is TURN over TLS.
+	ICEServers []string
+
+	// RelayOnly offers and uses only candidates relayed by a TURN server.
+	RelayOnly bool
+
+	// IncludeLoopback adds loopback addresses to our candidates. It is implied
+	// when the socket is bound to one.
+	IncludeLoopback bool
+
+	// OfferLifetime, GatherTimeout and NegotiationTimeout default to the
+	// constants above.
+	OfferLifetime      time.Duration
+	GatherTimeout      time.Duration
+	NegotiationTimeout time.Duration
+
+	// MaxPending bounds live offers and negotiations, MaxConns open connections.
+	// Zero means the defaults above.
+	MaxPending int
+	MaxConns   int
+
+	// Logger receives what this package and pion have to say. Nil: silence.
+	Logger *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	if c.OfferLifetime <= 0 {
+		c.OfferLifetime = DefaultOfferLifetime
+	}
+	if c.GatherTimeout <= 0 {
+		c.GatherTimeout = DefaultGatherTimeout
+	}
+	if c.NegotiationTimeout <= 0 {
+		c.NegotiationTimeout = DefaultNegotiationTimeout
+	}
+	if c.MaxPending <= 0 {
+		c.MaxPending = DefaultMaxPending
+	}
+	if c.MaxConns <= 0 {
+		c.MaxConns = DefaultMaxConns
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// iceServers is the parsed form of Config.ICEServers.
+type iceServers struct {
+	stun []string // host:port, asked by this package over the shared socket
+	turn []webrtc.ICEServer
+}
+
+// CheckICEServer reports whether url can be used in Config.ICEServers.
+func CheckICEServer(url string) error {
+	_, err := parseICEServers([]string{url})
+	return err
+}
+
+func parseICEServers(urls []string) (iceServers, error) {
+	var servers iceServers
+	for _, raw := range urls {
+		scheme, rest, ok := strings.Cut(raw, ":")
+		if !ok {
+			return servers, fmt.Errorf("ICE server %q: want stun:host:port or turn:user:password@host:port", raw)
+		}
+		var user, password string
+		if at := strings.LastIndex(rest, "@"); at >= 0 {
+			user, password, ok = strings.Cut(rest[:at], ":")
+			if !ok || user == "" || password == "" {
+				return servers, fmt.Errorf("ICE server %s:...@%s: want user:password before the @", scheme, rest[at+1:])
+			}
+			rest = rest[at+1:]
+		}
+		uri, err := stun.ParseURI(scheme + ":" + rest)
+		if err != nil {
+			return servers, fmt.Errorf("ICE server %s:%s: %w", scheme, rest, err)
+		}
+		switch uri.Scheme {
+		case stun.SchemeTypeSTUN:
+			servers.stun = append(servers.stun, net.JoinHostPort(uri.Host, fmt.Sprint(uri.Port)))
+		case stun.SchemeTypeTURN, stun.SchemeTypeTURNS:
+			if user == "" {
+				return servers, fmt.Errorf("ICE server %s:%s: a TURN server needs user:password@ before the host", scheme, rest)
+			}
+			servers.turn = append(servers.turn, webrtc.ICEServer{
+				URLs: []string{scheme + ":" + rest}, Username: user, Credential: password,
+			})
+		default:
+			return servers, fmt.Errorf("ICE server %s:%s: %w", scheme, rest, errSTUNS)
+		}
+	}
+	return servers, nil
+}
+
+var errSTUNS = errors.New("STUN over TLS is not supported; use stun: or turns:")

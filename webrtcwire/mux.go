@@ -1,0 +1,294 @@
+package webrtcwire
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+)
+
+const (
+	// readErrorPause keeps a socket that fails at once, again and again, from
+	// spinning a core.
+	readErrorPause = 10 * time.Millisecond
+
+	// ownerPatience is how long an address stays with a connection whose peer has
+	// stopped sending checks from there, before another may have it. Peers send
+	// one every 3 s (ours) or 2.5 s (browsers).
+	ownerPatience = 8 * time.Second
+
+	// maxOwned bounds the addresses that one connection's checks may come from.
+	maxOwned = 64
+
+	// maxTransactions bounds the remembered STUN requests of ours; twice as many
+	// are kept, so that the youngest are never forgotten first.
+	maxTransactions = 4096
+)
+
+// mux shares one UDP socket among ICE agents. It is ours rather than pion's
+// because pion's gives every packet of an address to whoever last sent something
+// there: a description that lists another peer's address would cut that peer off.
+// Here an address belongs to the connection whose ICE checks come from it.
+//
+//	STUN request   the agent whose ufrag is in USERNAME
+//	STUN response  the agent that sent the request (by transaction)
+//	anything else  the owner of the address it came from
+type mux struct {
+	conns  []net.PacketConn // all of one UDP port; the first is written to
+	write  func(b []byte, to netip.AddrPort) (int, error)
+	hosts  *hosts
+	logger *slog.Logger
+	wg     sync.WaitGroup
+
+	mu        sync.RWMutex
+	closed    bool
+	agents    map[string]*agentConn // by local ufrag
+	owners    map[netip.AddrPort]*ownership
+	sent      map[transactionID]string                // ufrags by our requests, young
+	sentOld   map[transactionID]string                // and older
+	questions map[transactionID]chan<- netip.AddrPort // to STUN servers
+}
+
+// ownership says whose an address is.
+type ownership struct {
+	conn  *agentConn
+	check time.Time // when the last check came
+}
+
+var _ ice.UDPMux = (*mux)(nil)
+
+// addrPortConn is the part of *net.UDPConn that moves packets without allocating
+// their addresses.
+type addrPortConn interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
+}
+
+func newMux(conns []net.PacketConn, hosts *hosts, logger *slog.Logger) *mux {
+	m := &mux{
+		conns: conns, hosts: hosts, logger: logger,
+		agents:    map[string]*agentConn{},
+		owners:    map[netip.AddrPort]*ownership{},
+		sent:      map[transactionID]string{},
+		questions: map[transactionID]chan<- netip.AddrPort{},
+	}
+	m.write = writer(conns[0])
+	for _, conn := range conns {
+		m.wg.Go(func() { m.readAll(conn) })
+	}
+	return m
+}
+
+func writer(conn net.PacketConn) func([]byte, netip.AddrPort) (int, error) {
+	if fast, ok := conn.(addrPortConn); ok {
+		return fast.WriteToUDPAddrPort
+	}
+	return func(b []byte, to netip.AddrPort) (int, error) {
+		return conn.WriteTo(b, net.UDPAddrFromAddrPort(to))
+	}
+}
+
+func reader(conn net.PacketConn) func([]byte) (int, netip.AddrPort, error) {
+	if fast, ok := conn.(addrPortConn); ok {
+		return fast.ReadFromUDPAddrPort
+	}
+	return func(b []byte) (int, netip.AddrPort, error) {
+		n, addr, err := conn.ReadFrom(b)
+		if err != nil {
+			return n, netip.AddrPort{}, err
+		}
+		udp, ok := addr.(*net.UDPAddr)
+		if !ok {
+			return n, netip.AddrPort{}, &net.AddrError{Err: "want a UDP address", Addr: addr.String()}
+		}
+		return n, udp.AddrPort(), nil
+	}
+}
+
+// readAll reads until the socket is closed. Other errors concern one packet:
+// Windows reports a peer's closed port on the next read of the shared socket.
+func (m *mux) readAll(conn net.PacketConn) {
+	read := reader(conn)
+	p := packets.Get().(*packet)
+	for {
+		n, from, err := read(p.data[:])
+		switch {
+		case err == nil:
+			p.n, p.from = n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+			if m.dispatch(p) {
+				p = packets.Get().(*packet)
+			}
+		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+			return
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			m.logger.Debug("reading the shared UDP socket failed", "error", err)
+			time.Sleep(readErrorPause)
+		}
+	}
+}
+
+// dispatch hands a packet to whom it is for; false means that the caller still
+// has it.
+func (m *mux) dispatch(p *packet) (taken bool) {
+	b := p.data[:p.n]
+	var to *agentConn
+	switch {
+	case !isSTUN(b):
+		if isMedia(b) {
+			return false
+		}
+		m.mu.RLock()
+		if owner := m.owners[p.from]; owner != nil {
+			to = owner.conn
+		}
+		m.mu.RUnlock()
+	case isRequest(b):
+		if ufrag, ok := localUfrag(b); ok {
+			to = m.checked(ufrag, p.from)
+		}
+	case isResponse(b):
+		to = m.answered(b, p.from)
+	}
+	return to != nil && to.deliver(p)
+}
+
+// checked finds the agent of a check and makes it the owner of the address,
+// unless that is another's who is alive.
+func (m *mux) checked(ufrag string, from netip.AddrPort) *agentConn {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	conn := m.agents[ufrag]
+	if conn != nil {
+		m.own(conn, from)
+	}
+	return conn
+}
+
+func (m *mux) own(conn *agentConn, addr netip.AddrPort) {
+	now := time.Now()
+	switch owner := m.owners[addr]; {
+	case owner != nil && owner.conn == conn:
+		owner.check = now
+	case owner != nil && now.Sub(owner.check) < ownerPatience, len(conn.owned) >= maxOwned:
+	default:
+		m.owners[addr] = &ownership{conn: conn, check: now}
+		conn.owned = append(conn.owned, addr)
+	}
+}
+
+// answered finds who asked. Only the other side knows the transaction, so its
+// address is as good as checked.
+func (m *mux) answered(b []byte, from netip.AddrPort) *agentConn {
+	id := transaction(b)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if question := m.questions[id]; question != nil {
+		if mapped, ok := mappedAddress(b); ok {
+			delete(m.questions, id)
+			question <- mapped // has room for one
+		}
+		return nil
+	}
+	ufrag, ok := m.sent[id]
+	if !ok {
+		ufrag = m.sentOld[id]
+	}
+	conn := m.agents[ufrag]
+	if conn != nil {
+		m.own(conn, from)
+	}
+	return conn
+}
+
+// remember notes who sent a STUN request.
+func (m *mux) remember(b []byte, ufrag string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.sent) >= maxTransactions {
+		m.sentOld, m.sent = m.sent, map[transactionID]string{}
+	}
+	m.sent[transaction(b)] = ufrag
+}
+
+// busy reports whether addr belongs to a live connection.
+func (m *mux) busy(addr netip.AddrPort) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.owners[addr] != nil
+}
+
+// GetConn returns the packets of the ICE agent with this ufrag. Each call's result
+// is closed on its own; they share one queue.
+func (m *mux) GetConn(ufrag string, _ net.Addr) (net.PacketConn, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, net.ErrClosed
+	}
+	conn := m.agents[ufrag]
+	if conn == nil {
+		conn = &agentConn{
+			mux: m, ufrag: ufrag,
+			queue: make(chan *packet, agentQueue), closed: make(chan struct{}),
+		}
+		m.agents[ufrag] = conn
+	}
+	conn.refs++
+	return &agentRef{agentConn: conn, done: make(chan struct{})}, nil
+}
+
+// RemoveConnByUfrag ends an agent's share.
+func (m *mux) RemoveConnByUfrag(ufrag string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if conn := m.agents[ufrag]; conn != nil {
+		m.remove(conn)
+	}
+}
+
+func (m *mux) remove(conn *agentConn) {
+	if m.agents[conn.ufrag] != conn {
+		return
+	}
+	delete(m.agents, conn.ufrag)
+	for _, addr := range conn.owned {
+		if owner := m.owners[addr]; owner != nil && owner.conn == conn {
+			delete(m.owners, addr)
+		}
+	}
+	close(conn.closed)
+}
+
+// GetListenAddresses returns the addresses that become host candidates.
+func (m *mux) GetListenAddresses() []net.Addr { return m.hosts.addresses(m.localAddr()) }
+
+func (m *mux) localAddr() *net.UDPAddr {
+	if addr, ok := m.conns[0].LocalAddr().(*net.UDPAddr); ok {
+		return addr
+	}
+	return &net.UDPAddr{}
+}
+
+// Close closes the socket and waits for its readers.
+func (m *mux) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	for _, conn := range m.agents {
+		m.remove(conn)
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, conn := range m.conns {
+		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	m.wg.Wait()
+	return errors.Join(errs...)
+}

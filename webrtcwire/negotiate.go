@@ -1,0 +1,238 @@
+package webrtcwire
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pion/datachannel"
+	"github.com/pion/webrtc/v4"
+)
+
+// ErrAnswered means that an offer was answered before: one offer makes one
+// connection.
+var ErrAnswered = errors.New("webrtcwire: offer already answered")
+
+// labelSize is the length of a channel's random label before hex, as in
+// webtorrent.js. The label means nothing.
+const labelSize = 20
+
+// Offer is a description that waits for an answer. It ends by itself after
+// Config.OfferLifetime.
+type Offer struct {
+	// SDP is the description for the other side, with all candidates.
+	SDP string
+
+	// Created says when the offer was made.
+	Created time.Time
+
+	s *session
+}
+
+// Offer makes an offer. It takes a few milliseconds, or up to
+// Config.GatherTimeout while STUN and TURN servers are slow. The error may be
+// ErrTooMany.
+func (t *Transport) Offer(ctx context.Context) (*Offer, error) {
+	s, err := t.newSession(stateOffered, t.config.OfferLifetime, nil)
+	if err != nil {
+		return nil, err
+	}
+	offer := &Offer{Created: time.Now(), s: s}
+	err = s.guard("make an offer", func() error {
+		label := make([]byte, labelSize)
+		if _, err := rand.Read(label); err != nil {
+			return err
+		}
+		channel, err := s.pc.CreateDataChannel(hex.EncodeToString(label), nil)
+		if err != nil {
+			return fmt.Errorf("webrtcwire: create the data channel: %w", err)
+		}
+		channel.OnOpen(func() { s.open(channel) })
+		s.pc.OnDataChannel(func(*webrtc.DataChannel) { s.admit() }) // not ours: only counted
+		description, err := s.pc.CreateOffer(nil)
+		if err != nil {
+			return fmt.Errorf("webrtcwire: create an offer: %w", err)
+		}
+		offer.SDP, err = s.describe(ctx, description)
+		return err
+	})
+	if err != nil {
+		s.shut(err)
+		return nil, err
+	}
+	return offer, nil
+}
+
+// Done is closed when the offer has expired, was closed, or its connection ended.
+func (o *Offer) Done() <-chan struct{} { return o.s.ctx.Done() }
+
+// Close withdraws the offer. It does nothing to a connection that Accept has
+// returned.
+func (o *Offer) Close() error { return o.s.withdraw() }
+
+// Accept takes the answer and waits for the connection: until ctx ends, which
+// closes it, and at most Config.NegotiationTimeout. A description that is refused
+// outright (ErrBadSDP) leaves the offer open for a better one; otherwise the
+// error may be ErrAnswered, ErrExpired, ErrClosed or a *NegotiationError.
+func (o *Offer) Accept(ctx context.Context, answerSDP string) (*Conn, error) {
+	remote, err := inspect(answerSDP)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.s.begin(); err != nil {
+		return nil, err
+	}
+	err = o.s.guard("take an answer", func() error { return o.s.setRemote(webrtc.SDPTypeAnswer, remote) })
+	if err != nil {
+		o.s.shut(err)
+		return nil, err
+	}
+	return o.s.wait(ctx)
+}
+
+// Answer is our description for an offer that came from outside, and the
+// connection on its way. It ends by itself after Config.NegotiationTimeout.
+type Answer struct {
+	// SDP is the description for the other side, with all candidates.
+	SDP string
+
+	s *session
+}
+
+// Answer answers an offer. Errors wrap ErrBadSDP when the offer is to blame, and
+// may be ErrTooMany.
+func (t *Transport) Answer(ctx context.Context, offerSDP string) (*Answer, error) {
+	remote, err := inspect(offerSDP)
+	if err != nil {
+		return nil, err
+	}
+	s, err := t.newSession(stateNegotiating, t.config.NegotiationTimeout, remote.addrs)
+	if err != nil {
+		return nil, err
+	}
+	answer := &Answer{s: s}
+	err = s.guard("answer an offer", func() error {
+		s.pc.OnDataChannel(func(channel *webrtc.DataChannel) {
+			if s.admit() == 1 {
+				channel.OnOpen(func() { s.open(channel) })
+			}
+		})
+		if err := s.setRemote(webrtc.SDPTypeOffer, remote); err != nil {
+			return err
+		}
+		description, err := s.pc.CreateAnswer(nil)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrBadSDP, err)
+		}
+		answer.SDP, err = s.describe(ctx, description)
+		return err
+	})
+	if err != nil {
+		s.shut(err)
+		return nil, err
+	}
+	return answer, nil
+}
+
+// Wait returns the connection once the other side has opened it: until ctx ends,
+// which closes it. The error may be ErrClosed or a *NegotiationError.
+func (a *Answer) Wait(ctx context.Context) (*Conn, error) { return a.s.wait(ctx) }
+
+// Close gives the negotiation up. It does nothing to a connection that Wait has
+// returned.
+func (a *Answer) Close() error { return a.s.withdraw() }
+
+// begin moves an offer to its negotiation, once.
+func (s *session) begin() error {
+	s.mu.Lock()
+	switch s.state {
+	case stateGone:
+		defer s.mu.Unlock()
+		return s.err
+	case stateOffered:
+		s.deadline = time.Now().Add(s.t.config.NegotiationTimeout)
+		s.timer.Reset(s.t.config.NegotiationTimeout)
+		s.mu.Unlock()
+		return s.advance(stateOffered, stateNegotiating)
+	}
+	s.mu.Unlock()
+	return ErrAnswered
+}
+
+// admit counts a data channel that the peer opened, and ends the session of one
+// that opens them without end.
+func (s *session) admit() int {
+	s.mu.Lock()
+	s.channels++
+	n := s.channels
+	s.mu.Unlock()
+	if n > maxChannels {
+		s.shut(fmt.Errorf("peer opened more than %d data channels", maxChannels))
+	}
+	return n
+}
+
+// open makes the Conn of an open channel.
+func (s *session) open(channel *webrtc.DataChannel) {
+	err := s.guard("open the data channel", func() error {
+		if !channel.Ordered() || channel.MaxRetransmits() != nil || channel.MaxPacketLifeTime() != nil {
+			return errors.New("peer opened an unreliable data channel; a byte stream needs a reliable, ordered one")
+		}
+		raw, err := channel.DetachWithDeadline()
+		if err != nil {
+			return fmt.Errorf("detach the data channel: %w", err)
+		}
+		dc, ok := raw.(*datachannel.DataChannel)
+		if !ok {
+			return fmt.Errorf("detach the data channel: got a %T", raw)
+		}
+		conn := newConn(s, dc)
+		if err := s.advance(stateNegotiating, stateConnected); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.conn = conn
+		s.mu.Unlock()
+		close(s.ready)
+		return nil
+	})
+	if err != nil {
+		s.shut(err)
+	}
+}
+
+func (s *session) wait(ctx context.Context) (*Conn, error) {
+	select {
+	case <-s.ready:
+	case <-s.ctx.Done():
+		return nil, s.cause()
+	case <-ctx.Done():
+		s.shut(ErrClosed)
+		return nil, fmt.Errorf("webrtcwire: connect: %w", context.Cause(ctx))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state == stateGone:
+		return nil, s.err
+	case s.claimed:
+		return nil, ErrAnswered
+	}
+	s.claimed = true
+	s.timer.Stop()
+	return s.conn, nil
+}
+
+func (s *session) withdraw() error {
+	s.mu.Lock()
+	claimed := s.claimed
+	s.mu.Unlock()
+	if !claimed {
+		s.shut(ErrClosed)
+		<-s.gone
+	}
+	return nil
+}

@@ -1,0 +1,340 @@
+package webrtcwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+)
+
+// state is the life of a session: offered -> negotiating -> connected -> gone, or
+// straight to gone from anywhere.
+type state int
+
+const (
+	stateOffered     state = iota // our description is out, none came back
+	stateNegotiating              // both are known, the channel is not open yet
+	stateConnected                // the channel is open
+	stateGone                     // being torn down, or torn down
+
+	stateCount = int(stateGone)
+)
+
+// maxChannels is how many data channels a peer may open before it is dropped;
+// the first is used and the others ignored. Each costs memory until the end.
+const maxChannels = 4
+
+// closeTimeout bounds the wait for pion to tear a PeerConnection down.
+const closeTimeout = 5 * time.Second
+
+// session is one PeerConnection from creation to the end of its last goroutine.
+// It backs an Offer or an Answer, and then the Conn.
+type session struct {
+	t      *Transport
+	socket *socket
+	pc     *webrtc.PeerConnection
+	timer  *time.Timer // runs expire
+
+	ctx    context.Context // ends when err is set
+	cancel context.CancelFunc
+	ready  chan struct{} // closed when conn is set
+	gone   chan struct{} // closed when everything is released
+
+	mu       sync.Mutex
+	state    state
+	deadline time.Time // of the offer, then of the negotiation
+	claimed  bool      // Accept or Wait has returned conn
+	conn     *Conn
+	err      error
+	channels int
+	claims   []netip.AddrPort // of socket, until connected; guarded by t.mu
+	local    []string         // candidate types, for diagnostics
+	remote   []string
+}
+
+// newSession makes a PeerConnection if the bounds allow one more. claims are the
+// addresses of the peer, where they are known.
+func (t *Transport) newSession(initial state, lifetime time.Duration, claims []netip.AddrPort) (*session, error) {
+	s := &session{
+		t: t, state: initial, claims: claims, deadline: time.Now().Add(lifetime),
+		ready: make(chan struct{}), gone: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancel(t.ctx)
+	t.mu.Lock()
+	pending := t.counts[stateOffered] + t.counts[stateNegotiating]
+	switch {
+	case t.closed:
+		t.mu.Unlock()
+		s.cancel()
+		return nil, ErrClosed
+	case pending >= t.config.MaxPending, t.counts[stateConnected] >= t.config.MaxConns:
+		t.mu.Unlock()
+		s.cancel()
+		return nil, ErrTooMany
+	}
+	t.counts[initial]++
+	t.sessions[s] = struct{}{}
+	s.socket = t.pickSocket(claims)
+	s.socket.users++
+	s.socket.claim(claims)
+	t.wg.Add(1) // until released
+	t.mu.Unlock()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pc, err := t.newPeerConnection(s.socket)
+	if err != nil {
+		s.state, s.err = stateGone, err
+		s.cancel()
+		s.release(initial)
+		return nil, fmt.Errorf("webrtcwire: new peer connection: %w", err)
+	}
+	s.pc = pc
+	s.timer = time.AfterFunc(lifetime, s.expire)
+	pc.OnConnectionStateChange(s.onStateChange)
+	return s, nil
+}
+
+// release gives the session's place back.
+func (s *session) release(last state) {
+	s.t.mu.Lock()
+	s.t.counts[last]--
+	s.unclaim()
+	delete(s.t.sessions, s)
+	unused := s.t.drop(s.socket)
+	s.t.mu.Unlock()
+	if unused != nil {
+		if err := unused.mux.Close(); err != nil {
+			s.t.config.Logger.Debug("closing a UDP socket", "error", err)
+		}
+	}
+	close(s.gone)
+	s.t.wg.Done()
+}
+
+// advance moves a live session from one state to the next. If two answers race,
+// one of them gets ErrAnswered.
+func (s *session) advance(from, to state) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.state {
+	case stateGone:
+		return s.err
+	case from:
+	default:
+		return ErrAnswered
+	}
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	if to == stateConnected && s.t.counts[stateConnected] >= s.t.config.MaxConns {
+		return ErrTooMany
+	}
+	s.t.counts[s.state]--
+	s.t.counts[to]++
+	s.state = to
+	if to == stateConnected {
+		s.t.totals.connected++
+		s.unclaim() // its mux knows by now which address is its
+	}
+	return nil
+}
+
+// unclaim gives the peer's addresses back; t.mu is held.
+func (s *session) unclaim() {
+	s.socket.unclaim(s.claims)
+	s.claims = nil
+}
+
+// expire ends an offer without answer, a negotiation without result, and a
+// connection that nobody asked for.
+func (s *session) expire() {
+	s.mu.Lock()
+	was, claimed := s.state, s.claimed
+	if left := time.Until(s.deadline); left > 0 && was != stateGone {
+		s.timer.Reset(left) // the timer fired while the deadline was moved
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	switch {
+	case was == stateOffered:
+		s.shut(ErrExpired)
+	case was == stateNegotiating:
+		s.shut(fmt.Errorf("no open data channel after %v: %w", s.t.config.NegotiationTimeout, context.DeadlineExceeded))
+	case was == stateConnected && !claimed:
+		s.shut(ErrClosed)
+	}
+}
+
+func (s *session) onStateChange(state webrtc.PeerConnectionState) {
+	switch state {
+	case webrtc.PeerConnectionStateFailed:
+		s.shut(errPeerSilent)
+	case webrtc.PeerConnectionStateClosed:
+		s.shut(errPeerClosed)
+	}
+}
+
+var (
+	errPeerSilent = errors.New("no path to the peer (ICE or DTLS failed)")
+	errPeerClosed = errors.New("closed by the peer")
+)
+
+// shut ends the session because of err. It returns at once; gone is closed when
+// everything is released. Only the first call counts.
+func (s *session) shut(err error) {
+	s.mu.Lock()
+	if s.state == stateGone {
+		s.mu.Unlock()
+		return
+	}
+	was := s.state
+	iceState := s.pc.ICEConnectionState().String()
+	if was == stateNegotiating && !errors.Is(err, ErrClosed) {
+		err = &NegotiationError{ICE: iceState, Local: s.local, Remote: s.remote, Err: err}
+	}
+	s.state, s.err = stateGone, err
+	s.timer.Stop()
+	conn := s.conn
+	s.mu.Unlock()
+	s.cancel()
+
+	s.count(was, err)
+	if conn != nil {
+		conn.interrupt()
+	}
+	go s.tearDown(was)
+}
+
+func (s *session) count(was state, err error) {
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	var failure *NegotiationError
+	switch {
+	case errors.As(err, &failure):
+		s.t.totals.failed++
+		s.t.totals.lastFailure = failure
+	case was == stateOffered && errors.Is(err, ErrExpired):
+		s.t.totals.expired++
+	}
+}
+
+// tearDown closes the PeerConnection and waits for its goroutines, within reason.
+func (s *session) tearDown(was state) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		if err := s.guard("close", s.pc.GracefulClose); err != nil {
+			s.t.config.Logger.Debug("closing a peer connection", "error", err)
+		}
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+		s.t.config.Logger.Warn("a peer connection takes long to close", "waited", closeTimeout)
+		<-closed
+	}
+	s.release(was)
+}
+
+// guard runs f, which calls pion with bytes from outside, and turns a panic into
+// an error, so that a hostile description ends its own session and nothing else.
+func (s *session) guard(doing string, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.t.config.Logger.Error("panic in pion/webrtc",
+				"doing", doing, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("webrtcwire: %s: panic in pion/webrtc: %v", doing, r)
+		}
+	}()
+	return f()
+}
+
+// describe sets our description and returns it with its candidates inside.
+func (s *session) describe(ctx context.Context, description webrtc.SessionDescription) (string, error) {
+	timeout := s.t.config.GatherTimeout
+	if s.t.config.RelayOnly {
+		timeout *= relayGatherFactor
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	gathered := webrtc.GatheringCompletePromise(s.pc)
+	if err := s.pc.SetLocalDescription(description); err != nil {
+		return "", fmt.Errorf("webrtcwire: set our description: %w", err)
+	}
+	reflexive := s.t.stun.addresses(ctx)
+	select {
+	case <-gathered:
+	case <-ctx.Done(): // whatever was found by now
+	case <-s.ctx.Done():
+		return "", s.cause()
+	}
+	local := s.pc.LocalDescription()
+	if local == nil {
+		return "", s.cause()
+	}
+	sdp := addReflexive(tidy(local.SDP), reflexive)
+	types := localTypes(sdp)
+	if len(types) == 0 {
+		return "", fmt.Errorf("webrtcwire: no local candidates after %v: "+
+			"no usable network interface, or no TURN server answered", timeout)
+	}
+	s.mu.Lock()
+	s.local = types
+	s.mu.Unlock()
+	return sdp, nil
+}
+
+// setRemote hands the peer's description to pion.
+func (s *session) setRemote(kind webrtc.SDPType, remote remoteDescription) error {
+	s.mu.Lock()
+	s.remote = remote.types
+	s.mu.Unlock()
+	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: kind, SDP: remote.sdp}); err != nil {
+		return fmt.Errorf("%w: %w", ErrBadSDP, err)
+	}
+	for _, name := range remote.mdns {
+		s.t.mu.Lock()
+		if !s.t.closed {
+			s.t.wg.Go(func() { s.addMDNS(name) })
+		}
+		s.t.mu.Unlock()
+	}
+	return nil
+}
+
+// addMDNS resolves a hidden candidate and gives it to pion. Failing is common
+// (the peer is on another network) and harmless.
+func (s *session) addMDNS(name mdnsName) {
+	addr, err := s.t.resolver.resolve(s.ctx, name.name)
+	if err != nil {
+		s.t.config.Logger.Debug("mDNS candidate not resolved", "error", err)
+		return
+	}
+	fields := slices.Clone(name.candidate)
+	fields[4] = addr.String()
+	line := "candidate:" + strings.Join(fields, " ")
+	zero := uint16(0)
+	err = s.guard("add an mDNS candidate", func() error {
+		return s.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: line, SDPMLineIndex: &zero})
+	})
+	if err != nil {
+		s.t.config.Logger.Debug("mDNS candidate not accepted", "candidate", line, "error", err)
+	}
+}
+
+func (s *session) cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	return ErrClosed
+}

@@ -1,0 +1,196 @@
+package webrtcwire
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/transport/v4/stdnet"
+	"github.com/pion/webrtc/v4"
+)
+
+// Errors of Transport's methods.
+var (
+	// ErrClosed means that the Transport, offer or answer was closed.
+	ErrClosed = fmt.Errorf("webrtcwire: %w", net.ErrClosed)
+
+	// ErrTooMany means that Config.MaxPending or Config.MaxConns is reached; try
+	// again when an offer has expired or a connection has closed.
+	ErrTooMany = errors.New("webrtcwire: too many offers, negotiations or connections")
+
+	// ErrExpired means that nobody answered an offer in Config.OfferLifetime.
+	ErrExpired = errors.New("webrtcwire: offer expired unanswered")
+)
+
+// Timings of ICE. A peer that fell silent is disconnected, which is tolerated
+// (a phone changing cells), and closed after 10 + 20 s.
+const (
+	iceDisconnected = 10 * time.Second
+	iceFailed       = 20 * time.Second
+	iceKeepalive    = 3 * time.Second // consent, RFC 7675: at most every 5 s
+
+	// How long a pair of this kind waits for a better one before it is used.
+	// pion's defaults (0.5, 1, 2 s) would be most of a connection's set-up time;
+	// a browser behind mDNS often shows up as peer reflexive first.
+	srflxWait = 100 * time.Millisecond
+	prflxWait = 100 * time.Millisecond
+	relayWait = 500 * time.Millisecond
+)
+
+// certificateMargin is how long before its end (a month, in pion) the DTLS
+// certificate is replaced.
+const certificateMargin = 24 * time.Hour
+
+// Transport makes connections. Its methods may be used from any goroutine.
+type Transport struct {
+	config   Config
+	servers  iceServers
+	stun     *reflexive
+	resolver *resolver
+	hosts    *hosts
+	network  *stdnet.Net
+
+	ctx    context.Context // ends when Close begins
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // everything that the sessions started
+
+	mu          sync.Mutex
+	closed      bool
+	sockets     []*socket // the shared one, and those that alike peers needed
+	sessions    map[*session]struct{}
+	counts      [stateCount]int // live sessions by state
+	totals      totals
+	certificate *webrtc.Certificate
+}
+
+// New starts a Transport. It owns config.PacketConn from here on.
+func New(config Config) (*Transport, error) {
+	config.setDefaults()
+	servers, err := parseICEServers(config.ICEServers)
+	if err != nil {
+		return nil, fmt.Errorf("webrtcwire: %w", err)
+	}
+	if config.RelayOnly && len(servers.turn) == 0 {
+		return nil, errors.New("webrtcwire: relay only, but no TURN server is configured")
+	}
+	network, err := stdnet.NewNet()
+	if err != nil {
+		return nil, fmt.Errorf("webrtcwire: list network interfaces: %w", err)
+	}
+	if len(config.PacketConns) == 0 {
+		udp, err := net.ListenPacket("udp", ":0")
+		if err != nil {
+			return nil, fmt.Errorf("webrtcwire: %w", err)
+		}
+		config.PacketConns = []net.PacketConn{udp}
+	}
+	if bound, ok := config.PacketConns[0].LocalAddr().(*net.UDPAddr); ok && bound.IP.IsLoopback() {
+		config.IncludeLoopback = true
+	}
+	t := &Transport{
+		config: config, servers: servers, network: network,
+		hosts:    newHosts(config.IncludeLoopback),
+		resolver: newResolver(config.IncludeLoopback, config.Logger),
+		sessions: map[*session]struct{}{},
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	shared := t.newSocket(config.PacketConns)
+	t.sockets = []*socket{shared}
+	var stunServers []string
+	if !config.RelayOnly {
+		stunServers = servers.stun
+	}
+	t.stun = newReflexive(shared.mux, stunServers, config.Logger)
+	return t, nil
+}
+
+// settings are pion's settings for the connections over one socket.
+func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
+	settings := webrtc.SettingEngine{LoggerFactory: pionLog{logger: t.config.Logger}}
+	settings.SetNet(t.network)
+	settings.SetICEUDPMux(mux)
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // see resolver
+	settings.SetIncludeLoopbackCandidate(t.config.IncludeLoopback)
+	settings.DisableActiveTCP(true)
+	settings.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
+	settings.SetSrflxAcceptanceMinWait(srflxWait)
+	settings.SetPrflxAcceptanceMinWait(prflxWait)
+	settings.SetRelayAcceptanceMinWait(relayWait)
+	settings.SetDTLSInsecureSkipHelloVerify(true) // ICE has checked the address: one round trip less
+	settings.DetachDataChannels()
+	settings.EnableSCTPZeroChecksum(true)
+	settings.SetSCTPMaxReceiveBufferSize(receiveBuffer)
+	return settings
+}
+
+// LocalAddr is the address of the shared socket.
+func (t *Transport) LocalAddr() net.Addr { return t.config.PacketConns[0].LocalAddr() }
+
+// Close closes every offer, answer and connection and the shared socket, and
+// waits until all of their goroutines have ended.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	t.closed = true
+	sessions := make([]*session, 0, len(t.sessions))
+	for s := range t.sessions {
+		sessions = append(sessions, s)
+	}
+	t.mu.Unlock()
+	t.cancel()
+	for _, s := range sessions {
+		s.shut(ErrClosed)
+	}
+	t.wg.Wait()
+	t.stun.close()
+	t.resolver.close()
+	t.mu.Lock()
+	sockets := t.sockets
+	t.mu.Unlock()
+	var errs []error
+	for _, socket := range sockets {
+		errs = append(errs, socket.mux.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("webrtcwire: close: %w", err)
+	}
+	return nil
+}
+
+// newPeerConnection makes a pion PeerConnection with the process's certificate.
+func (t *Transport) newPeerConnection(over *socket) (*webrtc.PeerConnection, error) {
+	certificate, err := t.currentCertificate()
+	if err != nil {
+		return nil, err
+	}
+	configuration := webrtc.Configuration{
+		ICEServers:   t.servers.turn,
+		Certificates: []webrtc.Certificate{*certificate},
+	}
+	if t.config.RelayOnly {
+		configuration.ICETransportPolicy = webrtc.ICETransportPolicyRelay
+	}
+	return over.api.NewPeerConnection(configuration)
+}
+
+func (t *Transport) currentCertificate() (*webrtc.Certificate, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.certificate == nil || time.Until(t.certificate.Expires()) < certificateMargin {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, fmt.Errorf("make a DTLS key: %w", err)
+		}
+		if t.certificate, err = webrtc.GenerateCertificate(key); err != nil {
+			return nil, fmt.Errorf("make a DTLS certificate: %w", err)
+		}
+	}
+	return t.certificate, nil
+}
