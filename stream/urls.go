@@ -161,20 +161,36 @@ func resolve(t Torrent, u *url.URL) (resolved, bool) {
 }
 
 // spellings returns the names that a URL may mean: its path decoded, else as it
-// was sent, else with its query, for webtorrent does not encode the names that it
-// appends to a web seed's URL, so that "50%25.mp4" and "who?.mp4" arrive bare.
+// was sent, for webtorrent appends names to a web seed's URL without encoding
+// them, so that "50%25.mp4" and "who?.mp4" arrive almost bare.
 func spellings(u *url.URL) []string {
 	names := []string{afterInfoHash(u.Path)}
-	if raw := u.EscapedPath(); raw != u.Path {
-		names = append(names, afterInfoHash(raw))
+	raw := afterInfoHash(u.EscapedPath())
+	if raw != names[0] {
+		names = append(names, undoFetch(raw), raw)
 	}
 	if u.RawQuery != "" || u.ForceQuery {
-		names = append(names, afterInfoHash(u.Path)+"?"+u.RawQuery)
-		if query, err := url.PathUnescape(u.RawQuery); err == nil && query != u.RawQuery {
-			names = append(names, afterInfoHash(u.Path)+"?"+query)
-		}
+		names = append(names, undoFetch(raw)+"?"+undoFetch(u.RawQuery), raw+"?"+u.RawQuery)
 	}
 	return names
+}
+
+// undoFetch decodes only what browsers themselves encode in a URL (the path
+// percent-encode set of the URL standard), leaving percent signs that were there.
+func undoFetch(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			if err == nil && (c <= ' ' || c >= 0x7f || strings.ContainsRune("\"<>^`{}", rune(c))) {
+				b.WriteByte(byte(c))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 func afterInfoHash(path string) string {
