@@ -14,6 +14,7 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -196,7 +197,7 @@ func (r *Relay) carry(dst, src *net.TCPConn, k *link) {
 			}
 		}
 		if err != nil {
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				dst.Close()
 			}
 			return

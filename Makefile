@@ -1,0 +1,63 @@
+# Everything here needs only Go, make and a POSIX shell; `make help` lists it.
+
+GO          ?= go
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+FUZZTIME    ?= 10s
+BENCHFLAGS  ?=
+# Newest that runs with the Go version of go.mod; contains staticcheck.
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# Interop tests mostly wait for other programs, so more of them than there are cores
+# run side by side; two packages at a time keep two cores busy without starving timers.
+TESTFLAGS   ?= -race -p 2 -parallel 4 -timeout 20m
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: ## build bin/causeway
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/causeway
+
+.PHONY: demo
+demo: build ## seed a file and download it by magnet link, on this machine alone
+	bench/demo.sh bin/causeway
+
+.PHONY: test
+test: test-deps ## go vet and all tests with the race detector
+	$(GO) vet ./...
+	$(GO) test $(TESTFLAGS) ./...
+
+.PHONY: test-deps
+test-deps: ## install the other programs that tests run, where possible
+	-@bench/test-deps.sh
+
+.PHONY: bench
+bench: build ## measure beside libtorrent; BENCHFLAGS='-only transfer -runs 3'
+	$(GO) run ./bench -causeway bin/causeway $(BENCHFLAGS)
+
+.PHONY: lint
+lint: ## gofmt, go vet, golangci-lint with staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "run gofmt -w on:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(GOLANGCI) run ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	bench/fuzz.sh $(FUZZTIME)
+
+.PHONY: release
+release: ## static programs for all platforms, with checksums, in dist/
+	rm -rf dist && mkdir dist
+	@set -e; for p in $(PLATFORMS); do \
+		os=$${p%/*}; arch=$${p#*/}; exe=; [ $$os != windows ] || exe=.exe; \
+		echo "dist/causeway-$(VERSION)-$$os-$$arch$$exe"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch $(GO) build -trimpath -ldflags '$(LDFLAGS)' \
+			-o "dist/causeway-$(VERSION)-$$os-$$arch$$exe" ./cmd/causeway; \
+	done
+	cd dist && sha256sum causeway-* > SHA256SUMS
+
+.PHONY: clean
+clean: ## remove what the other targets made
+	rm -rf bin dist bench/out

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Installs the programs that interoperability tests run, as far as this machine
+# allows. Never fails: what is missing is named, and the tests that need it are
+# skipped (or fail, with CAUSEWAY_REQUIRE_PEERS=1).
+cd "$(dirname "$0")/.." || exit 0
+
+missing=
+command -v aria2c >/dev/null || missing="$missing aria2"
+command -v transmission-daemon >/dev/null || missing="$missing transmission-daemon"
+command -v opentracker >/dev/null || missing="$missing opentracker"
+/usr/bin/python3 -c 'import libtorrent' 2>/dev/null || missing="$missing python3-libtorrent"
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # for go test -race
+
+if [ -n "$missing" ]; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		export DEBIAN_FRONTEND=noninteractive
+		# shellcheck disable=SC2086 # a list of words
+		{ apt-get update -q && apt-get install -q -y --no-install-recommends $missing; } >/dev/null 2>&1 ||
+			echo "test-deps: could not install:$missing"
+	else
+		echo "test-deps: not installed (Debian packages):$missing"
+	fi
+fi
+
+for lock in $(git ls-files '*package-lock.json' 2>/dev/null); do
+	dir=$(dirname "$lock")
+	if command -v npm >/dev/null; then
+		(cd "$dir" && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent; }) ||
+			echo "test-deps: npm ci failed in $dir"
+	else
+		echo "test-deps: no npm for $dir"
+	fi
+done
+exit 0
