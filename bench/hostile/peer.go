@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,19 +39,28 @@ const (
 	protocol   = "\x13BitTorrent protocol"
 )
 
-// Request is one block asked for.
-type Request struct {
+// Block is one block that was asked for or sent, and when.
+type Block struct {
 	Piece, Begin, Length uint32
 	At                   time.Time
 }
 
 // Report is what happened to the peer so far.
 type Report struct {
-	Connections int       // accepted with a handshake
-	Open        int       // of those, still connected
-	Requests    []Request // in the order they came, all connections
+	Connections int     // accepted with a handshake
+	Open        int     // of those, still connected
+	Requests    []Block // in the order they came, all connections
+	Sent        []Block // in the order they went
 	Cancels     int
-	Sent        int64 // payload bytes
+}
+
+// SentBytes returns how much content was sent, repetitions included.
+func (r Report) SentBytes() int64 {
+	var n int64
+	for _, b := range r.Sent {
+		n += int64(b.Length)
+	}
+	return n
 }
 
 // Peer is a listening peer that claims to have everything.
@@ -85,7 +95,7 @@ func (p *Peer) Report() Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.report
-	r.Requests = append([]Request(nil), r.Requests...)
+	r.Requests, r.Sent = slices.Clone(r.Requests), slices.Clone(r.Sent)
 	return r
 }
 
@@ -208,7 +218,7 @@ func (p *Peer) listen(c net.Conn, q *queue) {
 			if n != 13 {
 				return
 			}
-			r := Request{
+			r := Block{
 				Piece: binary.BigEndian.Uint32(body[1:]), Begin: binary.BigEndian.Uint32(body[5:]),
 				Length: binary.BigEndian.Uint32(body[9:]), At: time.Now(),
 			}
@@ -260,6 +270,7 @@ func (p *Peer) answer(c net.Conn, q *queue) {
 		if _, err := c.Write(append(msg, block...)); err != nil {
 			return
 		}
-		p.note(func(rep *Report) { rep.Sent += int64(r.Length) })
+		r.At = time.Now()
+		p.note(func(rep *Report) { rep.Sent = append(rep.Sent, r) })
 	}
 }

@@ -45,8 +45,8 @@ func TestHonestPeerServesLibtorrent(t *testing.T) {
 	if err := tor.Compare(dir); err != nil {
 		t.Error(err)
 	}
-	if r := p.Report(); r.Sent < tor.Size || r.Connections == 0 {
-		t.Errorf("report %d bytes sent over %d connections, want all of %d", r.Sent, r.Connections, tor.Size)
+	if r := p.Report(); r.SentBytes() < tor.Size || r.Connections == 0 {
+		t.Errorf("report %d bytes sent over %d connections, want all of %d", r.SentBytes(), r.Connections, tor.Size)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestSilentPeerIsAskedAndSendsNothing(t *testing.T) {
 			t.Fatalf("libtorrent asked for nothing\n%s", lt.Output())
 		}
 	}
-	if sent := p.Report().Sent; sent != 0 {
+	if sent := p.Report().SentBytes(); sent != 0 {
 		t.Errorf("a silent peer sent %d bytes", sent)
 	}
 }

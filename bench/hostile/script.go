@@ -48,7 +48,7 @@ func StopsAfter(blocks int) Script {
 // queue holds the requests that wait for an answer.
 type queue struct {
 	mu      sync.Mutex
-	waiting []Request
+	waiting []Block
 	more    chan struct{} // has an element when waiting may not be empty
 	done    chan struct{}
 }
@@ -59,7 +59,7 @@ func newQueue() *queue {
 
 func (q *queue) close() { close(q.done) }
 
-func (q *queue) add(r Request) {
+func (q *queue) add(r Block) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.waiting) < maxQueue {
@@ -75,7 +75,7 @@ func (q *queue) wake() {
 	}
 }
 
-func (q *queue) remove(r Request) {
+func (q *queue) remove(r Block) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, w := range q.waiting {
@@ -87,7 +87,7 @@ func (q *queue) remove(r Request) {
 }
 
 // next waits for a request; false when the queue was closed.
-func (q *queue) next() (Request, bool) {
+func (q *queue) next() (Block, bool) {
 	for {
 		q.mu.Lock()
 		if len(q.waiting) > 0 {
@@ -100,7 +100,7 @@ func (q *queue) next() (Request, bool) {
 		select {
 		case <-q.more:
 		case <-q.done:
-			return Request{}, false
+			return Block{}, false
 		}
 	}
 }
