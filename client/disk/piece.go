@@ -18,11 +18,13 @@ const hashRun = 8
 type Piece struct {
 	Index int
 
+	suspect bool
 	store *Storage
 	size  int64 // bytes
 
 	mu      sync.Mutex
 	blocks  []*Buffer
+	from    []any // by block, whom it came from
 	have    int  // blocks present
 	ready   int  // blocks present from the start on, without a gap
 	hashed  int  // blocks hashed; only the worker that is at it changes it
@@ -49,14 +51,16 @@ func (p *Piece) Has(block int) bool {
 
 // Put hands over a block that has arrived. It reports false if the block is there
 // already; b then stays with the caller. With the last block the piece completes
-// on its own, and Config.Done hears of it.
-func (p *Piece) Put(block int, b *Buffer) bool {
+// on its own, and Config.Done hears of it. from says who sent the block, to be
+// told apart should the piece be wrong.
+func (p *Piece) Put(block int, b *Buffer, from any) bool {
 	p.mu.Lock()
 	if p.dropped || p.ended || p.blocks[block] != nil {
 		p.mu.Unlock()
 		return false
 	}
 	p.blocks[block] = b
+	p.from[block] = from
 	p.have++
 	for p.ready < len(p.blocks) && p.blocks[p.ready] != nil {
 		p.ready++
@@ -117,25 +121,28 @@ type Result struct {
 	// was wrong.
 	OK  bool
 	Err error
-	// Digests of the blocks of wrong data, to find out who sent which.
+	// For a piece that is wrong or was marked as suspect, a digest of each block
+	// and who sent it. Digests of one process compare.
 	Digests []uint64
+	From    []any
 }
 
 func (p *Piece) finish() {
 	r := Result{Piece: p.Index}
 	if bytes.Equal(p.sum.Sum(nil), p.store.cfg.Info.PieceHash(p.Index)) {
+		if p.suspect {
+			r.Digests, r.From = p.digests(), p.from
+		}
 		r.Err = p.store.writePiece(p.Index, p.parts())
 		r.OK = r.Err == nil
 	} else {
-		r.Digests = p.Digests()
+		r.Digests, r.From = p.digests(), p.from
 	}
 	p.end()
 	p.store.cfg.Done(r)
 }
 
-// Digests returns a digest of each block. It may be called only while the piece
-// is held, that is from Done's caller; digests of one process compare.
-func (p *Piece) Digests() []uint64 {
+func (p *Piece) digests() []uint64 {
 	d := make([]uint64, len(p.blocks))
 	for i, b := range p.parts() {
 		d[i] = maphash.Bytes(digestSeed, b)
@@ -170,10 +177,10 @@ func (p *Piece) end() {
 	p.store.begun.Done()
 }
 
-func newPiece(s *Storage, index int) *Piece {
+func newPiece(s *Storage, index int, suspect bool) *Piece {
 	size := s.cfg.Info.PieceSize(index)
 	return &Piece{
-		Index: index, store: s, size: size,
-		blocks: make([]*Buffer, NumBlocks(size)), sum: sha1.New(),
+		Index: index, suspect: suspect, store: s, size: size,
+		blocks: make([]*Buffer, NumBlocks(size)), from: make([]any, NumBlocks(size)), sum: sha1.New(),
 	}
 }

@@ -94,13 +94,14 @@ func (s *Storage) partPath() string {
 	return filepath.Join(s.cfg.Dir, fmt.Sprintf(".%x.parts", s.cfg.Info.InfoHash))
 }
 
-// Begin starts a piece, or returns nil when memory is short.
-func (s *Storage) Begin(piece int, stretch bool) *Piece {
+// Begin starts a piece, or returns nil when memory is short. For one that was wrong
+// before, suspect asks for digests of its blocks.
+func (s *Storage) Begin(piece int, stretch, suspect bool) *Piece {
 	if !s.cfg.Memory.Reserve(s.cfg.Info.PieceSize(piece), stretch) {
 		return nil
 	}
 	s.begun.Add(1)
-	return newPiece(s, piece)
+	return newPiece(s, piece, suspect)
 }
 
 // handle opens the file that holds a span, and returns the offset of the span in it.
@@ -279,6 +280,10 @@ func (s *Storage) syncFile(file int) error {
 	defer s.cfg.Handles.release(h)
 	return h.Sync()
 }
+
+// Wait waits for the pieces that were begun and the reads under way. No more may
+// be begun.
+func (s *Storage) Wait() { s.begun.Wait() }
 
 // Close waits for pieces and reads under way, and closes the files.
 func (s *Storage) Close() {

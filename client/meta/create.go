@@ -105,7 +105,7 @@ func (o *CreateOptions) metainfo() (*metainfo.MetaInfo, error) {
 	}
 	for _, tier := range o.Trackers {
 		for _, tracker := range tier {
-			if len(newURLSet(1, "http", "https", "udp", "ws", "wss").add([]string{tracker})) == 0 {
+			if !IsTrackerURL(tracker) {
 				return nil, usagef("%s is not a tracker's URL (http, https, udp, ws or wss)", quoteShort(tracker))
 			}
 		}

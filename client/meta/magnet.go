@@ -53,7 +53,7 @@ func ParseMagnet(s string) (*Magnet, error) {
 	_, query, _ := strings.Cut(s, "?")
 	values := queryValues(query)
 	m := &Magnet{
-		Trackers: newURLSet(maxTrackers, "http", "https", "udp", "ws", "wss").add(values["tr"]),
+		Trackers: newURLSet(maxTrackers, trackerSchemes...).add(values["tr"]),
 		WebSeeds: webSeeds(values["ws"]),
 		Sources:  webSeeds(append(values["xs"], values["as"]...)),
 	}

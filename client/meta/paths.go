@@ -69,3 +69,43 @@ func regularSize(path string) (int64, fs.FileInfo, error) {
 	}
 	return status.Size(), status, nil
 }
+
+// Locate returns where the files of the torrent are if their data is at path:
+// in that folder under the torrent's name, or path is the torrent's own folder
+// or file under another name. found is false when there is none of it.
+func (i *Info) Locate(path string) (paths []string, found bool) {
+	for _, name := range []string{i.Name, i.originalName} {
+		if exists(filepath.Join(path, name)) {
+			return i.Paths(path), true
+		}
+	}
+	paths = i.PathsIn(path)
+	for _, file := range paths {
+		if file == "" {
+			continue
+		}
+		if _, _, err := regularSize(file); err == nil {
+			return paths, true
+		}
+	}
+	return nil, false
+}
+
+// Root returns the folder that holds the torrent's file or folder, for data that
+// is at path: that is path itself, or the folder around it if path is the
+// torrent's own file or folder. found is false when neither is so.
+func (i *Info) Root(path string) (root string, found bool) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", false
+	}
+	for _, name := range []string{i.Name, i.originalName} {
+		if exists(filepath.Join(path, name)) {
+			return path, true
+		}
+		if filepath.Base(path) == name && exists(path) {
+			return filepath.Dir(path), true
+		}
+	}
+	return "", false
+}

@@ -24,6 +24,10 @@ const (
 	maxURL      = 2048
 )
 
+// trackerSchemes are the kinds of trackers there are: BEP 3, BEP 15 and
+// WebTorrent's WebSocket ones.
+var trackerSchemes = []string{"http", "https", "udp", "ws", "wss"}
+
 // Torrent is a validated .torrent file.
 type Torrent struct {
 	Info      *Info
@@ -132,7 +136,7 @@ func (t *Torrent) Magnet() *Magnet {
 // trackerTiers reads announce-list, or announce if that says nothing (BEP 12).
 // A tracker keeps its first place only.
 func trackerTiers(announceList, announce []byte) [][]string {
-	kept := newURLSet(maxTrackers, "http", "https", "udp", "ws", "wss")
+	kept := newURLSet(maxTrackers, trackerSchemes...)
 	var tiers [][]string
 	add := func(urls []string) {
 		if tier := kept.add(urls); len(tier) > 0 {
@@ -238,4 +242,10 @@ func isHostPort(text string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
+}
+
+// IsTrackerURL tells whether text can be a tracker of a torrent: an http, https,
+// udp, ws or wss URL.
+func IsTrackerURL(text string) bool {
+	return len(newURLSet(1, trackerSchemes...).add([]string{text})) == 1
 }

@@ -100,3 +100,53 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestLocate(t *testing.T) {
+	root := writeBandDemo(t)
+	folder, err := ParseTorrent(readFile(t, "testdata/libtorrent-v1.torrent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	single, err := ParseTorrent(readFile(t, "testdata/transmission-private.torrent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join(root, "Band Demo")
+	for _, test := range []struct {
+		info  *Info
+		path  string
+		first string // "": not found
+	}{
+		{folder.Info, root, filepath.Join(inside, folder.Info.Files[0].DisplayPath())},
+		{folder.Info, inside, filepath.Join(inside, folder.Info.Files[0].DisplayPath())},
+		{folder.Info, filepath.Join(inside, "extras"), ""},
+		{folder.Info, filepath.Join(root, "absent"), ""},
+		{single.Info, inside, filepath.Join(inside, "track 10.ogg")},
+		{single.Info, filepath.Join(inside, "track 2.ogg"), filepath.Join(inside, "track 2.ogg")},
+		{single.Info, root, ""},
+		{single.Info, filepath.Join(root, "absent"), ""},
+	} {
+		paths, found := test.info.Locate(test.path)
+		if found != (test.first != "") || found && paths[0] != test.first {
+			t.Errorf("%s: %q, %v", test.path, paths, found)
+		}
+	}
+}
+
+func TestRoot(t *testing.T) {
+	root := writeBandDemo(t)
+	torrent, err := ParseTorrent(readFile(t, "testdata/libtorrent-v1.torrent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		root:                             root,
+		filepath.Join(root, "Band Demo"): root,
+		filepath.Join(root, "Band Demo", "extras"): "",
+		filepath.Join(root, "absent"):              "",
+	} {
+		if got, found := torrent.Info.Root(path); got != want || found != (want != "") {
+			t.Errorf("%s: %q, %v", path, got, found)
+		}
+	}
+}

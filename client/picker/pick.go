@@ -51,6 +51,30 @@ func (p *Picker) Pick(dst []Request, peer *Peer, n int) []Request {
 	return c.out
 }
 
+// PickFrom is Pick for a given few pieces only: those that a choking peer serves
+// all the same, or those that it suggested.
+func (p *Picker) PickFrom(dst []Request, peer *Peer, n int, pieces []int) []Request {
+	c := choice{p: p, peer: peer, out: dst, limit: len(dst) + n, now: p.cfg.Now()}
+	for _, index := range pieces {
+		if n <= 0 || c.full() {
+			break
+		}
+		if index >= p.cfg.Pieces || !p.lacking(index) || !peer.Has(index) {
+			continue
+		}
+		pc := p.open[index]
+		if pc == nil {
+			if pc = p.start(index, peer, false); pc == nil {
+				continue
+			}
+		}
+		if !c.reserved(pc) {
+			c.takeFree(pc)
+		}
+	}
+	return c.out
+}
+
 // choice is the state of one Pick.
 type choice struct {
 	p     *Picker

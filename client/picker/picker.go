@@ -13,6 +13,8 @@ type Request struct{ Piece, Block int }
 // Peer is what the picker knows of a peer. Its exported fields belong to the
 // caller, who sets them when they change.
 type Peer struct {
+	// Tag is the caller's own; the picker only hands it back.
+	Tag any
 	// Snubbing: it was asked for blocks and has sent nothing for a while.
 	Snubbing bool
 	// Patience is how long a request to it may take before others are asked too.
@@ -39,11 +41,11 @@ func (p *Peer) Has(piece int) bool { return p.haveAll || p.have.Has(piece) }
 
 // piece is an open piece: begun, and neither verified nor abandoned.
 type piece struct {
-	index    int
-	owner    *Peer // who began it, or took it over; nil when that peer left
-	blocks   []block
-	free     int // blocks that nobody was asked for and that are not there
-	missing  int // blocks that are not there
+	index   int
+	owner   *Peer // who began it, or took it over; nil when that peer left
+	blocks  []block
+	free    int // blocks that nobody was asked for and that are not there
+	missing int // blocks that are not there
 
 	firstFree int // no block before it is free
 }
@@ -139,6 +141,9 @@ func (p *Picker) countWanted(index int, wanted bool) {
 		}
 	}
 }
+
+// Wants reports whether a piece is wanted, lacking or not.
+func (p *Picker) Wants(index int) bool { return p.wanted[index] }
 
 // Left returns how many wanted pieces are lacking.
 func (p *Picker) Left() int { return p.left }

@@ -1,0 +1,142 @@
+package client
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/wire/transport"
+)
+
+// DefaultPort is the port for peers when none is asked for.
+const DefaultPort = 6881
+
+// Defaults of a Config.
+const (
+	DefaultSlots          = 8
+	DefaultMaxPeers       = 100
+	DefaultMaxConnections = 500
+	DefaultMemory         = 64 << 20
+)
+
+// DefaultDHTBootstrap are the public nodes by which a DHT node finds its first
+// neighbours.
+var DefaultDHTBootstrap = []string{
+	"router.bittorrent.com:6881",
+	"dht.transmissionbt.com:6881",
+	"router.utorrent.com:6881",
+	"dht.libtorrent.org:25401",
+}
+
+// Config configures a Client. The zero value of a field means what its comment
+// says; the zero Config is a working one.
+type Config struct {
+	// ListenHost is the address to listen on for peers, "" all interfaces.
+	ListenHost string
+	// Port is for TCP and UDP alike, 0 any free one. With PortFallback any free
+	// one is taken also when Port is in use.
+	Port         int
+	PortFallback bool
+	// StateDir is the folder of resume state, "" none is kept.
+	StateDir string
+	// Encryption of the classic connections.
+	Encryption transport.Encryption
+
+	DisableTCP, DisableDHT, DisableLSD, DisablePEX, DisableTrackers bool
+
+	// DHTBootstrap replaces DefaultDHTBootstrap unless it is nil; host:port each.
+	DHTBootstrap []string
+	// DownLimit and UpLimit are in bytes per second of everything sent and
+	// received over peer connections, 0 no limit.
+	DownLimit, UpLimit int64
+	// Slots is how many peers of a torrent are served at a time, 0 DefaultSlots.
+	Slots int
+	// MaxPeers bounds the connections of a torrent, MaxConnections those of all.
+	MaxPeers, MaxConnections int
+	// Memory bounds what unfinished pieces hold, in bytes.
+	Memory int64
+	// Allocation says how files get their space.
+	Allocation disk.Allocation
+	// Logger receives what is of interest when something does not work; nil
+	// nothing is logged.
+	Logger *slog.Logger
+	// OnEvent is called for every event, from the goroutines of the client: it
+	// must not wait. nil: events are dropped.
+	OnEvent func(Event)
+}
+
+func (c *Config) setDefaults() {
+	if c.Slots <= 0 {
+		c.Slots = DefaultSlots
+	}
+	if c.MaxPeers <= 0 {
+		c.MaxPeers = DefaultMaxPeers
+	}
+	if c.MaxConnections <= 0 {
+		c.MaxConnections = DefaultMaxConnections
+	}
+	if c.Memory <= 0 {
+		c.Memory = DefaultMemory
+	}
+	if c.DHTBootstrap == nil {
+		c.DHTBootstrap = DefaultDHTBootstrap
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.OnEvent == nil {
+		c.OnEvent = func(Event) {}
+	}
+}
+
+// TorrentOptions are the choices for one torrent.
+type TorrentOptions struct {
+	// Dir is where its file, or its folder, goes; "" the current folder.
+	Dir string
+	// Select lists the files that are wanted, as meta.ParseSelection reads it; ""
+	// what the magnet link says (BEP 53), or else all.
+	Select string
+	// Peers are addresses to dial, host:port each.
+	Peers []string
+	// Trackers are announced to besides the torrent's own, each a tier of its own.
+	Trackers []string
+	// Sequential downloads pieces in order instead of the rarest first.
+	Sequential bool
+}
+
+// Event is something that happened: a TrackerEvent, CheckingEvent, CompleteEvent
+// or WarningEvent.
+type Event interface{ isEvent() }
+
+// TrackerEvent is the outcome of an announce.
+type TrackerEvent struct {
+	InfoHash       [20]byte
+	URL            string
+	OK             bool
+	Seeds, Leeches int
+	Message        string
+	Next           time.Time
+}
+
+// CheckingEvent reports how far the files have been checked.
+type CheckingEvent struct {
+	InfoHash        [20]byte
+	Checked, Length int64 // bytes
+}
+
+// CompleteEvent says that every wanted file is there.
+type CompleteEvent struct {
+	InfoHash [20]byte
+}
+
+// WarningEvent is something that the user may want to know and that does not stop
+// the torrent. InfoHash is zero if it concerns the whole client.
+type WarningEvent struct {
+	InfoHash [20]byte
+	Message  string
+}
+
+func (TrackerEvent) isEvent()  {}
+func (CheckingEvent) isEvent() {}
+func (CompleteEvent) isEvent() {}
+func (WarningEvent) isEvent()  {}

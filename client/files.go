@@ -1,0 +1,334 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/client/picker"
+	"github.com/causeway-bt/causeway/wire"
+)
+
+const (
+	// saveInterval is how often the resume state is saved while pieces come in.
+	saveInterval = time.Second
+	// syncInterval is how often what was written is brought to the disk itself. A
+	// crash of the system costs a re-check of what came in since.
+	syncInterval = 30 * time.Second
+	// checkEventInterval is how often progress of a check is reported.
+	checkEventInterval = 200 * time.Millisecond
+)
+
+// resumeState is the state of saving.
+type resumeState struct {
+	dirty      bool // pieces came in since the last save
+	saving     bool
+	next       time.Time
+	nextSync   time.Time
+	synced     wire.Bitfield
+	uploaded   int64 // of earlier runs
+	downloaded int64
+}
+
+// openFiles opens the torrent's files and finds out which pieces are there.
+func (t *Torrent) openFiles() {
+	info := t.Info()
+	storage, err := disk.Open(disk.Config{
+		Info: info, Dir: t.opts.Dir, Selected: t.loop.selected,
+		Allocation: t.client.cfg.Allocation,
+		Memory:     t.client.memory, Pool: t.client.pool, Handles: t.client.handles,
+		Done: t.mail.fromDisk,
+	})
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	t.storage.Store(storage)
+	t.tasks.Go(func() {
+		state, have, err := t.checkFiles(t.ctx, storage)
+		t.do(func() {
+			if err != nil {
+				t.fail(err)
+				return
+			}
+			t.goLive(state, have)
+		})
+	})
+}
+
+// checkFiles returns the saved state, if any, and which pieces are there.
+func (t *Torrent) checkFiles(ctx context.Context, storage *disk.Storage) (state *disk.State, have wire.Bitfield, err error) {
+	if t.client.store != nil {
+		if state, err = t.client.store.Load(t.infoHash, t.opts.Dir); err != nil {
+			return nil, nil, err
+		}
+	}
+	have, check, err := storage.Plan(state)
+	if err != nil || check.Count() == 0 {
+		return state, have, err
+	}
+	t.hash(ctx, storage, check, have)
+	return state, have, ctx.Err()
+}
+
+// hash checks pieces and adds the right ones to have.
+func (t *Torrent) hash(ctx context.Context, storage *disk.Storage, check, have wire.Bitfield) {
+	info := t.Info()
+	total := int64(check.Count()) * info.PieceLength
+	good := newPieceSet(info.NumPieces())
+	done := make(chan struct{})
+	defer func() { <-done }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(checkEventInterval)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			t.client.cfg.OnEvent(CheckingEvent{t.infoHash, min(t.checked.Load(), total), total})
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+			}
+		}
+		t.client.cfg.OnEvent(CheckingEvent{t.infoHash, min(t.checked.Load(), total), total})
+	}()
+	storage.Check(ctx, check, func(piece int, ok bool) {
+		if ok {
+			good.add(piece)
+		}
+		t.checked.Add(info.PieceSize(piece))
+	})
+	for i := range info.NumPieces() {
+		if good.has(i) {
+			have.Set(i)
+		}
+	}
+}
+
+// goLive starts to download and to serve.
+func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
+	l := &t.loop
+	info := t.Info()
+	n := info.NumPieces()
+	l.phase = phaseLive
+	l.picker = picker.New(picker.Config{
+		Pieces: n, Begin: t.beginPiece, Now: time.Now, Random: randomInt,
+		Blocks: func(i int) int { return disk.NumBlocks(info.PieceSize(i)) },
+	})
+	l.picker.SetSequential(t.opts.Sequential)
+	for i := range info.Files {
+		if !l.selected[i] {
+			continue
+		}
+		for p, end := disk.PieceRange(info, i); p < end; p++ {
+			l.picker.SetWanted(p, true)
+		}
+	}
+	verified := newPieceSet(n)
+	for i := range n {
+		size := info.PieceSize(i)
+		if l.picker.Wants(i) {
+			l.wanted += size
+			l.wantedLeft += size
+		}
+		if have.Has(i) {
+			verified.add(i)
+			l.completed += size
+			if l.picker.Wants(i) {
+				l.wantedLeft -= size
+			}
+			l.picker.SetHave(i)
+		}
+	}
+	t.left.Store(l.wantedLeft)
+	t.verified.Store(verified)
+	l.state = resumeState{synced: wire.NewBitfield(n), next: time.Now(), nextSync: time.Now().Add(syncInterval)}
+	if state != nil {
+		l.state.uploaded, l.state.downloaded = state.Uploaded, state.Downloaded
+		if len(state.Synced) == len(have) {
+			for i := range have {
+				l.state.synced[i] = state.Synced[i] & have[i]
+			}
+		}
+	}
+	// Saved at once: should we be killed, what was written from now on must not be
+	// taken for somebody else's doing.
+	if l.wantedLeft > 0 || state == nil || !state.Clean {
+		t.save(false)
+	}
+	if err := t.storage.Load().CreateEmpty(); err != nil {
+		t.fail(err)
+		return
+	}
+	t.checkComplete()
+	t.tellPeers()
+	t.startDiscovery()
+	t.wakeUp()
+}
+
+// tellPeers brings the peers that came before the files were checked up to date.
+func (t *Torrent) tellPeers() {
+	l := &t.loop
+	verified := t.verified.Load()
+	for p := range l.peers {
+		l.picker.AddPeer(&p.pick)
+		for i := range verified.n {
+			if verified.has(i) {
+				p.w.Send(wire.Message{ID: wire.Have, Index: uint32(i)})
+			}
+		}
+		if err := t.replay(p); err != nil {
+			t.drop(p, err)
+		}
+	}
+	t.fillSlots()
+	t.requestAll(time.Now())
+}
+
+// pieceEnded takes in the end of a piece: verified and written, wrong, or not
+// written.
+func (t *Torrent) pieceEnded(r disk.Result) {
+	l := &t.loop
+	delete(l.pieces, r.Piece)
+	if r.Err != nil {
+		l.picker.Abandon(r.Piece)
+		if !errors.Is(r.Err, disk.ErrClosed) {
+			t.fail(r.Err)
+		}
+		return
+	}
+	l.picker.Done(r.Piece, r.OK)
+	if !r.OK {
+		t.wrongPiece(r)
+		return
+	}
+	t.rightPiece(r)
+	size := t.Info().PieceSize(r.Piece)
+	t.verified.Load().add(r.Piece)
+	l.completed += size
+	if l.picker.Wants(r.Piece) {
+		l.wantedLeft -= size
+		t.left.Store(l.wantedLeft)
+	}
+	l.state.dirty = true
+	for p := range l.peers {
+		p.w.Send(wire.Message{ID: wire.Have, Index: uint32(r.Piece)})
+	}
+	t.checkComplete()
+}
+
+// checkComplete follows the moment in which the last wanted piece is there.
+func (t *Torrent) checkComplete() {
+	l := &t.loop
+	if l.wantedLeft > 0 || l.wasComplete {
+		return
+	}
+	l.wasComplete = true
+	t.complete.fire()
+	if l.announcer != nil && t.downloaded.Load() > 0 {
+		l.announcer.Completed()
+	}
+	t.client.cfg.OnEvent(CompleteEvent{t.infoHash})
+	for p := range l.peers {
+		t.dropIfBothSeeds(p)
+		if p.ext.M != nil {
+			p.w.Send(t.extHandshake(p)) // upload_only
+		}
+	}
+	if l.state.dirty {
+		t.save(true)
+	}
+}
+
+func (t *Torrent) saveIfDue(now time.Time) {
+	s := &t.loop.state
+	if !s.dirty || s.saving || now.Before(s.next) {
+		return
+	}
+	t.save(!now.Before(s.nextSync))
+}
+
+// save stores the resume state, in a task of its own. With sync, what was written
+// is brought to the disk first.
+func (t *Torrent) save(sync bool) {
+	s := &t.loop.state
+	if t.client.store == nil || s.saving {
+		s.dirty = s.dirty && t.client.store != nil
+		return
+	}
+	s.saving, s.dirty = true, false
+	state := t.snapshot(t.loop.wantedLeft == 0)
+	storage, start := t.storage.Load(), time.Now()
+	t.tasks.Go(func() {
+		err := t.store(storage, state, sync)
+		t.do(func() {
+			now := time.Now()
+			s.saving = false
+			// A slow disk is not kept busy with nothing but this.
+			s.next = now.Add(max(saveInterval, 10*now.Sub(start)))
+			if err == nil && sync {
+				s.synced, s.nextSync = state.Synced, now.Add(syncInterval)
+			}
+			switch {
+			case errors.Is(err, disk.ErrVanished):
+				t.fail(err)
+			case err != nil && !errors.Is(err, disk.ErrClosed):
+				t.client.warn(t.infoHash, err.Error())
+			}
+			t.wakeUp()
+		})
+	})
+}
+
+// snapshot returns the state to be saved, Stamps apart.
+func (t *Torrent) snapshot(clean bool) *disk.State {
+	s := &t.loop.state
+	return &disk.State{
+		Have: t.verified.Load().bitfield(), Synced: s.synced, Clean: clean, Boot: disk.BootID(),
+		Uploaded: s.uploaded + t.uploaded.Load(), Downloaded: s.downloaded + t.downloaded.Load(),
+	}
+}
+
+func (t *Torrent) store(storage *disk.Storage, state *disk.State, sync bool) (err error) {
+	if sync {
+		if err := storage.Sync(); err != nil {
+			return err
+		}
+		state.Synced = state.Have
+	}
+	if state.Stamps, err = storage.Stamps(); err != nil {
+		return err
+	}
+	state.Saved = time.Now()
+	return t.client.store.Save(t.infoHash, t.opts.Dir, state)
+}
+
+// closeFiles waits for pieces that are still being written, and saves the state
+// for good.
+func (t *Torrent) closeFiles() {
+	storage := t.storage.Load()
+	if storage == nil {
+		return
+	}
+	defer storage.Close()
+	storage.Wait()
+	if t.verified.Load() == nil {
+		return
+	}
+	_, results := t.mail.take()
+	changed := t.loop.state.dirty || t.uploaded.Load() > 0
+	for _, r := range results {
+		if r.OK {
+			t.verified.Load().add(r.Piece)
+			changed = true
+		}
+	}
+	if t.client.store == nil || (!changed && t.loop.wantedLeft == 0) {
+		return
+	}
+	if err := t.store(storage, t.snapshot(true), true); err != nil && t.Err() == nil {
+		t.closeErr = err
+	}
+}

@@ -1,0 +1,344 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/client/picker"
+	"github.com/causeway-bt/causeway/wire"
+)
+
+// Transport is how a peer is connected.
+type Transport int
+
+const (
+	TCP Transport = iota
+)
+
+// newConn is a connection whose handshakes are done, on its way to the loop.
+type newConn struct {
+	net.Conn
+	kind      Transport
+	addr      netip.AddrPort
+	outgoing  bool
+	handshake wire.Handshake
+}
+
+// peer is a connected peer.
+type peer struct {
+	t        *Torrent
+	id       int // for the choker
+	conn     net.Conn
+	kind     Transport
+	outgoing bool
+	addr     netip.AddrPort // as connected; see listen for where it accepts
+	peerID   [20]byte
+	reserved wire.Reserved
+	w        *wire.Writer
+	who      *contributor
+
+	unrequested int // blocks; owned by the reader
+
+	lastRead       atomic.Int64 // nanoseconds since 1970
+	received, sent atomic.Int64 // payload bytes
+
+	// Shared by the loop and the connection's goroutines.
+	mu          sync.Mutex
+	inbox       []event
+	posted      bool // the loop was told of the inbox
+	drained     *sync.Cond
+	gone        bool
+	requests    requestQueue
+	unchoked    bool                // we serve it
+	allowedFast map[uint32]struct{} // pieces served even while choked
+
+	// Owned by the loop.
+	pick         picker.Peer
+	joined       time.Time
+	choking      bool // it does not serve us
+	interested   bool // in what we have
+	weInterested bool
+	changed      time.Time // when we last choked or unchoked it
+	isSeed       bool
+	useless      time.Time // since when neither side wants anything of the other; zero: it is of use
+	fastPieces   []int     // it serves these even while choking us
+	suggested    []int
+	ext          wire.ExtHandshake
+	listen       netip.AddrPort // where it accepts connections, zero unknown
+	early        early
+	window       window
+	down, up     rateMeter
+	lastBlock    time.Time
+	firstAsked   time.Time // of the requests under way, when the first was sent
+	pexSent      map[netip.AddrPort]struct{}
+	nextPEX      time.Time
+	lastPEX      time.Time // received
+	metadata     *metadataPeer
+	candidate    *candidate
+	rejects      int // of requests, while it had unchoked us
+	havePieces   int // Have messages and the like that it sent
+}
+
+// early is what a peer said of its pieces before we knew how many there are.
+type early struct {
+	all      bool
+	bitfield []byte
+	haves    []uint32
+}
+
+// maxEarlyHaves bounds early.haves.
+const maxEarlyHaves = 1 << 16
+
+// event is a message of a peer that the loop must hear of.
+type event struct {
+	message wire.Message
+	// For a block that came: where it belongs, and when it was asked for and came.
+	piece   *disk.Piece
+	block   int
+	askedAt time.Time
+	at      time.Time
+}
+
+const (
+	// maxInbox bounds what waits for the loop; the reader then waits too.
+	maxInbox = 4096
+	// idleTimeout is how long a peer may be silent. Peers send something every two
+	// minutes (BEP 3).
+	idleTimeout = 150 * time.Second
+	// keepAliveAfter is after what time without a message one is sent.
+	keepAliveAfter = 55 * time.Second
+)
+
+var (
+	errDuplicate = errors.New("it is connected already")
+	errFull      = errors.New("there are connections enough")
+	errSelf      = errors.New("it is ourselves")
+	errBanned    = errors.New("it is banned for sending wrong data")
+	errUseless   = errors.New("neither side has anything for the other")
+	errSilent    = errors.New("it was silent for too long")
+)
+
+// attach hands a connection with finished handshakes to the loop.
+func (t *Torrent) attach(ctx interface{ Done() <-chan struct{} }, c newConn) error {
+	select {
+	case t.joins <- &c:
+		return nil
+	case <-t.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return errors.New("the torrent did not take it in time")
+	}
+}
+
+// join makes a connection a peer, or closes it.
+func (t *Torrent) join(c *newConn) {
+	l := &t.loop
+	cand := l.candidates.byAddr[c.addr]
+	if err := t.admit(c); err != nil {
+		t.log.Debug("connection refused", "peer", c.addr, "err", err)
+		c.Close()
+		if cand != nil && c.outgoing {
+			cand.dialling = false
+			cand.self = errors.Is(err, errSelf)
+			cand.failed(time.Now())
+		}
+		return
+	}
+	p := t.newPeer(c)
+	if cand != nil && c.outgoing {
+		cand.dialling, cand.connected, cand.failures = false, true, 0
+		p.candidate, p.listen = cand, c.addr
+	}
+	l.peers[p] = struct{}{}
+	l.byID[p.peerID] = p
+	t.client.connections.Add(1)
+	if l.picker != nil {
+		l.picker.AddPeer(&p.pick)
+	}
+	t.tasks.Go(p.runReader)
+	t.tasks.Go(p.runWriter)
+	t.greet(p)
+	t.wakeUp()
+}
+
+// admit says whether a connection may become a peer. It may drop another for it.
+func (t *Torrent) admit(c *newConn) error {
+	l := &t.loop
+	id := c.handshake.PeerID
+	switch {
+	case id == t.client.id:
+		return errSelf
+	case l.phase == phaseFailed:
+		return t.err
+	case l.bans.banned(c.addr, id, time.Now()):
+		return errBanned
+	}
+	if other := l.byID[id]; other != nil {
+		if !t.better(c, other) {
+			return errDuplicate
+		}
+		t.drop(other, errDuplicate)
+	}
+	if len(l.peers) >= t.client.cfg.MaxPeers || t.client.connections.Load() >= int64(t.client.cfg.MaxConnections) {
+		if !t.dropUseless() {
+			return errFull
+		}
+	}
+	return nil
+}
+
+// better says which of two connections to one peer is kept. Both sides must come to
+// the same answer when they dial each other at once: the connection that the one
+// with the larger peer id opened. One that has gone silent is given up.
+func (t *Torrent) better(c *newConn, other *peer) bool {
+	if time.Since(time.Unix(0, other.lastRead.Load())) > keepAliveAfter {
+		return true
+	}
+	if c.outgoing == other.outgoing {
+		return false
+	}
+	weAreLarger := string(t.client.id[:]) > string(other.peerID[:])
+	return c.outgoing == weAreLarger
+}
+
+// uselessFor is how long a peer must have been of no use to make room for another.
+const uselessFor = 30 * time.Second
+
+func (t *Torrent) dropUseless() bool {
+	var victim *peer
+	for p := range t.loop.peers {
+		if !p.useless.IsZero() && time.Since(p.useless) > uselessFor && (victim == nil || p.useless.Before(victim.useless)) {
+			victim = p
+		}
+	}
+	if victim == nil {
+		return false
+	}
+	t.drop(victim, errUseless)
+	return true
+}
+
+func (t *Torrent) newPeer(c *newConn) *peer {
+	now := time.Now()
+	t.loop.nextPeerID++
+	p := &peer{
+		t: t, id: t.loop.nextPeerID, conn: c.Conn, kind: c.kind, outgoing: c.outgoing, addr: c.addr,
+		peerID: c.handshake.PeerID, reserved: c.handshake.Reserved,
+		joined: now, changed: now, choking: true, window: newWindow(), useless: now,
+		pexSent: make(map[netip.AddrPort]struct{}),
+	}
+	p.drained = sync.NewCond(&p.mu)
+	p.pick.Tag = p
+	p.who = &contributor{addr: c.addr, peerID: p.peerID}
+	p.lastRead.Store(now.UnixNano())
+	cfg := wire.WriterConfig{Source: t, Served: p.served, ReadFailed: p.readFailed, Reject: p.reserved.Fast()}
+	if t.client.up != nil {
+		cfg.Limiters = append(cfg.Limiters, t.client.up)
+	}
+	p.w = wire.NewWriter(c.Conn, cfg)
+	return p
+}
+
+// drop ends a connection. Its goroutines end in their own time.
+func (t *Torrent) drop(p *peer, why error) {
+	l := &t.loop
+	if _, ok := l.peers[p]; !ok {
+		return
+	}
+	t.log.Debug("peer gone", "peer", p.addr, "err", why)
+	delete(l.peers, p)
+	if l.byID[p.peerID] == p {
+		delete(l.byID, p.peerID)
+	}
+	t.client.connections.Add(-1)
+	if l.picker != nil {
+		l.picker.RemovePeer(&p.pick)
+	}
+	t.endMetadata(p, time.Now())
+	p.mu.Lock()
+	p.gone = true
+	p.inbox = nil
+	p.drained.Broadcast()
+	p.mu.Unlock()
+	p.w.Close()
+	p.conn.Close()
+	if c := p.candidate; c != nil {
+		c.connected = false
+		if p.received.Load() == 0 {
+			c.failed(time.Now())
+		} else {
+			c.next = time.Now().Add(retryBase)
+		}
+	}
+	if l.phase == phaseLive {
+		t.fillSlots()
+	}
+	t.wakeUp()
+}
+
+// runWriter sends until the connection ends.
+func (p *peer) runWriter() {
+	defer p.recoverPanic()
+	p.end(p.w.Run())
+}
+
+// end tells the loop that the connection is over.
+func (p *peer) end(why error) {
+	p.conn.Close()
+	p.t.do(func() { p.t.drop(p, why) })
+}
+
+// recoverPanic turns a bug in handling one peer into the end of its connection.
+func (p *peer) recoverPanic() {
+	if r := recover(); r != nil {
+		p.t.log.Error("panic while serving a peer; please report this", "peer", p.addr, "panic", r, "stack", stack())
+		p.end(fmt.Errorf("panic: %v", r))
+	}
+}
+
+// served counts what the writer sent.
+func (p *peer) served(_ int, n int64) {
+	p.sent.Add(n)
+	p.t.uploaded.Add(n)
+}
+
+// readFailed ends the torrent when verified data cannot be read.
+func (p *peer) readFailed(_ wire.Block, err error) {
+	if !errors.Is(err, disk.ErrClosed) {
+		p.t.do(func() { p.t.fail(err) })
+	}
+}
+
+// ReadBlocks implements wire.BlockSource.
+func (t *Torrent) ReadBlocks(b []byte, piece, begin uint32) error {
+	return t.storage.Load().ReadBlocks(b, piece, begin)
+}
+
+// tickPeer does what is due for one peer.
+func (t *Torrent) tickPeer(p *peer, now time.Time) {
+	t.readInbox(p, now)
+	if now.Sub(time.Unix(0, p.lastRead.Load())) > idleTimeout {
+		t.drop(p, errSilent)
+		return
+	}
+	if p.w.Idle() > keepAliveAfter {
+		p.w.Send(wire.Message{ID: wire.KeepAlive})
+	}
+	if now.Sub(p.down.at) >= rateInterval {
+		p.down.update(now, p.received.Load())
+		p.up.update(now, p.sent.Load())
+	}
+	p.pick.Snubbing = p.snubbing(now)
+	p.pick.Patience = p.patience()
+	if p.weInterested || p.interested {
+		p.useless = time.Time{}
+	} else if p.useless.IsZero() {
+		p.useless = now
+	}
+}

@@ -1,0 +1,84 @@
+package client
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/causeway-bt/causeway/wire"
+)
+
+const (
+	// pexInterval is the time between two peer exchange messages to a peer. BEP 11
+	// allows one a minute, and webtorrent.js hangs up on less.
+	pexInterval = 65 * time.Second
+	// minPEXInterval is how much time a peer must leave; what comes sooner is not
+	// looked at.
+	minPEXInterval = 20 * time.Second
+)
+
+// mayExchangePeers: private torrents leave peer exchange alone (BEP 27).
+func (t *Torrent) mayExchangePeers() bool { return !t.client.cfg.DisablePEX && t.mayDiscover() }
+
+// exchangePeers tells each peer who came and who left since it was last told.
+func (t *Torrent) exchangePeers(now time.Time) {
+	if !t.mayExchangePeers() {
+		return
+	}
+	for p := range t.loop.peers {
+		if number := p.ext.M[wire.ExtPEX]; number != 0 && !now.Before(p.nextPEX) {
+			if m, ok := t.pexMessage(p); ok {
+				p.w.Send(wire.Message{ID: wire.Extended, Ext: number, Payload: m.Encode()})
+				p.nextPEX = now.Add(pexInterval)
+			}
+		}
+	}
+}
+
+func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
+	here := make(map[netip.AddrPort]wire.PEXFlags)
+	for p := range t.loop.peers {
+		if p == to || !p.listen.IsValid() {
+			continue
+		}
+		var flags wire.PEXFlags
+		if p.isSeed || p.ext.UploadOnly {
+			flags |= wire.PEXSeed
+		}
+		if p.outgoing {
+			flags |= wire.PEXOutgoing
+		}
+		here[p.listen] = flags
+	}
+	for addr, flags := range here {
+		if _, sent := to.pexSent[addr]; !sent && len(m.Added) < wire.MaxPEX/2 {
+			m.Added = append(m.Added, wire.PEXPeer{Addr: addr, Flags: flags})
+			to.pexSent[addr] = struct{}{}
+		}
+	}
+	for addr := range to.pexSent {
+		if _, still := here[addr]; !still && len(m.Dropped) < wire.MaxPEX/2 {
+			m.Dropped = append(m.Dropped, addr)
+			delete(to.pexSent, addr)
+		}
+	}
+	return m, len(m.Added)+len(m.Dropped) > 0
+}
+
+// peersExchanged takes in a peer exchange message.
+func (t *Torrent) peersExchanged(p *peer, payload []byte, now time.Time) error {
+	if !t.mayExchangePeers() || now.Sub(p.lastPEX) < minPEXInterval {
+		return nil
+	}
+	p.lastPEX = now
+	m, err := wire.DecodePEX(payload)
+	if err != nil {
+		return err
+	}
+	for _, added := range m.Added {
+		if t.loop.candidates.add(added.Addr, false) && added.Flags&wire.PEXSeed != 0 {
+			t.loop.candidates.byAddr[added.Addr].seed = true
+		}
+	}
+	t.wakeUp()
+	return nil
+}

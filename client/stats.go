@@ -1,0 +1,137 @@
+package client
+
+import (
+	"math"
+	"time"
+
+	"github.com/causeway-bt/causeway/tracker"
+)
+
+// State is what a torrent is doing.
+type State string
+
+const (
+	StateMetadata    State = "metadata" // fetching the info dictionary
+	StateChecking    State = "checking"
+	StateDownloading State = "downloading"
+	StateSeeding     State = "seeding"
+	StateFailed      State = "failed"
+)
+
+// PeerCounts are connected peers by transport.
+type PeerCounts struct {
+	TCP, UTP, WebRTC, WebSeed int
+}
+
+// Stats are the numbers of a torrent at a moment. Sizes are in bytes, rates in
+// bytes per second of payload.
+type Stats struct {
+	State State
+	// Completed is verified data, Wanted what is in selected files, Length all.
+	// Left is what is wanted and lacking.
+	Completed, Wanted, Left, Length int64
+	Checked                         int64 // while checking
+	// Downloaded and Uploaded are payload of this run; Wasted is the part of
+	// Downloaded that came twice, was wrong or not asked for.
+	Downloaded, Uploaded, Wasted int64
+	DownRate, UpRate             float64
+	Peers                        PeerCounts
+	Seeds                        int // connected peers that have everything
+	// BridgedToWeb and BridgedToClassic are bytes that came from one swarm and
+	// were sent to the other.
+	BridgedToWeb, BridgedToClassic int64
+	ETA                            time.Duration // -1 unknown
+}
+
+// Stats returns the torrent's numbers. It waits for the event loop, so it is not
+// for calling thousands of times a second.
+func (t *Torrent) Stats() Stats {
+	result := make(chan Stats, 1)
+	if t.do(func() { result <- t.stats() }) {
+		select {
+		case s := <-result:
+			return s
+		case <-t.ended:
+		}
+	}
+	<-t.ended
+	return t.stats()
+}
+
+func (t *Torrent) stats() Stats {
+	l := &t.loop
+	s := Stats{
+		Completed: l.completed, Wanted: l.wanted, Left: l.wantedLeft, Checked: t.checked.Load(),
+		Downloaded: t.downloaded.Load(), Uploaded: t.uploaded.Load(), Wasted: t.wasted.Load(),
+		DownRate: l.downRate.perSecond, UpRate: l.upRate.perSecond, ETA: -1,
+	}
+	if info := t.Info(); info != nil {
+		s.Length = info.Length
+	}
+	switch {
+	case l.phase == phaseMetadata:
+		s.State = StateMetadata
+	case l.phase == phaseChecking:
+		s.State = StateChecking
+	case l.phase == phaseFailed:
+		s.State = StateFailed
+	case l.wantedLeft == 0:
+		s.State, s.ETA = StateSeeding, 0
+	default:
+		s.State = StateDownloading
+		if s.DownRate > 1 {
+			s.ETA = time.Duration(math.Ceil(float64(l.wantedLeft)/s.DownRate)) * time.Second
+		}
+	}
+	for p := range l.peers {
+		s.Peers.TCP++
+		if l.picker != nil && p.isSeed {
+			s.Seeds++
+		}
+	}
+	return s
+}
+
+// unknownLeft is what trackers are told is left while that is not known: they take
+// 0 for a seed.
+const unknownLeft = math.MaxInt64 / 2
+
+// announceStats is what announces carry. It does not wait for the event loop.
+func (t *Torrent) announceStats() tracker.Stats {
+	return tracker.Stats{Uploaded: t.uploaded.Load(), Downloaded: t.downloaded.Load(), Left: t.left.Load()}
+}
+
+const (
+	// rateInterval is how often rates are computed.
+	rateInterval = time.Second
+	// rateSmoothing is the weight of the newest interval in a rate that is shown.
+	rateSmoothing = 0.3
+)
+
+// rateMeter computes the rate at which a counter grows.
+type rateMeter struct {
+	perSecond float64 // smoothed
+	at        time.Time
+	count     int64
+}
+
+func (r *rateMeter) update(now time.Time, count int64) {
+	if r.at.IsZero() {
+		r.at, r.count = now, count
+		return
+	}
+	seconds := now.Sub(r.at).Seconds()
+	if seconds <= 0 {
+		return
+	}
+	current := float64(count-r.count) / seconds
+	weight := rateSmoothing
+	if r.perSecond == 0 {
+		weight = 1
+	}
+	r.perSecond += weight * (current - r.perSecond)
+	if r.perSecond < 1 {
+		r.perSecond = 0
+	}
+	r.at, r.count = now, count
+}
