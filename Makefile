@@ -1,8 +1,10 @@
 # Everything here needs only Go, make and a POSIX shell; `make help` lists it.
 
 GO          ?= go
+# Names the files of a release.
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS     := -s -w -X main.version=$(VERSION)
+# The commit goes into the program by itself (go version -m), for `causeway version`.
+LDFLAGS     := -s -w
 PLATFORMS   := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 FUZZTIME    ?= 10s
 BENCHFLAGS  ?=
