@@ -132,7 +132,7 @@ func (c *Client) startDiscovery() {
 	var err error
 	if !c.cfg.DisableDHT {
 		c.dht, err = discovery.NewDHT(discovery.DHTConfig{
-			Conn:      c.udp.Lend(transport.DHT),
+			Conn:      c.udp.Lend(transport.ClassDHT),
 			Bootstrap: c.cfg.DHTBootstrap,
 			Nodes:     nodeStore{c.store},
 			Logger:    c.log,

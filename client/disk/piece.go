@@ -19,18 +19,18 @@ type Piece struct {
 	Index int
 
 	suspect bool
-	store *Storage
-	size  int64 // bytes
+	store   *Storage
+	size    int64 // bytes
 
 	mu      sync.Mutex
 	blocks  []*Buffer
 	from    []any // by block, whom it came from
-	have    int  // blocks present
-	ready   int  // blocks present from the start on, without a gap
-	hashed  int  // blocks hashed; only the worker that is at it changes it
-	atWork  bool // a worker has it, or it is queued for one
-	dropped bool // Drop was called
-	ended   bool // memory was given back
+	have    int   // blocks present
+	ready   int   // blocks present from the start on, without a gap
+	hashed  int   // blocks hashed; only the worker that is at it changes it
+	atWork  bool  // a worker has it, or it is queued for one
+	dropped bool  // Drop was called
+	ended   bool  // memory was given back
 	sum     hash.Hash
 }
 
