@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+type createFlags struct {
+	out         string
+	pieceLength byteSize
+	noDate      bool
+	trackers    []string
+	options     meta.CreateOptions
+}
+
+func (a *app) createCommand() *cobra.Command {
+	var f createFlags
+	cmd := &cobra.Command{
+		Use:   "create PATH",
+		Short: "Make a .torrent file of a file or folder",
+		Long: `Make a .torrent file of a file or folder, and print its magnet link.
+
+Each --tracker is a tier of its own; put commas between trackers of one tier.`,
+		Example: `  causeway create Holiday -o holiday.torrent --tracker udp://tracker.example:6969`,
+		Args:    arguments(1, 1, "the file or folder to make a torrent of"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.create(cmd, args[0], &f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.out, "out", "o", "", "the .torrent `FILE` to write, - for standard output (default NAME.torrent)")
+	flags.Var(&f.pieceLength, "piece-length", "a power of two from 16K to 256M (default automatic)")
+	flags.StringVar(&f.options.Name, "name", "", "`NAME` in the torrent (default that of PATH)")
+	flags.StringVar(&f.options.Comment, "comment", "", "comment in the torrent, any `TEXT`")
+	flags.StringArrayVar(&f.trackers, "tracker", nil, "`URL` of a tracker (repeatable)")
+	flags.StringArrayVar(&f.options.WebSeeds, "web-seed", nil, "`URL` of a web seed with the same data (repeatable)")
+	flags.BoolVar(&f.options.Private, "private", false, "forbid DHT, PEX and local discovery")
+	flags.StringVar(&f.options.Source, "source", "", "source `TAG`, which changes the infohash")
+	flags.BoolVar(&f.noDate, "no-date", false, "leave the date out, for torrents that can be reproduced")
+	flags.Lookup("piece-length").DefValue = "" // the text above says it
+	return cmd
+}
+
+func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
+	options := f.options
+	options.PieceLength = int64(f.pieceLength)
+	options.Trackers = tiers(f.trackers)
+	if !f.noDate {
+		options.Created = time.Now()
+	}
+	meter := a.newMeter("hashing", func(done, total int64) {
+		a.event("hashing", struct {
+			Path   string `json:"path"`
+			Done   int64  `json:"done"`
+			Length int64  `json:"length"`
+		}{path, done, total})
+	})
+	options.Progress = meter.update
+	options.Warn = func(message string) { a.warn("", message) }
+	encoded, err := meta.Create(cmd.Context(), path, options)
+	meter.end()
+	if err != nil {
+		return err
+	}
+	torrent, err := meta.ParseTorrent(encoded)
+	if err != nil {
+		return err
+	}
+	magnet := torrent.Magnet().String()
+	if f.out == "-" {
+		if a.json {
+			return usagef("-o - and --json both need standard output; name a file after -o")
+		}
+		a.line("%s", magnet)
+		_, err := a.stdout.Write(encoded)
+		return err
+	}
+	out := f.out
+	if status, err := os.Stat(out); out == "" || err == nil && status.IsDir() {
+		out = filepath.Join(out, torrent.Info.Name+".torrent")
+	}
+	if err := writeWhole(out, encoded); err != nil {
+		return err
+	}
+	event := newTorrentEvent(torrent.Info, magnet, nil)
+	event.Path = out
+	a.event("torrent", event)
+	a.line("%s: %s in %d files, %d pieces of %s", out, formatBytes(torrent.Info.Length), len(event.Files), event.Pieces, formatBytes(event.PieceLength))
+	a.result(magnet)
+	return nil
+}
+
+// tiers reads the values of --tracker.
+func tiers(values []string) [][]string {
+	var tiers [][]string
+	for _, value := range values {
+		var tier []string
+		for tracker := range strings.SplitSeq(value, ",") {
+			if tracker = strings.TrimSpace(tracker); tracker != "" {
+				tier = append(tier, tracker)
+			}
+		}
+		tiers = append(tiers, tier)
+	}
+	return tiers
+}
+
+// writeWhole writes a file so that there is never half of it.
+func writeWhole(path string, content []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
+	if errors.Is(err, fs.ErrNotExist) {
+		return usagef("cannot write %s: there is no folder %s", path, filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	_, err = file.Write(content)
+	const readable = 0o644 // CreateTemp lets nobody else read
+	err = errors.Join(err, file.Chmod(readable), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		os.Remove(file.Name())
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}

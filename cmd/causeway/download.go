@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+type downloadFlags struct {
+	engine     engineFlags
+	out        string
+	selection  string
+	seed       bool
+	sequential bool
+}
+
+// downloadCommand has the flags and the work of download, but not its name: it
+// is the root command too.
+func (a *app) downloadCommand() *cobra.Command {
+	var f downloadFlags
+	cmd := &cobra.Command{
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.download(cmd.Context(), args, &f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&f.out, "out", "o", ".", "`FOLDER` that the data goes to")
+	flags.StringVar(&f.selection, "select", "", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (default all)")
+	flags.BoolVar(&f.seed, "seed", false, "keep on seeding when all is there")
+	flags.BoolVar(&f.sequential, "sequential", false, "download pieces in order")
+	f.engine.add(flags)
+	return cmd
+}
+
+func (a *app) downloadNamedCommand() *cobra.Command {
+	cmd := a.downloadCommand()
+	cmd.Use = "download SOURCE..."
+	cmd.Short = "Download torrents; the default command"
+	cmd.Long = `Download torrents, and exit when all of them are there.
+
+After an interrupt, the same command continues where it stopped.`
+	cmd.Example = `  causeway download 'magnet:?xt=urn:btih:...' -o Downloads --select '*.mkv'`
+	cmd.Args = arguments(1, -1, "a magnet link, .torrent file, URL or infohash")
+	return cmd
+}
+
+func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) error {
+	if err := f.engine.check(); err != nil {
+		return err
+	}
+	var loaded []*meta.Source
+	for _, source := range sources {
+		src, err := meta.Load(ctx, source, a.in)
+		if err != nil {
+			return err
+		}
+		loaded = append(loaded, src)
+	}
+	s, err := a.open(&f.engine)
+	if err != nil {
+		return err
+	}
+	for _, src := range loaded {
+		torrent, err := s.engine.Add(src, client.TorrentOptions{
+			Dir: f.out, Select: f.selection, Sequential: f.sequential,
+			Peers: f.engine.peers, Trackers: f.engine.trackers,
+		})
+		if err != nil {
+			s.engine.Close()
+			return err
+		}
+		s.add(torrent)
+	}
+	s.onComplete = func(t *task) {
+		if f.seed {
+			s.app.event("seeding", seedingEvent{t.infoHash, t.Magnet()})
+			s.app.line("%s: seeding until interrupted", t.Name())
+		}
+	}
+	return s.run(ctx, f.seed)
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/wire/transport"
+)
+
+// engineFlags are the flags of all commands that talk to peers.
+type engineFlags struct {
+	listen                            string
+	port                              int
+	portGiven                         func() bool
+	peers, trackers, bootstrap        []string
+	noDHT, noLSD, noPEX, noTCP, noTrk bool
+	down, up                          byteSize
+	encryption, state                 string
+	slots                             int
+}
+
+func (f *engineFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.listen, "listen", "", "`ADDRESS` for peers (default all interfaces)")
+	flags.IntVar(&f.port, "port", client.DefaultPort, "TCP and UDP `PORT` for peers, 0 for any (default 6881, or any if that is taken)")
+	flags.StringArrayVar(&f.peers, "peer", nil, "dial this peer, `HOST:PORT` (repeatable)")
+	flags.StringArrayVar(&f.trackers, "tracker", nil, "announce to the tracker at `URL` too (repeatable)")
+	flags.StringArrayVar(&f.bootstrap, "dht-bootstrap", nil, "DHT node to start from instead of the public ones, `HOST:PORT` (repeatable)")
+	flags.BoolVar(&f.noDHT, "no-dht", false, "find no peers by DHT")
+	flags.BoolVar(&f.noLSD, "no-lsd", false, "find no peers on the local network")
+	flags.BoolVar(&f.noPEX, "no-pex", false, "exchange no peers with peers")
+	flags.BoolVar(&f.noTrk, "no-trackers", false, "announce to no tracker")
+	flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections")
+	flags.Var(&f.down, "down-limit", "most bytes per second to receive, as 500K or 2M")
+	flags.Var(&f.up, "up-limit", "most bytes per second to send")
+	flags.StringVar(&f.encryption, "encryption", "prefer", "`MODE` of connections: off, prefer or require")
+	flags.IntVar(&f.slots, "slots", client.DefaultSlots, "`NUMBER` of peers to upload to at a time, for each torrent")
+	flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default per user)")
+	for _, said := range []string{"port", "down-limit", "up-limit"} {
+		flags.Lookup(said).DefValue = "" // the text says it, or it says nothing
+	}
+	f.portGiven = func() bool { return flags.Changed("port") }
+}
+
+// check finds what is wrong with the flags, before anything is started.
+func (f *engineFlags) check() error {
+	if f.port < 0 || f.port > 65535 {
+		return usagef("--port must be from 0 to 65535, not %d", f.port)
+	}
+	if f.slots < 1 {
+		return usagef("--slots must be at least 1, not %d", f.slots)
+	}
+	if _, err := transport.ParseEncryption(f.encryption); err != nil {
+		return usagef("--encryption must be off, prefer or require, not %q", f.encryption)
+	}
+	for flag, addresses := range map[string][]string{"--peer": f.peers, "--dht-bootstrap": f.bootstrap} {
+		for _, address := range addresses {
+			host, port, err := net.SplitHostPort(address)
+			n, portErr := strconv.ParseUint(port, 10, 16)
+			if err != nil || portErr != nil || host == "" || n == 0 {
+				return usagef("%s needs HOST:PORT, such as 192.0.2.1:6881, not %q", flag, address)
+			}
+		}
+	}
+	for _, tracker := range f.trackers {
+		if !meta.IsTrackerURL(tracker) {
+			return usagef("--tracker needs an http, https, udp, ws or wss URL, not %q", tracker)
+		}
+	}
+	return nil
+}
+
+// start runs a client. onEvent is as in client.Config.
+func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	encryption, err := transport.ParseEncryption(f.encryption)
+	if err != nil {
+		return nil, err
+	}
+	state := f.state
+	if state == "" {
+		if state, err = defaultStateDir(); err != nil {
+			return nil, usagef("there is no place for the resume state: %v; name a folder with --state", err)
+		}
+	}
+	config := client.Config{
+		ListenHost: f.listen, Port: f.port, PortFallback: !f.portGiven(),
+		StateDir: state, Encryption: encryption,
+		DisableTCP: f.noTCP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
+		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
+		OnEvent: onEvent,
+	}
+	if a.verbose {
+		config.Logger = slog.New(slog.NewTextHandler(logWriter{&a.printer}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	engine, err := client.New(config)
+	if err != nil {
+		return nil, err
+	}
+	listening := listeningEvent{UDP: engine.UDPAddr().String()}
+	if address := engine.TCPAddr(); address != nil {
+		listening.TCP = address.String()
+	}
+	id := engine.PeerID()
+	listening.PeerID = string(id[:])
+	a.event("listening", listening)
+	return engine, nil
+}
+
+type listeningEvent struct {
+	TCP    string `json:"tcp"`
+	UDP    string `json:"udp"`
+	PeerID string `json:"peer_id"`
+}
+
+// logWriter prints log lines between the bars.
+type logWriter struct{ printer *printer }
+
+func (w logWriter) Write(line []byte) (int, error) {
+	w.printer.print(string(line[:max(len(line)-1, 0)]))
+	return len(line), nil
+}
+
+// defaultStateDir is where programs of this kind keep their state on each system.
+func defaultStateDir() (string, error) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		folder, err := os.UserConfigDir()
+		return filepath.Join(folder, "causeway"), err
+	}
+	if folder := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(folder) {
+		return filepath.Join(folder, "causeway"), nil
+	}
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, ".local", "state", "causeway"), err
+}
+
+// fetchMetadata gets the info dictionary of a magnet link from peers.
+func (a *app) fetchMetadata(ctx context.Context, src *meta.Source, f *engineFlags) (_ *meta.Torrent, err error) {
+	engine, err := a.start(f, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	// Nothing of the data is wanted; what arrives before the end goes here.
+	folder, err := os.MkdirTemp("", "causeway-info-")
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a temporary folder: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	torrent, err := engine.Add(src, client.TorrentOptions{Dir: folder, Peers: f.peers, Trackers: f.trackers})
+	if err != nil {
+		return nil, err
+	}
+	defer torrent.Close()
+	a.line("fetching the metadata of %s", torrent.Name())
+	select {
+	case <-torrent.GotInfo():
+	case <-torrent.Failed():
+		return nil, torrent.Err()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	found := &meta.Torrent{Info: torrent.Info(), WebSeeds: src.Magnet.WebSeeds}
+	for _, tracker := range src.Magnet.Trackers {
+		found.Trackers = append(found.Trackers, []string{tracker})
+	}
+	return found, nil
+}

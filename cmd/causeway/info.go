@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+func (a *app) infoCommand() *cobra.Command {
+	var engine engineFlags
+	var selection string
+	cmd := &cobra.Command{
+		Use:   "info SOURCE",
+		Short: "Show what is in a torrent",
+		Long: `Show what is in a torrent. For a magnet link or an infohash, the metadata is
+fetched from peers, without the data.`,
+		Example: `  causeway info holiday.torrent`,
+		Args:    arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.info(cmd.Context(), args[0], selection, &engine)
+		},
+	}
+	cmd.Flags().StringVar(&selection, "select", "", "mark the files of this `LIST`: 0,3-7, globs, folders with a slash at the end")
+	engine.add(cmd.Flags())
+	return cmd
+}
+
+func (a *app) info(ctx context.Context, source, selection string, engine *engineFlags) error {
+	src, err := meta.Load(ctx, source, a.in)
+	if err != nil {
+		return err
+	}
+	torrent := src.Torrent
+	if torrent == nil {
+		if torrent, err = a.fetchMetadata(ctx, src, engine); err != nil {
+			return err
+		}
+	}
+	var selected []bool
+	if selection != "" {
+		if selected, err = meta.ParseSelection(selection, torrent.Info); err != nil {
+			return err
+		}
+	}
+	event := newTorrentEvent(torrent.Info, torrent.Magnet().String(), selected)
+	a.event("torrent", event)
+	a.result(strings.TrimRight(describe(torrent, &event, selected != nil), "\n"))
+	return nil
+}
+
+// describe is the table that people get.
+func describe(torrent *meta.Torrent, event *torrentEvent, mark bool) string {
+	var b strings.Builder
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	row := func(label, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", label, strings.ReplaceAll(value, "\n", "\n\t"))
+		}
+	}
+	row("Name", event.Name)
+	row("Infohash", event.InfoHash)
+	row("Infohash v2", event.InfoHashV2)
+	row("Size", fmt.Sprintf("%s (%d bytes)", formatBytes(event.Length), event.Length))
+	row("Pieces", fmt.Sprintf("%d of %s", event.Pieces, formatBytes(event.PieceLength)))
+	if event.Private {
+		row("Private", "yes")
+	}
+	row("Source", event.Source)
+	for i, tier := range torrent.Trackers {
+		row(fmt.Sprintf("Trackers %d", i+1), strings.Join(tier, "\n"))
+	}
+	row("Web seeds", strings.Join(torrent.WebSeeds, "\n"))
+	row("Nodes", strings.Join(torrent.Nodes, "\n"))
+	row("Comment", torrent.Comment)
+	row("Created by", torrent.CreatedBy)
+	if !torrent.Created.IsZero() {
+		row("Created", torrent.Created.Format(time.RFC3339))
+	}
+	row("Magnet", event.Magnet)
+	table.Flush()
+	b.WriteString("\n")
+	fmt.Fprintf(table, "File\tSize\tPath\n")
+	for _, file := range event.Files {
+		path := file.Path
+		if mark && file.Selected {
+			path += "  (selected)"
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\n", file.Index, formatBytes(file.Length), path)
+	}
+	table.Flush()
+	return b.String()
+}

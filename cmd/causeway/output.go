@@ -1,0 +1,161 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// printer writes what a command has to say: results and JSON lines to standard
+// output, everything meant for people to standard error. Its methods may be
+// called from several goroutines.
+type printer struct {
+	json, quiet, verbose bool // set by flags
+
+	mu       *sync.Mutex
+	out, err io.Writer
+	terminal *os.File // standard error, if it is a terminal
+	drawn    []string // the lines that Draw keeps at the bottom of the terminal
+}
+
+func newPrinter(out, err io.Writer) printer {
+	p := printer{mu: new(sync.Mutex), out: out, err: err}
+	if file, ok := err.(*os.File); ok && term.IsTerminal(int(file.Fd())) && enableEscapes(file) {
+		p.terminal = file
+	}
+	return p
+}
+
+// eventHeader is what all JSON lines start with.
+type eventHeader struct {
+	Time  string `json:"time"` // RFC 3339
+	Event string `json:"event"`
+}
+
+// event writes a JSON line, with --json. fields is a struct.
+func (p *printer) event(name string, fields any) {
+	if !p.json {
+		return
+	}
+	header, err := json.Marshal(eventHeader{time.Now().Format(time.RFC3339Nano), name})
+	if err != nil {
+		panic(err) // two strings can always be encoded
+	}
+	body, err := json.Marshal(fields)
+	if err != nil {
+		panic(fmt.Errorf("event %s: %w", name, err)) // the types of events are our own
+	}
+	line := append(header[:len(header)-1], '\n')
+	if len(body) > len("{}") {
+		line = append(header[:len(header)-1], ',')
+		line = append(append(line, body[1:]...), '\n')
+	} else {
+		line = append(header, '\n')
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.out.Write(line)
+}
+
+// result prints what a script would want of the command, without --json.
+func (p *printer) result(text string) {
+	if p.json {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	fmt.Fprintln(p.out, text)
+	p.redraw()
+}
+
+// line tells people something, unless they want quiet or JSON.
+func (p *printer) line(format string, args ...any) {
+	if p.quiet || p.json {
+		return
+	}
+	p.print(fmt.Sprintf(format, args...))
+}
+
+// messageEvent is the body of "warning" and "error".
+type messageEvent struct {
+	Message  string `json:"message"`
+	InfoHash string `json:"infohash,omitempty"`
+}
+
+// warn reports what does not stop the command.
+func (p *printer) warn(infoHash, message string) {
+	p.event("warning", messageEvent{message, infoHash})
+	p.line("warning: %s", message)
+}
+
+// fail reports why the command failed, on one line.
+func (p *printer) fail(err error) {
+	message := strings.ReplaceAll(err.Error(), "\n", "; ")
+	p.event("error", messageEvent{Message: message})
+	p.draw(nil)
+	p.print("causeway: " + message)
+}
+
+// print writes text to standard error. Some of it comes from peers and trackers,
+// which must not control the terminal.
+func (p *printer) print(text string) {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return ' '
+		}
+		return r
+	}, text)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	fmt.Fprintln(p.err, text)
+	p.redraw()
+}
+
+// bars tells whether draw shows anything.
+func (p *printer) bars() bool { return p.terminal != nil && !p.quiet && !p.json }
+
+// draw replaces the lines at the bottom of the terminal.
+func (p *printer) draw(lines []string) {
+	if !p.bars() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	p.drawn = lines
+	p.redraw()
+}
+
+// erase takes the drawn lines away, so that others can be printed.
+func (p *printer) erase() {
+	if len(p.drawn) > 0 {
+		fmt.Fprintf(p.err, "\x1b[%dA\x1b[J", len(p.drawn))
+	}
+}
+
+func (p *printer) redraw() {
+	if len(p.drawn) == 0 {
+		return
+	}
+	width, height, err := term.GetSize(int(p.terminal.Fd()))
+	if err != nil {
+		width, height = 80, 24
+	}
+	// A line that wraps, or one above the screen, could not be erased.
+	p.drawn = p.drawn[:min(len(p.drawn), max(height-1, 1))]
+	for _, line := range p.drawn {
+		if runes := []rune(line); len(runes) > width-1 {
+			line = string(runes[:max(width-1, 0)])
+		}
+		fmt.Fprintln(p.err, line)
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+// The exit codes that scripts rely on.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // 128 and the number of SIGINT, as shells have it
+)
+
+// errInterrupted is why a command's context ends when the user stops it.
+var errInterrupted = errors.New("interrupted")
+
+// usageError is a command line that cannot be obeyed.
+type usageError struct{ message string }
+
+func (e *usageError) Error() string { return e.message }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// app is what all commands share.
+type app struct {
+	in     io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	printer
+}
+
+// run is the program without the process around it. It returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{in: stdin, stdout: stdout, stderr: stderr}
+	a.printer = newPrinter(stdout, stderr)
+	ctx, stop := interruptible()
+	defer stop()
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errInterrupted) {
+		err = errInterrupted
+	}
+	if errors.Is(err, errInterrupted) {
+		return exitInterrupted
+	}
+	a.fail(err)
+	var usage *usageError
+	var source *meta.UsageError
+	if errors.As(err, &usage) || errors.As(err, &source) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// interruptible returns a context that ends with errInterrupted on the first
+// interrupt; the second ends the process at once.
+func interruptible() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel(errInterrupted)
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	return ctx, func() { signal.Stop(signals) }
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	// With sources and no command, the root is the download command.
+	root := a.downloadCommand()
+	root.Use = "causeway SOURCE..."
+	root.Short = "A BitTorrent client"
+	root.Long = `Causeway downloads and seeds torrents.
+
+A SOURCE is a magnet link, a path of a .torrent file, an http(s) URL of one, an
+infohash, or - for a .torrent file on standard input. Sources alone are
+downloaded, as with "causeway download".
+
+Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
+	root.Example = `  causeway 'magnet:?xt=urn:btih:...'
+  causeway create Holiday --tracker udp://tracker.example:6969`
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SuggestionsMinimumDistance = 2
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		return flagsFromEnvironment(cmd.Flags(), os.LookupEnv)
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v; see `%s --help`", err, cmd.CommandPath())
+	})
+	download := root.RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		if commands := cmd.SuggestionsFor(args[0]); len(commands) > 0 && !isFile(args[0]) {
+			return usagef("there is no command %q; did you mean `causeway %s`?", args[0], commands[0])
+		}
+		return download(cmd, args)
+	}
+	root.Args = cobra.ArbitraryArgs
+	flags := root.PersistentFlags()
+	flags.BoolVar(&a.json, "json", false, "print one JSON object per line on standard output")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
+	root.AddCommand(
+		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
+		a.verifyCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+func isFile(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// arguments checks how many arguments there are; most < 0 is any number.
+func arguments(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return usagef("`%s` needs %s; see `%s --help`", cmd.CommandPath(), what, cmd.CommandPath())
+		}
+		for _, arg := range args {
+			if strings.TrimSpace(arg) == "" {
+				return usagef("an argument of `%s` is empty; it needs %s", cmd.CommandPath(), what)
+			}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+type seedFlags struct {
+	engine engineFlags
+	data   string
+}
+
+func (a *app) seedCommand() *cobra.Command {
+	var f seedFlags
+	cmd := &cobra.Command{
+		Use:   "seed PATH...",
+		Short: "Seed files or folders",
+		Long: `Seed files or folders until interrupted, and print their magnet links.
+
+A torrent is made of each PATH, with the trackers given. For a .torrent file, the
+data is taken from --data; whatever is missing of it is downloaded.`,
+		Example: `  causeway seed Holiday --tracker udp://tracker.example:6969
+  causeway seed holiday.torrent --data Downloads`,
+		Args: arguments(1, -1, "a file, a folder or a .torrent file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.seed(cmd.Context(), args, &f)
+		},
+	}
+	cmd.Flags().StringVar(&f.data, "data", "", "`FOLDER` with the data of .torrent files (default the current folder)")
+	f.engine.add(cmd.Flags())
+	return cmd
+}
+
+// seedable is a torrent and where its data is.
+type seedable struct {
+	source   *meta.Source
+	root     string
+	trackers []string // besides those of the torrent
+}
+
+func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
+	if err := f.engine.check(); err != nil {
+		return err
+	}
+	var torrents []seedable
+	for _, path := range paths {
+		load := a.makeSeed
+		if f.data != "" || strings.EqualFold(filepath.Ext(path), ".torrent") {
+			load = a.loadSeed
+		}
+		torrent, err := load(ctx, path, f)
+		if err != nil {
+			return err
+		}
+		torrents = append(torrents, torrent)
+	}
+	s, err := a.open(&f.engine)
+	if err != nil {
+		return err
+	}
+	for _, t := range torrents {
+		torrent, err := s.engine.Add(t.source, client.TorrentOptions{Dir: t.root, Peers: f.engine.peers, Trackers: t.trackers})
+		if err != nil {
+			s.engine.Close()
+			return err
+		}
+		s.add(torrent)
+	}
+	s.onComplete = func(t *task) {
+		s.app.event("seeding", seedingEvent{t.infoHash, t.Magnet()})
+		s.app.line("%s: seeding until interrupted", t.Name())
+		s.app.result(t.Magnet())
+	}
+	return s.run(ctx, true)
+}
+
+// makeSeed makes a torrent of a file or folder.
+func (a *app) makeSeed(ctx context.Context, path string, f *seedFlags) (seedable, error) {
+	meter := a.newMeter("hashing", func(int64, int64) {})
+	defer meter.end()
+	encoded, err := meta.Create(ctx, path, meta.CreateOptions{
+		Trackers: tiers(f.engine.trackers),
+		Progress: meter.update,
+		Warn:     func(message string) { a.warn("", message) },
+	})
+	if err != nil {
+		return seedable{}, err
+	}
+	torrent, err := meta.ParseTorrent(encoded)
+	if err != nil {
+		return seedable{}, err
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return seedable{}, err
+	}
+	if absolute, err = filepath.EvalSymlinks(absolute); err != nil {
+		return seedable{}, err
+	}
+	return seedable{source: &meta.Source{Torrent: torrent}, root: filepath.Dir(absolute)}, nil
+}
+
+// loadSeed reads a .torrent file and finds its data.
+func (a *app) loadSeed(ctx context.Context, path string, f *seedFlags) (seedable, error) {
+	src, err := meta.Load(ctx, path, a.in)
+	if err != nil {
+		return seedable{}, err
+	}
+	if src.Torrent == nil {
+		return seedable{}, usagef("seed needs a .torrent file, or the data itself; %q is a magnet link", path)
+	}
+	folder := f.data
+	if folder == "" {
+		folder = "."
+	}
+	root, found := src.Torrent.Info.Root(folder)
+	if !found {
+		return seedable{}, usagef("the data of %q is not in %s; name the folder that holds it with --data", src.Torrent.Info.Name, folder)
+	}
+	return seedable{source: src, root: root, trackers: f.engine.trackers}, nil
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/causeway-bt/causeway/client"
+)
+
+const (
+	// progressInterval is how often `progress` events come (and bars are drawn).
+	progressInterval = time.Second
+
+	// eventQueue is how many events of the engine may wait to be printed; it
+	// must not wait for a slow terminal, so what does not fit is dropped.
+	eventQueue = 256
+
+	// lonelyAfter is when a torrent without peers is worth a hint.
+	lonelyAfter = 30 * time.Second
+)
+
+// session is a run of the engine that is shown to the user.
+type session struct {
+	app     *app
+	engine  *client.Client
+	events  chan client.Event
+	changes chan change
+	tasks   []*task
+	told    map[string]bool // trackers whose errors have been told
+	shown   time.Time       // of the last plain lines
+	failed  []error
+
+	onComplete func(*task) // called once for each complete torrent
+}
+
+// task is one torrent of a session.
+type task struct {
+	*client.Torrent
+	started  time.Time
+	bar      *bar
+	done     bool // complete or failed
+	hinted   bool
+	infoHash string
+}
+
+// change is a step in the life of a torrent.
+type change struct {
+	task *task
+	what func(*session, *task)
+}
+
+// open starts the engine.
+func (a *app) open(f *engineFlags) (*session, error) {
+	s := &session{
+		app: a, events: make(chan client.Event, eventQueue), changes: make(chan change),
+		told: make(map[string]bool), shown: time.Now(),
+	}
+	var err error
+	s.engine, err = a.start(f, func(event client.Event) {
+		select {
+		case s.events <- event:
+		default:
+		}
+	})
+	return s, err
+}
+
+func (s *session) add(torrent *client.Torrent) {
+	infoHash := torrent.InfoHash()
+	s.tasks = append(s.tasks, &task{Torrent: torrent, started: time.Now(), bar: newBar(), infoHash: hex.EncodeToString(infoHash[:])})
+}
+
+// run shows what happens until all torrents are complete (or failed), or with
+// forever until ctx ends, and closes the engine.
+func (s *session) run(ctx context.Context, forever bool) error {
+	watch, cancel := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	for _, t := range s.tasks {
+		watchers.Go(func() { s.watch(watch, t) })
+	}
+	err := s.loop(ctx, forever)
+	cancel()
+	watchers.Wait()
+	s.app.draw(nil)
+	if closeErr := s.engine.Close(); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("cannot save the state: %w", closeErr))
+	}
+	if errors.Is(err, errInterrupted) {
+		s.app.line("stopped; the same command continues where it was")
+	}
+	return err
+}
+
+func (s *session) loop(ctx context.Context, forever bool) error {
+	ticker := time.NewTicker(progressInterval)
+	defer ticker.Stop()
+	for {
+		pending := 0
+		for _, t := range s.tasks {
+			if !t.done {
+				pending++
+			}
+		}
+		if len(s.failed) == len(s.tasks) || pending == 0 && !forever {
+			return errors.Join(s.failed...)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case c := <-s.changes:
+			c.what(s, c.task)
+		case event := <-s.events:
+			s.tell(event)
+		case <-ticker.C:
+			s.report()
+		}
+	}
+}
+
+// watch sends the changes of one torrent to the loop.
+func (s *session) watch(ctx context.Context, t *task) {
+	for _, step := range []struct {
+		reached <-chan struct{}
+		what    func(*session, *task)
+	}{
+		{t.GotInfo(), (*session).gotInfo},
+		{t.Complete(), (*session).complete},
+		{nil, nil}, // then only failure is left
+	} {
+		c, failed := change{t, step.what}, false
+		select {
+		case <-step.reached:
+		case <-t.Failed():
+			c.what, failed = (*session).fail, true
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case s.changes <- c:
+		case <-ctx.Done():
+			return
+		}
+		if failed {
+			return
+		}
+	}
+}
+
+func (s *session) gotInfo(t *task) {
+	event := newTorrentEvent(t.Info(), t.Magnet(), t.Selected())
+	s.app.event("torrent", event)
+	selected := 0
+	for _, file := range event.Files {
+		if file.Selected {
+			selected++
+		}
+	}
+	s.app.line("%s: %s, %d of %d files", event.Name, formatBytes(event.Length), selected, len(event.Files))
+}
+
+func (s *session) complete(t *task) {
+	t.done = true
+	stats := t.Stats()
+	s.app.event("progress", newProgressEvent(t.infoHash, stats))
+	path := filepath.Join(t.Dir(), t.Info().Name)
+	elapsed := time.Since(t.started)
+	s.app.event("complete", completeEvent{t.infoHash, path, elapsed.Seconds(), stats.Downloaded})
+	if stats.Downloaded > 0 {
+		s.app.line("%s: complete, %s in %s (%s), in %s", t.Name(), formatBytes(stats.Downloaded),
+			formatDuration(elapsed), formatRate(float64(stats.Downloaded)/elapsed.Seconds()), path)
+	} else {
+		s.app.line("%s: complete, in %s", t.Name(), path)
+	}
+	s.onComplete(t)
+}
+
+func (s *session) fail(t *task) {
+	t.done = true
+	s.failed = append(s.failed, fmt.Errorf("%s: %w", t.Name(), t.Err()))
+}
+
+// tell prints an event of the engine.
+func (s *session) tell(event client.Event) {
+	switch e := event.(type) {
+	case client.TrackerEvent:
+		body := trackerEvent{URL: e.URL, State: "ok", Seeds: e.Seeds, Leeches: e.Leeches, Message: e.Message, InfoHash: hex.EncodeToString(e.InfoHash[:])}
+		if !e.OK {
+			body.State = "error"
+			if !s.told[e.URL] {
+				s.told[e.URL] = true
+				s.app.line("tracker %s: %s", e.URL, e.Message)
+			}
+		}
+		s.app.event("tracker", body)
+	case client.CheckingEvent:
+		s.app.event("checking", checkingEvent{hex.EncodeToString(e.InfoHash[:]), e.Checked, e.Length})
+	case client.WarningEvent:
+		infoHash := ""
+		if e.InfoHash != [20]byte{} {
+			infoHash = hex.EncodeToString(e.InfoHash[:])
+		}
+		s.app.warn(infoHash, e.Message)
+	}
+}
+
+// report shows how far everything is.
+func (s *session) report() {
+	lines := make([]string, 0, len(s.tasks))
+	plain := !s.app.bars() && time.Since(s.shown) >= lineInterval
+	if plain {
+		s.shown = time.Now()
+	}
+	for _, t := range s.tasks {
+		stats := t.Stats()
+		s.app.event("progress", newProgressEvent(t.infoHash, stats))
+		s.hint(t, stats)
+		text := statusLine(stats)
+		switch {
+		case stats.State == client.StateMetadata:
+			lines = append(lines, shortName(t.Name())+"  "+text)
+		case stats.State == client.StateChecking:
+			lines = append(lines, t.bar.render(t.Name(), stats.Checked, stats.Length, text))
+		default:
+			lines = append(lines, t.bar.render(t.Name(), stats.Wanted-stats.Left, stats.Wanted, text))
+		}
+		if plain && stats.State != client.StateFailed {
+			if stats.State == client.StateDownloading {
+				text = percentOf(stats.Wanted-stats.Left, stats.Wanted) + ", " + text
+			}
+			s.app.line("%s: %s", t.Name(), text)
+		}
+	}
+	s.app.draw(lines)
+}
+
+func (s *session) hint(t *task, stats client.Stats) {
+	peers := stats.Peers.TCP + stats.Peers.UTP + stats.Peers.WebRTC + stats.Peers.WebSeed
+	searching := stats.State == client.StateMetadata || stats.State == client.StateDownloading
+	if t.hinted || peers > 0 || !searching || time.Since(t.started) < lonelyAfter {
+		return
+	}
+	t.hinted = true
+	s.app.line("%s: no peers yet; still looking. A tracker (--tracker) or a peer's address (--peer) may help", t.Name())
+}
+
+// statusLine is what a torrent is doing, in words.
+func statusLine(stats client.Stats) string {
+	peers := fmt.Sprintf("%d peers", stats.Peers.TCP+stats.Peers.UTP+stats.Peers.WebRTC+stats.Peers.WebSeed)
+	switch stats.State {
+	case client.StateMetadata:
+		return "fetching the metadata, " + peers
+	case client.StateChecking:
+		return "checking " + percentOf(stats.Checked, stats.Length)
+	case client.StateSeeding:
+		return fmt.Sprintf("seeding, up %s, %s sent, %s", formatRate(stats.UpRate), formatBytes(stats.Uploaded), peers)
+	case client.StateFailed:
+		return "failed"
+	}
+	text := fmt.Sprintf("down %s, up %s, %s", formatRate(stats.DownRate), formatRate(stats.UpRate), peers)
+	if stats.ETA >= 0 {
+		text += ", " + formatDuration(stats.ETA) + " left"
+	}
+	return text
+}
