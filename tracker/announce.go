@@ -72,6 +72,10 @@ func (a *Announcer) announce(ctx context.Context, tr *trackerState, e shared.Ann
 	if e == eventStopped {
 		req.numWant = 0
 	}
+	if req.Left != 0 && uint32(req.Left) == 0 {
+		// opentracker reads 32 bits of it and would take us for a seed.
+		req.Left++
+	}
 	switch strings.ToLower(u.Scheme) {
 	case "http", "https":
 		return a.announceHTTP(ctx, u, tr, req)
@@ -107,13 +111,14 @@ func count(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
 
 // message makes a tracker's words fit for a line of a log or a terminal.
 func message(s string) string {
-	if len(s) > maxMessage {
-		s = s[:maxMessage] + "..."
-	}
-	return strings.Map(func(r rune) rune {
+	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return unicode.ReplacementChar
-	}, s)
+	}, s[:min(len(s), maxMessage)])
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage], "") + "..."
+	}
+	return s
 }
