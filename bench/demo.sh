@@ -15,7 +15,8 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-alone="--listen 127.0.0.1 --no-dht --no-lsd --no-portmap --no-trackers --no-webrtc"
+alone="--listen 127.0.0.1 --no-dht --no-trackers"
+export CAUSEWAY_NO_LSD=true CAUSEWAY_NO_PORTMAP=true CAUSEWAY_NO_WEBRTC=true
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 # field NAME FILE: the first value of a string field in a file of JSON lines
 field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$2" | head -n 1; }

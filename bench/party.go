@@ -41,12 +41,17 @@ type ours struct {
 // quiet switches off all that has nothing to do with two peers over plain TCP,
 // which is how libtorrent is set up too.
 var quiet = []string{
-	"--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-lsd", "--no-trackers", "--no-portmap",
-	"--no-utp", "--no-webrtc", "--encryption", "off",
+	"--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-trackers", "--encryption", "off", "--json",
+}
+
+func (o ours) run(args ...string) (*cli.Run, error) {
+	return cli.StartSpec(proc.Spec{
+		Path: o.bin, Args: append(args, quiet...), Env: append([]string{"CAUSEWAY_NO_UTP=true"}, cli.Isolated...),
+	})
 }
 
 func (o ours) start(ctx context.Context, event string, args ...string) (*cli.Run, *party, error) {
-	run, err := cli.Start(o.bin, append(args, quiet...)...)
+	run, err := o.run(args...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -39,7 +39,7 @@ func (b *bench) idle(ctx context.Context) error {
 		}
 		args = append(args, t.Path)
 	}
-	run, err := cli.Start(b.causeway, append(args, quiet...)...)
+	run, err := ours{bin: b.causeway}.run(args...)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (b *bench) restart(ctx context.Context) error {
 	var took, used []float64
 	for round := range b.runs + 1 {
 		start := time.Now()
-		run, err := cli.Start(b.causeway, append([]string{"seed", tor.Path, "--data", tor.Dir, "--state", state}, quiet...)...)
+		run, err := ours{bin: b.causeway}.run("seed", tor.Path, "--data", tor.Dir, "--state", state)
 		if err != nil {
 			return err
 		}

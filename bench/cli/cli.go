@@ -66,9 +66,14 @@ type Run struct {
 	events proc.Journal[Event]
 }
 
-// Start runs the program at bin with --json added to args.
+// Isolated is the environment that keeps a run on this machine in what its flags do
+// not say: by variables, because a program built without one of these parts does not
+// know the flag either.
+var Isolated = []string{"CAUSEWAY_NO_PORTMAP=true", "CAUSEWAY_NO_WEBRTC=true", "CAUSEWAY_NO_LSD=true"}
+
+// Start runs the program at bin, isolated, with --json added to args.
 func Start(bin string, args ...string) (*Run, error) {
-	return StartSpec(proc.Spec{Path: bin, Args: append(args[:len(args):len(args)], "--json")})
+	return StartSpec(proc.Spec{Path: bin, Args: append(args[:len(args):len(args)], "--json"), Env: Isolated})
 }
 
 // StartSpec runs a program of which the caller chose everything but OnLine.

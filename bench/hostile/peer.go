@@ -47,7 +47,8 @@ type Block struct {
 
 // Report is what happened to the peer so far.
 type Report struct {
-	Connections int     // accepted with a handshake
+	Attempts    int     // connections, whatever came of them
+	Connections int     // of those, with a plaintext handshake for the torrent
 	Open        int     // of those, still connected
 	Requests    []Block // in the order they came, all connections
 	Sent        []Block // in the order they went
@@ -146,6 +147,7 @@ func (p *Peer) serve(c net.Conn) {
 		defer p.mu.Unlock()
 		delete(p.conns, c)
 	}()
+	p.note(func(r *Report) { r.Attempts++ })
 	if err := p.handshake(c); err != nil {
 		return // an encrypted handshake too: the client falls back to plaintext
 	}

@@ -1,0 +1,178 @@
+package main_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/causeway-bt/causeway/bench/cli"
+	"github.com/causeway-bt/causeway/bench/hostile"
+	"github.com/causeway-bt/causeway/bench/proc"
+)
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tor := single(t, 1000)
+	run := start(t, "download", tor.Path, "-o", t.TempDir(), "--listen", "127.0.0.1", "--port", port,
+		"--no-dht", "--no-trackers")
+	failsWith(t, run, port)
+}
+
+// Without any network interface the program waits for one, and can be stopped.
+func TestNoNetwork(t *testing.T) {
+	t.Parallel()
+	if err := exec.Command("unshare", "--net", "true").Run(); err != nil {
+		t.Skipf("a network namespace without interfaces cannot be made here: %v", err)
+	}
+	tor := single(t, 1000)
+	run, err := cli.StartSpec(proc.Spec{Path: "unshare", Args: []string{
+		"--net", program(t), "download", tor.Magnet(), "-o", t.TempDir(), "--state", t.TempDir(), "--port", "0", "--json",
+		"--tracker", "http://192.0.2.1:1/announce", "--tracker", "udp://192.0.2.1:1/announce",
+		"--peer", "192.0.2.1:1", "--dht-bootstrap", "192.0.2.1:1",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run.Stop)
+	ctx := within(t, patience)
+	if _, err := run.WaitEvent(ctx, "listening"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = run.WaitFor(ctx, "a tracker's error", func(e cli.Event) bool { return e.Event == "tracker" && e.State == "error" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	waitExit(t, run, 130)
+}
+
+// A tracker can answer whatever it likes: the download goes on by other means, and
+// the user is told.
+func TestTrackerAnsweringRubbish(t *testing.T) {
+	cases := map[string]http.HandlerFunc{
+		"not bencoded": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>Buy this domain</html>") },
+		"deeply nested": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, strings.Repeat("l", 1<<20))
+		},
+		"a dictionary of wrong types": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "d8:completei-9223372036854775809e8:interval3:abc5:peersi7ee")
+		},
+		"half a peer": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "d8:intervali1800e5:peers7:abcdefge")
+		},
+		"interval of nothing": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "d14:failure reason3:no!8:intervali0e12:min intervali-1ee")
+		},
+		"status 500": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "d5:peers0:e", 500) },
+		"redirecting for ever": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path+"x?"+r.URL.RawQuery, http.StatusFound)
+		},
+		"endless": func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "d5:peers1000000000:")
+			junk := make([]byte, 1<<16)
+			for r.Context().Err() == nil {
+				if _, err := w.Write(junk); err != nil {
+					return
+				}
+			}
+		},
+	}
+	for name, handler := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(handler)
+			t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+			tor := single(t, 1<<20)
+			peer := scripted(t, tor, hostile.Slow(512<<10))
+			dir := t.TempDir()
+			run := start(t, args([]string{
+				"download", tor.Path, "-o", dir, "--peer", peer.Addr(), "--tracker", server.URL + "/announce", "--no-dht", "--seed",
+			}, base)...)
+			ctx := within(t, patience)
+			_, err := run.WaitFor(ctx, "the tracker's error", func(e cli.Event) bool {
+				return e.Event == "tracker" && e.State == "error" && e.Message != ""
+			})
+			// A bare interval without peers or failure is a valid, if useless, answer.
+			if err != nil {
+				t.Error(err)
+			}
+			if _, err := run.WaitEvent(ctx, "complete"); err != nil {
+				t.Fatal(err)
+			}
+			if rss, err := proc.RssAnon(run.PID()); err == nil && rss > 200<<20 {
+				t.Errorf("the program holds %d MiB after the tracker's answer", rss>>20)
+			}
+			if err := run.Interrupt(); err != nil {
+				t.Fatal(err)
+			}
+			<-run.Done()
+			if err := tor.Compare(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A mistake on the command line gives status 2 and one line that says what to do.
+func TestUsageErrors(t *testing.T) {
+	dir := t.TempDir()
+	garbage := filepath.Join(dir, "garbage.torrent")
+	if err := os.WriteFile(garbage, []byte("this is no torrent"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	magnet := "magnet:?xt=urn:btih:" + strings.Repeat("ab", 20)
+	cases := [][]string{
+		{"download"},
+		{"download", filepath.Join(dir, "missing.torrent")},
+		{"download", garbage},
+		{"download", "magnet:?dn=nothing"},
+		{"download", "magnet:?xt=urn:btih:tooshort"},
+		{"download", magnet, "--no-such-flag"},
+		{"download", magnet, "--port", "70000"},
+		{"download", magnet, "--port", "many"},
+		{"download", magnet, "--encryption", "maybe"},
+		{"download", magnet, "--down-limit", "fast"},
+		{"download", magnet, "--peer", "no port"},
+		{"download", magnet, "--tracker", "gopher://x"},
+		{"seed", filepath.Join(dir, "missing")},
+		{"seed"},
+		{"create"},
+		{"create", filepath.Join(dir, "missing"), "-o", filepath.Join(dir, "x.torrent")},
+		{"info", garbage},
+		{"verify", garbage, dir},
+		{"verify"},
+		{"no-such-command"},
+	}
+	for _, c := range cases {
+		t.Run(strings.ReplaceAll(strings.Join(c, " "), dir, "DIR"), func(t *testing.T) {
+			t.Parallel()
+			stdout, stderr, status := asUser(t, c...)
+			if status != 2 {
+				t.Errorf("status %d, want 2", status)
+			}
+			if stdout != "" {
+				t.Errorf("standard output has %q, want nothing", stdout)
+			}
+			if n := strings.Count(strings.TrimSpace(stderr), "\n") + 1; n != 1 || strings.TrimSpace(stderr) == "" {
+				t.Errorf("standard error has %d lines, want one:\n%s", n, stderr)
+			}
+		})
+	}
+}
