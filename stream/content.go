@@ -299,6 +299,9 @@ func (b *body) Write(p []byte) (int, error) {
 func (b *body) ReadFrom(src io.Reader) (int64, error) {
 	limited, ok := src.(*io.LimitedReader)
 	if !ok || limited.R != io.Reader(b.content) {
+		if err := flush(http.NewResponseController(b.ResponseWriter)); err != nil {
+			return 0, err
+		}
 		return io.Copy(struct{ io.Writer }{b}, src)
 	}
 	n, err := b.content.copyTo(b.ResponseWriter, limited.N)
