@@ -51,6 +51,9 @@ Each --tracker is a tier of its own; put commas between trackers of one tier.`,
 }
 
 func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
+	if f.out == "-" && a.json {
+		return usagef("-o - and --json both need standard output; name a file after -o")
+	}
 	options := f.options
 	options.PieceLength = int64(f.pieceLength)
 	options.Trackers = tiers(f.trackers)
@@ -77,9 +80,6 @@ func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
 	}
 	magnet := torrent.Magnet().String()
 	if f.out == "-" {
-		if a.json {
-			return usagef("-o - and --json both need standard output; name a file after -o")
-		}
 		a.line("%s", magnet)
 		_, err := a.stdout.Write(encoded)
 		return err

@@ -46,9 +46,10 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.encryption, "encryption", "prefer", "`MODE` of connections: off, prefer or require")
 	flags.IntVar(&f.slots, "slots", client.DefaultSlots, "`NUMBER` of peers to upload to at a time, for each torrent")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default per user)")
-	for _, said := range []string{"port", "down-limit", "up-limit"} {
-		flags.Lookup(said).DefValue = "" // the text says it, or it says nothing
-	}
+	// What the text says need not be said twice.
+	flags.Lookup("port").DefValue = "0"
+	flags.Lookup("down-limit").DefValue = ""
+	flags.Lookup("up-limit").DefValue = ""
 	f.portGiven = func() bool { return flags.Changed("port") }
 }
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,24 +46,27 @@ func (p *printer) event(name string, fields any) {
 	if !p.json {
 		return
 	}
-	header, err := json.Marshal(eventHeader{time.Now().Format(time.RFC3339Nano), name})
-	if err != nil {
-		panic(err) // two strings can always be encoded
-	}
-	body, err := json.Marshal(fields)
-	if err != nil {
-		panic(fmt.Errorf("event %s: %w", name, err)) // the types of events are our own
-	}
-	line := append(header[:len(header)-1], '\n')
-	if len(body) > len("{}") {
-		line = append(header[:len(header)-1], ',')
-		line = append(append(line, body[1:]...), '\n')
+	header := encodeLine(eventHeader{time.Now().Format(time.RFC3339Nano), name})
+	line := encodeLine(fields)
+	if len(line) > len("{}\n") {
+		line = slices.Concat(header[:len(header)-len("}\n")], []byte(","), line[len("{"):])
 	} else {
-		line = append(header, '\n')
+		line = header
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.out.Write(line)
+}
+
+// encodeLine encodes an object, with a line end.
+func encodeLine(value any) []byte {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false) // magnet links have ampersands, and this is no web page
+	if err := encoder.Encode(value); err != nil {
+		panic(fmt.Errorf("encoding an event: %w", err)) // their types are our own
+	}
+	return b.Bytes()
 }
 
 // result prints what a script would want of the command, without --json.

@@ -174,7 +174,7 @@ func (s *session) complete(t *task) {
 		s.app.line("%s: complete, %s in %s (%s), in %s", t.Name(), formatBytes(stats.Downloaded),
 			formatDuration(elapsed), formatRate(float64(stats.Downloaded)/elapsed.Seconds()), path)
 	} else {
-		s.app.line("%s: complete, in %s", t.Name(), path)
+		s.app.line("%s: all of it is in %s", t.Name(), path)
 	}
 	s.onComplete(t)
 }

@@ -72,5 +72,9 @@ func formatDuration(d time.Duration) string {
 	if d < 0 {
 		return "unknown"
 	}
-	return d.Round(time.Second).String()
+	precision := time.Second
+	if d < 10*time.Second {
+		precision = 100 * time.Millisecond
+	}
+	return d.Round(precision).String()
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// loopback keeps a run on this machine, and to the peers that are named.
+var loopback = []string{"--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-lsd", "--no-trackers"}
+
+// seeder is a running `causeway seed --json`.
+type seeder struct {
+	cmd            *exec.Cmd
+	address        string
+	magnet, folder string
+}
+
+func startSeeder(t *testing.T) *seeder {
+	t.Helper()
+	s := &seeder{folder: album(t)}
+	s.cmd = command(t, s.folder, append([]string{"seed", "album", "--json"}, loopback...)...)
+	s.cmd.Stderr = os.Stderr
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	})
+	lines := bufio.NewReader(stdout)
+	for s.magnet == "" {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			t.Fatalf("the seeder ended: %v", err)
+		}
+		var e event
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		switch e["event"] {
+		case "listening":
+			s.address = e["tcp"].(string)
+		case "seeding":
+			s.magnet = e["magnet"].(string)
+		}
+	}
+	// A full pipe must not stop it.
+	go io.Copy(io.Discard, stdout)
+	return s
+}
+
+func TestSeedAndDownload(t *testing.T) {
+	seeder := startSeeder(t)
+	peer := append([]string{"--peer", seeder.address}, loopback...)
+	out := t.TempDir()
+
+	// With no command named.
+	r := causeway(t, out, append([]string{seeder.magnet, "--json"}, peer...)...).want(t, exitDone)
+	var order []string
+	for _, e := range r.events(t) {
+		if name := e["event"].(string); len(order) == 0 || order[len(order)-1] != name {
+			order = append(order, name)
+		}
+	}
+	if got := strings.Join(order, " "); !strings.HasPrefix(got, "listening ") || !strings.HasSuffix(got, "torrent progress complete") && !strings.HasSuffix(got, "progress complete") {
+		t.Errorf("events %s", got)
+	}
+	complete := r.one(t, "complete")
+	if complete["path"] != filepath.Join(out, "album") || complete["downloaded"].(float64) < 120005 {
+		t.Errorf("got %v", complete)
+	}
+	sameFolder(t, filepath.Join(seeder.folder, "album"), filepath.Join(out, "album"))
+
+	// Only what is selected.
+	some := t.TempDir()
+	causeway(t, some, append([]string{"download", seeder.magnet, "--select", "more/"}, peer...)...).want(t, exitDone)
+	if _, err := os.Stat(filepath.Join(some, "album", "two.txt")); err == nil {
+		t.Error("a file that was not selected is there")
+	}
+
+	// What is in it.
+	info := causeway(t, out, append([]string{"info", seeder.magnet}, peer...)...).want(t, exitDone)
+	if !strings.Contains(info.stdout, "more/three.txt") {
+		t.Errorf("got %s", info.stdout)
+	}
+}
+
+func TestInterrupt(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a test cannot interrupt one process alone on Windows")
+	}
+	seeder := startSeeder(t)
+	if err := seeder.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	seeder.cmd.Wait()
+	if code := seeder.cmd.ProcessState.ExitCode(); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d", code, exitInterrupted)
+	}
+}
+
+func sameFolder(t *testing.T, want, got string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(want, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		files++
+		inside, err := filepath.Rel(want, path)
+		if err != nil {
+			return err
+		}
+		a, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(got, inside))
+		if err == nil && string(a) != string(b) {
+			t.Errorf("%s differs", inside)
+		}
+		return err
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}

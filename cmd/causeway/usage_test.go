@@ -1,0 +1,128 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestUsageErrors(t *testing.T) {
+	root := album(t)
+	causeway(t, root, "create", "album").want(t, exitDone)
+	if err := os.WriteFile(filepath.Join(root, "bad.torrent"), []byte("d4:infod"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	empty := t.TempDir()
+	magnet := "magnet:?xt=urn:btih:0123456789012345678901234567890123456789"
+	tests := []struct {
+		arguments string // separated by spaces
+		want      string // in the error
+	}{
+		{"--nonsense", "unknown flag: --nonsense; see `causeway --help`"},
+		{"creat album", "did you mean `causeway create`?"},
+		{"album.torent", "is no file, magnet link"},
+		{"magnet:?dn=x", "no infohash"},
+		{"bad.torrent", "not a torrent"},
+		{"album", "is a folder"},
+		{"download", "needs a magnet link"},
+		{"download --select 9 album.torrent", "files 0 to 2"},
+		{"download --select *.mkv album.torrent", `"*.mkv" in the selection matches no file`},
+		{"download --port 70000 " + magnet, "--port"},
+		{"download --port x " + magnet, "--port"},
+		{"download --slots 0 " + magnet, "--slots"},
+		{"download --peer 1.2.3.4 " + magnet, "--peer needs HOST:PORT"},
+		{"download --dht-bootstrap x:0 " + magnet, "--dht-bootstrap needs HOST:PORT"},
+		{"download --tracker tracker.example " + magnet, "--tracker needs"},
+		{"download --encryption maybe " + magnet, "off, prefer or require"},
+		{"download --down-limit fast " + magnet, "500K or 2M"},
+		{"seed", "needs a file"},
+		{"seed absent", "no such file"},
+		{"seed " + empty, "no data"},
+		{"seed album.torrent --data " + empty, "name the folder that holds it with --data"},
+		{"create", "needs the file or folder"},
+		{"create album extra", "needs the file or folder"},
+		{"create --piece-length 1000 album", "power of two"},
+		{"create --tracker x album", "not a tracker's URL"},
+		{"create album -o absent/x.torrent", "no folder absent"},
+		{"create album -o - --json", "name a file"},
+		{"info", "needs one magnet link"},
+		{"verify album.torrent", "needs a .torrent file and the folder"},
+		{"verify " + magnet + " .", "needs a .torrent file"},
+		{"verify album.torrent " + empty, "name the folder that holds it"},
+		{"version extra", "needs nothing more"},
+	}
+	for _, test := range tests {
+		t.Run(test.arguments, func(t *testing.T) {
+			r := causeway(t, root, strings.Fields(test.arguments)...).want(t, exitUsage)
+			if !strings.HasPrefix(r.stderr, "causeway: ") || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, test.want) {
+				t.Errorf("got %q, want one line with %q", r.stderr, test.want)
+			}
+			if json := strings.Contains(test.arguments, "--json"); r.stdout != "" && !json {
+				t.Errorf("standard output has %q", r.stdout)
+			}
+		})
+	}
+}
+
+func TestUsageErrorAsJSON(t *testing.T) {
+	r := causeway(t, t.TempDir(), "info", "absent.torrent", "--json").want(t, exitUsage)
+	if message, _ := r.one(t, "error")["message"].(string); !strings.Contains(message, "absent.torrent") {
+		t.Errorf("got %q", r.stdout)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, arguments := range []string{
+		"", "help", "--help", "create --help", "download --help", "info --help", "seed --help", "verify --help",
+		"version --help", "completion bash",
+	} {
+		r := causeway(t, t.TempDir(), strings.Fields(arguments)...).want(t, exitDone)
+		if r.stderr != "" || !strings.Contains(r.stdout, "causeway") {
+			t.Errorf("%q: %+v", arguments, r)
+		}
+		if arguments != "completion bash" && !strings.Contains(r.stdout, "Examples:\n  causeway") {
+			t.Errorf("%q shows no example", arguments)
+		}
+	}
+}
+
+func TestFlagsFromTheEnvironment(t *testing.T) {
+	root := album(t)
+	cmd := command(t, root, "create", "album", "--comment", "flag")
+	cmd.Env = append(cmd.Env,
+		"CAUSEWAY_COMMENT=environment", "CAUSEWAY_PIECE_LENGTH=32K", "CAUSEWAY_JSON=true",
+		"CAUSEWAY_TRACKER=http://a/ http://b/", "CAUSEWAY_HELP=true", "CAUSEWAY_NAME=")
+	e := finishCommand(t, cmd).want(t, exitDone).one(t, "torrent")
+	magnet, _ := e["magnet"].(string)
+	if e["piece_length"] != 32768.0 || !strings.HasSuffix(magnet, "&tr=http%3A%2F%2Fa%2F&tr=http%3A%2F%2Fb%2F") {
+		t.Errorf("got %v", e)
+	}
+	if r := causeway(t, root, "info", "album.torrent").want(t, exitDone); !strings.Contains(r.stdout, "Comment     flag") {
+		t.Errorf("the command line does not go first:\n%s", r.stdout)
+	}
+	cmd = command(t, root, "create", "album")
+	cmd.Env = append(cmd.Env, "CAUSEWAY_PIECE_LENGTH=much")
+	if r := finishCommand(t, cmd).want(t, exitUsage); !strings.Contains(r.stderr, "environment variable CAUSEWAY_PIECE_LENGTH") {
+		t.Errorf("got %q", r.stderr)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0": 0, "none": 0, "1": 1, "1000": 1000, "500K": 500 << 10, "2M": 2 << 20, "2m": 2 << 20, "1.5G": 3 << 29,
+		"1T": 1 << 40, "16KiB": 16 << 10, "16 KB": 16 << 10, "100B": 100,
+	} {
+		if got, err := parseSize(text); err != nil || got != want {
+			t.Errorf("%q: got %d, %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "K", "-1", "1X", "1KM", "1e9", "inf", "nan", "0x10", "9999999T", "."} {
+		if got, err := parseSize(text); err == nil {
+			t.Errorf("%q was read as %d", text, got)
+		}
+	}
+	if got := formatPercent(999_999, 1_000_000); got != "99.9 %" {
+		t.Errorf("almost all is %s", got)
+	}
+}
