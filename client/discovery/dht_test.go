@@ -53,7 +53,12 @@ func announce(t *testing.T, d *DHT, infoHash [20]byte, port int) <-chan netip.Ad
 // magnet link should have its first peer.
 func waitFor(t *testing.T, found <-chan netip.AddrPort, peer string) {
 	t.Helper()
-	timeout := time.After(3 * time.Second)
+	awaitPeer(t, found, peer, 3*time.Second)
+}
+
+func awaitPeer(t *testing.T, found <-chan netip.AddrPort, peer string, within time.Duration) {
+	t.Helper()
+	timeout := time.After(within)
 	for {
 		select {
 		case p := <-found:
@@ -61,7 +66,7 @@ func waitFor(t *testing.T, found <-chan netip.AddrPort, peer string) {
 				return
 			}
 		case <-timeout:
-			t.Fatalf("peer %s not found within 3 s", peer)
+			t.Fatalf("peer %s not found within %v", peer, within)
 		}
 	}
 }

@@ -24,7 +24,7 @@ const (
 // LSDConfig is what local service discovery needs; everything in it may be left out.
 type LSDConfig struct {
 	// Interfaces are those to announce and listen on; nil means all that are up and
-	// have multicast, or loopback if there are none.
+	// have multicast, and loopback.
 	Interfaces []net.Interface
 	// Cookie tells this client's announces from others', which are ignored; empty
 	// means a random one.
@@ -60,8 +60,8 @@ type lsdSocket interface {
 	Close() error
 }
 
-// NewLSD joins the groups for IPv4 and IPv6. Failing to join one, as on hosts without
-// a network, is logged as a warning; failing to join both is the error it returns.
+// NewLSD joins the groups for IPv4 and IPv6. It fails only when it can join neither on any
+// interface, which is worth a warning but no reason to stop: there may be no network.
 func NewLSD(cfg LSDConfig) (*LSD, error) {
 	l := &LSD{
 		cookie:  cfg.Cookie,

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
+	"slices"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -24,108 +24,134 @@ type multicast interface {
 	SetMulticastLoopback(bool) error
 }
 
-// groupSocket is a socket that is a member of one group on some interfaces.
+func multicastOptions(group netip.AddrPort, conn *net.UDPConn) multicast {
+	if group.Addr().Is4() {
+		return ipv4.NewPacketConn(conn)
+	}
+	return ipv6.NewPacketConn(conn)
+}
+
+func networkOf(group netip.AddrPort) string {
+	if group.Addr().Is4() {
+		return "udp4"
+	}
+	return "udp6"
+}
+
+// groupSocket is a member of one group on some interfaces. It listens on one socket and
+// sends from one for each interface, bound to that interface's address: libtorrent
+// ignores announces that do not come from the network it listens on, and Linux would
+// put another interface's address on what is sent on loopback.
 type groupSocket struct {
 	*net.UDPConn
-	group      netip.AddrPort
-	multicast  multicast
-	interfaces []net.Interface
-
-	sending sync.Mutex // held from choosing an interface to having sent on it
+	group   netip.AddrPort
+	senders []*net.UDPConn
 }
 
 // joinGroup fails when the group cannot be joined on any of the interfaces.
 func joinGroup(group netip.AddrPort, interfaces []net.Interface) (*groupSocket, error) {
-	if len(interfaces) == 0 {
-		return nil, errors.New("no network interface for multicast")
-	}
+	s := &groupSocket{group: group}
 	var errs []error
-	var s *groupSocket
 	for _, ifi := range interfaces {
-		err := s.join(&ifi)
-		if s == nil {
-			s, err = listenGroup(group, &ifi)
-		}
-		if err != nil {
+		if err := s.join(&ifi); err != nil {
 			errs = append(errs, fmt.Errorf("joining %v on %s: %w", group.Addr(), ifi.Name, err))
-			continue
 		}
-		s.interfaces = append(s.interfaces, ifi)
 	}
-	if s == nil {
-		return nil, errors.Join(errs...)
+	if len(s.senders) == 0 {
+		if s.UDPConn != nil {
+			s.Close()
+		}
+		return nil, errors.Join(append(errs, errNoInterface)...)
 	}
 	return s, nil
 }
 
-// listenGroup opens the socket, shared with other programs, as a member on ifi.
-func listenGroup(group netip.AddrPort, ifi *net.Interface) (*groupSocket, error) {
-	network := "udp6"
-	if group.Addr().Is4() {
-		network = "udp4"
+var errNoInterface = errors.New("no network interface for multicast")
+
+func (s *groupSocket) join(ifi *net.Interface) error {
+	sender, err := openSender(s.group, ifi)
+	if err != nil {
+		return err
 	}
-	conn, err := net.ListenMulticastUDP(network, ifi, net.UDPAddrFromAddrPort(group))
+	if s.UDPConn == nil {
+		// Shares the port with other programs.
+		s.UDPConn, err = net.ListenMulticastUDP(networkOf(s.group), ifi, net.UDPAddrFromAddrPort(s.group))
+	} else {
+		err = multicastOptions(s.group, s.UDPConn).JoinGroup(ifi, &net.UDPAddr{IP: s.group.Addr().AsSlice()})
+	}
+	if err != nil {
+		sender.Close()
+		return err
+	}
+	s.senders = append(s.senders, sender)
+	return nil
+}
+
+func openSender(group netip.AddrPort, ifi *net.Interface) (*net.UDPConn, error) {
+	ip, err := addressOn(ifi, group.Addr().Is4())
 	if err != nil {
 		return nil, err
 	}
-	s := &groupSocket{UDPConn: conn, group: group}
-	if group.Addr().Is4() {
-		s.multicast = ipv4.NewPacketConn(conn)
-	} else {
-		s.multicast = ipv6.NewPacketConn(conn)
-	}
-	// Go switches it off, but other clients on this host are local peers, too.
-	if err := s.multicast.SetMulticastLoopback(true); err != nil {
-		conn.Close()
+	sender, err := net.ListenUDP(networkOf(group), net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
+	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	options := multicastOptions(group, sender)
+	// Other clients on this host are local peers, too.
+	err = errors.Join(options.SetMulticastInterface(ifi), options.SetMulticastLoopback(true))
+	if err != nil {
+		sender.Close()
+		return nil, err
+	}
+	return sender, nil
 }
 
-func (s *groupSocket) join(ifi *net.Interface) error {
-	if s == nil {
-		return nil
+// addressOn returns an interface's first address of a family.
+func addressOn(ifi *net.Interface, ipv4 bool) (netip.Addr, error) {
+	addrs, err := ifi.Addrs()
+	if err != nil {
+		return netip.Addr{}, err
 	}
-	return s.multicast.JoinGroup(ifi, &net.UDPAddr{IP: s.group.Addr().AsSlice()})
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil || prefix.Addr().Is4() != ipv4 {
+			continue
+		}
+		if ip := prefix.Addr(); ip.Is4() || !ip.IsLinkLocalUnicast() {
+			return ip, nil
+		}
+		return prefix.Addr().WithZone(ifi.Name), nil
+	}
+	return netip.Addr{}, errors.New("it has no address of this kind")
 }
 
 func (s *groupSocket) host() string { return s.group.String() }
 
 func (s *groupSocket) send(b []byte) error {
-	s.sending.Lock()
-	defer s.sending.Unlock()
 	var errs []error
-	for _, ifi := range s.interfaces {
-		err := s.multicast.SetMulticastInterface(&ifi)
-		if err == nil {
-			_, err = s.WriteToUDPAddrPort(b, s.group)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", ifi.Name, err))
+	for _, sender := range s.senders {
+		if _, err := sender.WriteToUDPAddrPort(b, s.group); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// multicastInterfaces returns those that are up and have multicast, without loopback
-// unless there is nothing else.
-func multicastInterfaces() (chosen []net.Interface) {
+func (s *groupSocket) Close() error {
+	for _, sender := range s.senders {
+		sender.Close()
+	}
+	return s.UDPConn.Close()
+}
+
+// multicastInterfaces returns those that are up and have multicast, and loopback, for the
+// clients on this host that listen there only.
+func multicastInterfaces() []net.Interface {
 	all, err := net.Interfaces()
 	if err != nil {
 		return nil
 	}
-	var loopback []net.Interface
-	for _, ifi := range all {
-		switch {
-		case ifi.Flags&net.FlagUp == 0:
-		case ifi.Flags&net.FlagLoopback != 0:
-			loopback = append(loopback, ifi)
-		case ifi.Flags&net.FlagMulticast != 0:
-			chosen = append(chosen, ifi)
-		}
-	}
-	if chosen == nil {
-		return loopback
-	}
-	return chosen
+	return slices.DeleteFunc(all, func(ifi net.Interface) bool {
+		return ifi.Flags&net.FlagUp == 0 || ifi.Flags&(net.FlagMulticast|net.FlagLoopback) == 0
+	})
 }

@@ -202,12 +202,9 @@ func TestMulticastOnLoopback(t *testing.T) {
 	go func() { l[1].Announce(ctx, hash, 1002, func([]netip.AddrPort) {}); close(done) }()
 	select {
 	case p := <-found:
-		// Linux may put the address of another interface on what it sends on loopback.
-		own, err := net.Listen("tcp", netip.AddrPortFrom(p[0].Addr(), 0).String())
-		if p[0].Port() != 1002 || err != nil {
-			t.Fatalf("found %v, which is not of this host (%v)", p, err)
+		if p[0].Port() != 1002 || !p[0].Addr().IsLoopback() {
+			t.Errorf("found %v", p)
 		}
-		own.Close()
 	case <-time.After(3 * time.Second):
 		t.Error("nothing heard")
 	}

@@ -1,14 +1,15 @@
-# A libtorrent session with the DHT on loopback, for dht_libtorrent_test.go. It prints
-# "port N", and then "peer HOST:PORT" for each peer of its one torrent that it tries.
-# Arguments: infohash in hexadecimal, HOST:PORT of a bootstrap node or "-".
+# A libtorrent session on loopback, for libtorrent_test.go. It prints "port N", and then
+# "peer HOST:PORT" for each peer of its one torrent that it tries.
+# Arguments: infohash in hexadecimal; "dht" or "lsd"; for the DHT, HOST:PORT of a bootstrap
+# node or "-".
 # It ends when its standard input does.
 import sys, threading, time
 import libtorrent as lt
 
-infohash, bootstrap = sys.argv[1:3]
+infohash, discovery, bootstrap = sys.argv[1:4]
 ses = lt.session({
     "listen_interfaces": "127.0.0.1:0",
-    "enable_dht": True,
+    "enable_dht": discovery == "dht",
     "dht_bootstrap_nodes": "" if bootstrap == "-" else bootstrap,
     "dht_restrict_routing_ips": False,
     "dht_restrict_search_ips": False,
@@ -17,7 +18,7 @@ ses = lt.session({
     "dht_enforce_node_id": False,
     "dht_max_peers_reply": 100,
     "allow_multiple_connections_per_ip": True,
-    "enable_lsd": False,
+    "enable_lsd": discovery == "lsd",
     "enable_upnp": False,
     "enable_natpmp": False,
     "alert_mask": lt.alert.category_t.all_categories,
@@ -36,6 +37,6 @@ while not ended.is_set():
     for a in ses.pop_alerts():
         if isinstance(a, (lt.peer_connect_alert, lt.peer_disconnected_alert, lt.peer_error_alert)):
             print("peer %s:%d" % a.ip, flush=True)
-    if time.time() - last > 1:
+    if discovery == "dht" and time.time() - last > 1:
         torrent.force_dht_announce()
         last = time.time()

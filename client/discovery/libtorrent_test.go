@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"bufio"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -13,9 +14,9 @@ import (
 )
 
 // libtorrent starts a session of the real libtorrent that looks for the peers of
-// infoHash in the DHT, and returns its port (for peers and the DHT alike) and, line by line,
+// infoHash by "dht" or "lsd", and returns its port (for peers and the DHT alike) and, line by line,
 // what it says.
-func libtorrent(t *testing.T, infoHash [20]byte, bootstrap string) (port int, lines <-chan string) {
+func libtorrent(t *testing.T, infoHash [20]byte, discovery, bootstrap string) (port int, lines <-chan string) {
 	t.Helper()
 	const python = "/usr/bin/python3" // the one that Debian's python3-libtorrent is for
 	if err := exec.Command(python, "-c", "import libtorrent").Run(); err != nil {
@@ -24,7 +25,7 @@ func libtorrent(t *testing.T, infoHash [20]byte, bootstrap string) (port int, li
 		}
 		t.Skip("python3-libtorrent is not installed")
 	}
-	cmd := exec.Command(python, "testdata/libtorrent_dht.py", hex.EncodeToString(infoHash[:]), bootstrap)
+	cmd := exec.Command(python, "testdata/libtorrent_session.py", hex.EncodeToString(infoHash[:]), discovery, bootstrap)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -89,35 +90,41 @@ func TestLibtorrentFindsUsInOurDHT(t *testing.T) {
 	hash := [20]byte{0xca, 1}
 	d, addr := newNode(t, DHTConfig{})
 	announce(t, d, hash, 1001)
-	_, lines := libtorrent(t, hash, addr.String())
+	_, lines := libtorrent(t, hash, "dht", addr.String())
 	awaitLine(t, lines, "peer 127.0.0.1:1001", libtorrentPatience)
 }
 
 func TestWeFindLibtorrentInItsDHT(t *testing.T) {
 	hash := [20]byte{0xca, 2}
-	port, _ := libtorrent(t, hash, "-")
+	port, _ := libtorrent(t, hash, "dht", "-")
 	d, _ := newNode(t, DHTConfig{Bootstrap: []string{fmt.Sprintf("127.0.0.1:%d", port)}})
-	found := announce(t, d, hash, 1001)
-	want := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port))
-	timeout := time.After(libtorrentPatience)
-	for {
-		select {
-		case p := <-found:
-			if p == want {
-				return
-			}
-		case <-timeout:
-			t.Fatalf("libtorrent at %v not found", want)
-		}
-	}
+	awaitPeer(t, announce(t, d, hash, 1001), fmt.Sprintf("127.0.0.1:%d", port), libtorrentPatience)
 }
 
 func TestLibtorrentAsTheNodeInTheMiddle(t *testing.T) {
 	hash := [20]byte{0xca, 3}
-	port, _ := libtorrent(t, [20]byte{0xca, 0xff}, "-")
+	port, _ := libtorrent(t, [20]byte{0xca, 0xff}, "dht", "-")
 	bootstrap := []string{fmt.Sprintf("127.0.0.1:%d", port)}
 	seed, _ := newNode(t, DHTConfig{Bootstrap: bootstrap})
 	announce(t, seed, hash, 1001)
 	leech, _ := newNode(t, DHTConfig{Bootstrap: bootstrap})
 	waitFor(t, announce(t, leech, hash, 1002), "127.0.0.1:1001")
+}
+
+func TestLibtorrentAndWeOnTheLocalNetwork(t *testing.T) {
+	interfaces := loopback(t)
+	hash := [20]byte{0xca, 4}
+	l, err := NewLSD(LSDConfig{Interfaces: interfaces})
+	if err != nil {
+		t.Skip("no multicast on this host:", err)
+	}
+	t.Cleanup(l.Close)
+	found := make(chan netip.AddrPort, 100)
+	defer l.watch(hash, func(p []netip.AddrPort) { found <- p[0] })()
+	port, lines := libtorrent(t, hash, "lsd", "-")
+	awaitPeer(t, found, fmt.Sprintf("127.0.0.1:%d", port), libtorrentPatience)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go l.Announce(ctx, hash, 1001, func([]netip.AddrPort) {})
+	awaitLine(t, lines, "peer 127.0.0.1:1001", libtorrentPatience)
 }
