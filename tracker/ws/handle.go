@@ -1,0 +1,263 @@
+package ws
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// firstInterval is the time between announces until the tracker names its own.
+	firstInterval = 30 * time.Second
+
+	// Bounds for what the tracker names: a second would be an attack, and after
+	// an hour without announce most trackers have forgotten us.
+	minInterval = 10 * time.Second
+	maxInterval = time.Hour
+
+	// offersTimeout bounds the making of an announce's offers.
+	offersTimeout = 5 * time.Second
+
+	// torrentOfferRate and torrentOfferBurst bound the offers answered for one
+	// torrent, per second.
+	torrentOfferRate  = 5
+	torrentOfferBurst = 30
+)
+
+// Handle is one torrent at one tracker.
+type Handle struct {
+	s       *socket
+	torrent Torrent
+	hash    ID
+	ctx     context.Context
+	cancel  context.CancelFunc
+	offers  *rate.Limiter // incoming
+
+	mu        sync.Mutex
+	closed    bool
+	busy      bool  // an announce is being prepared
+	again     bool  // another is wanted after it
+	startedOn *link // the connection over which "started" was sent
+	completed bool  // "completed" is to be sent
+	timer     *time.Timer
+	interval  time.Duration
+	trackerID string
+	status    Status
+}
+
+func newHandle(s *socket, torrent Torrent) *Handle {
+	h := &Handle{
+		s: s, torrent: torrent, hash: torrent.InfoHash(),
+		offers:   rate.NewLimiter(torrentOfferRate, torrentOfferBurst),
+		interval: firstInterval,
+		status:   Status{URL: s.url},
+	}
+	h.ctx, h.cancel = context.WithCancel(s.ctx)
+	return h
+}
+
+// URL returns the tracker's URL.
+func (h *Handle) URL() string { return h.s.url }
+
+// Announce announces now, for instance because more peers are wanted.
+func (h *Handle) Announce() { h.s.m.spawn(h.announce) }
+
+// Completed tells the tracker that the download is complete. Call it only when it
+// completes, not for a torrent that was complete before.
+func (h *Handle) Completed() {
+	h.mu.Lock()
+	h.completed = true
+	h.mu.Unlock()
+	h.Announce()
+}
+
+// Close says "stopped" and ends the announces; it takes up to two seconds if the
+// tracker is slow.
+func (h *Handle) Close() error {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.closed = true
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+	started := h.startedOn
+	h.mu.Unlock()
+	h.s.remove(h)
+	if l, _ := h.s.current(); l != nil && l == started {
+		ctx, cancel := context.WithTimeout(l.ctx, stopTimeout)
+		if err := h.s.send(ctx, l, h.message(eventStopped, nil)); err != nil {
+			h.s.m.config.Logger.Debug("stopped not sent", "error", err)
+		}
+		cancel()
+	}
+	h.cancel()
+	h.s.m.release(h.s)
+	return nil
+}
+
+// announce sends one announce with its offers. Calls while it runs become one more
+// run.
+func (h *Handle) announce() {
+	h.mu.Lock()
+	if h.busy {
+		h.again = true
+		h.mu.Unlock()
+		return
+	}
+	h.busy = true
+	h.mu.Unlock()
+	for {
+		h.announceOnce()
+		h.mu.Lock()
+		if !h.again {
+			h.busy = false
+			h.mu.Unlock()
+			return
+		}
+		h.again = false
+		h.mu.Unlock()
+	}
+}
+
+func (h *Handle) announceOnce() {
+	select {
+	case h.s.m.announcing <- struct{}{}:
+		defer func() { <-h.s.m.announcing }()
+	case <-h.ctx.Done():
+		return
+	}
+	l, _ := h.s.current()
+	if l == nil {
+		return // the next connection announces every torrent
+	}
+	event := h.nextEvent(l)
+	var offers []Offer
+	if event != eventCompleted {
+		if n := min(h.torrent.WantOffers(), MaxOffers); n > 0 {
+			ctx, cancel := context.WithTimeout(h.ctx, offersTimeout)
+			offers = h.torrent.Offers(ctx, n)
+			cancel()
+			offers = offers[:min(len(offers), MaxOffers)]
+		}
+	}
+	h.mu.Lock()
+	closed := h.closed
+	h.mu.Unlock()
+	if closed {
+		return
+	}
+	h.s.mu.Lock()
+	h.s.announced = h
+	h.s.mu.Unlock()
+	if err := h.s.send(h.ctx, l, h.message(event, offers)); err != nil {
+		h.s.m.config.Logger.Debug("announce not sent", "error", err)
+		return // the connection is broken, and the next announces again
+	}
+	h.sent(l, event, len(offers))
+}
+
+func (h *Handle) nextEvent(l *link) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.startedOn != l:
+		return eventStarted
+	case h.completed:
+		return eventCompleted
+	}
+	return eventUpdate
+}
+
+// sent notes a sent announce and plans the next.
+func (h *Handle) sent(l *link, event string, offers int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.status.Offers = offers
+	switch event {
+	case eventStarted:
+		h.startedOn = l
+		if h.completed {
+			h.again = true
+		}
+	case eventCompleted:
+		h.completed = false
+	}
+	h.plan()
+}
+
+// plan sets the timer for the next announce; h.mu is held.
+func (h *Handle) plan() {
+	if h.closed {
+		return
+	}
+	if h.timer == nil {
+		h.timer = time.AfterFunc(jitter(h.interval), h.Announce)
+		return
+	}
+	h.timer.Reset(jitter(h.interval))
+}
+
+// message is an announce as it stands now.
+func (h *Handle) message(event string, offers []Offer) announceMessage {
+	progress := h.torrent.Progress()
+	if progress.Left < 0 {
+		progress.Left = unknownLeft
+	}
+	m := announceMessage{
+		Action: actionAnnounce, InfoHash: h.hash, PeerID: h.s.m.config.PeerID, Event: event,
+		Uploaded: progress.Uploaded, Downloaded: progress.Downloaded, Left: progress.Left,
+		NumWant: len(offers),
+	}
+	h.mu.Lock()
+	m.TrackerID = h.trackerID
+	h.mu.Unlock()
+	for _, offer := range offers {
+		m.Offers = append(m.Offers, offerMessage{
+			OfferID: offer.ID, Offer: description{Type: "offer", SDP: offer.SDP},
+		})
+	}
+	return m
+}
+
+// replied takes the reply to an announce.
+func (h *Handle) replied(m message) {
+	h.report(func(status *Status) {
+		status.Err = nil
+		status.Warning = clip(m.Warning)
+		if m.Complete != nil {
+			status.Seeds = count(*m.Complete)
+		}
+		if m.Incomplete != nil {
+			status.Leeches = count(*m.Incomplete)
+		}
+		if named := max(m.Interval, m.MinInterval); named > 0 {
+			interval := seconds(named, minInterval, maxInterval)
+			status.Interval = interval
+			if interval != h.interval {
+				h.interval = interval
+				h.plan()
+			}
+		}
+		if m.TrackerID != "" && len(m.TrackerID) <= maxText {
+			h.trackerID = m.TrackerID
+		}
+	})
+}
+
+// report changes the status and passes it on.
+func (h *Handle) report(change func(*Status)) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return
+	}
+	change(&h.status)
+	status := h.status
+	h.mu.Unlock()
+	h.torrent.Status(status)
+}
