@@ -4,7 +4,7 @@ Takes its options as one JSON object in argv[1], prints one JSON object per line
 and ends when its standard input does.
 """
 import json
-import os
+import signal
 import sys
 import threading
 import time
@@ -50,6 +50,7 @@ settings = {
     "announce_to_all_tiers": True,
     "min_reconnect_time": 1,
     "peer_connect_timeout": 5,
+    "stop_tracker_timeout": 1,
 }
 session = lt.session(settings)
 
@@ -77,21 +78,25 @@ for peer in o["peers"] or []:
     torrent.connect_peer(endpoint(peer))
 
 
+stopping = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+
+
 def until_alone():
     sys.stdin.buffer.read()
-    os._exit(0)
+    stopping.set()
 
 
 threading.Thread(target=until_alone, daemon=True).start()
 
-STATUS_MS = 500
+STATUS_MS = 100
 # libtorrent announces to the DHT every 15 minutes; a node that has just started has
 # nobody to announce to at first.
 DHT_ANNOUNCE_S = 2
 finished = False
 said = None
 announced = 0.0
-while True:
+while not stopping.is_set():
     session.wait_for_alert(STATUS_MS)
     for alert in session.pop_alerts():
         if isinstance(alert, lt.torrent_finished_alert) and not finished:
@@ -110,3 +115,7 @@ while True:
     if fields["dht_nodes"] and now - announced > DHT_ANNOUNCE_S:
         announced = now
         torrent.force_dht_announce()
+
+# The session's end waits until the disk has everything.
+del torrent
+del session

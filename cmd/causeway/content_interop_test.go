@@ -138,7 +138,15 @@ func TestTorrentsOfOtherPrograms(t *testing.T) {
 				t.Errorf("info: infohash %q, name %q; want %q, \"sample\"", e.InfoHash, e.Name, infoHash)
 			}
 			waitExit(t, start(t, "verify", path, testdata), 0)
-			waitExit(t, start(t, "verify", path, t.TempDir()), 1)
+
+			damaged := t.TempDir()
+			if err := os.CopyFS(damaged, os.DirFS(testdata)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(filepath.Join(damaged, "sample", "numbers", "primes.txt"), 50_000); err != nil {
+				t.Fatal(err)
+			}
+			waitExit(t, start(t, "verify", path, damaged), 1)
 		})
 	}
 }

@@ -102,6 +102,11 @@ func TestMagnetWithPEXOnly(t *testing.T) {
 		dir := t.TempDir()
 		run := start(t, args([]string{"download", tor.Magnet(), "-o", dir, "--peer", middle.Addr}, alone)...)
 		finish(t, run, tor, dir)
+		for _, s := range middle.Status.All() {
+			if s.Uploaded > tor.Size/2 {
+				t.Fatalf("the peer in the middle gave %d of %d bytes itself: the test proved nothing", s.Uploaded, tor.Size)
+			}
+		}
 	})
 	t.Run("told by causeway", func(t *testing.T) {
 		t.Parallel()
@@ -120,5 +125,8 @@ func TestMagnetWithPEXOnly(t *testing.T) {
 			Peers: []string{loopbackAddr(t, l.TCP)},
 		})
 		received(t, peer, tor, dir)
+		if e, _ := middle.Last("progress"); e.Uploaded > tor.Size/2 {
+			t.Errorf("the peer in the middle gave %d of %d bytes itself: the test proved nothing", e.Uploaded, tor.Size)
+		}
 	})
 }
