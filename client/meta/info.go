@@ -25,6 +25,10 @@ const (
 	// paths of 4096 bytes; nobody nests folders this deep.
 	maxPathDepth = 64
 
+	// maxFiles bounds the files of a torrent: each costs some 300 bytes of memory
+	// while it is read, and file systems and people do badly with fewer already.
+	maxFiles = 2_000_000
+
 	hashSize = sha1.Size
 )
 
@@ -259,6 +263,9 @@ func (i *Info) setMultiFile(list []byte) error {
 	}
 	if count == 0 {
 		return errors.New("its list of files is empty")
+	}
+	if count > maxFiles {
+		return fmt.Errorf("it has %d files, more than the %d that are allowed", count, maxFiles)
 	}
 	i.Files = make([]File, 0, count)
 	i.originals = make(map[int][]string)

@@ -66,6 +66,7 @@ func TestRefusedInfo(t *testing.T) {
 			dict{"path": list{"a"}, "length": int64(math.MaxInt64)},
 			dict{"path": list{"b"}, "length": int64(math.MaxInt64)})), "64 bits"},
 		{"all files empty", infoOf(t, 1, folder(dict{"path": list{"a"}, "length": 0})), "no data"},
+		{"too many files", []byte("d5:filesl" + strings.Repeat("de", maxFiles+1) + "e6:pieces0:e"), "files, more than"},
 		{"path a string", infoOf(t, 1, folder(dict{"path": "a", "length": 1})), "not a list"},
 		{"path of numbers", infoOf(t, 1, folder(dict{"path": list{1}, "length": 1})), "not a string"},
 		{"path absent", infoOf(t, 1, folder(dict{"length": 1})), "not a list"},
