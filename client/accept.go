@@ -128,9 +128,10 @@ func (c *Client) greet(t *Torrent, conn net.Conn) (theirs wire.Handshake, err er
 // addrPort returns the address of a connection, or the zero one if it has none of
 // the kind.
 func addrPort(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		ap := tcp.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	has, ok := a.(interface{ AddrPort() netip.AddrPort }) // net.TCPAddr, net.UDPAddr
+	if !ok {
+		return netip.AddrPort{}
 	}
-	return netip.AddrPort{}
+	ap := has.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

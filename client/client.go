@@ -19,6 +19,8 @@ import (
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/tracker/ws"
+	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
@@ -49,8 +51,10 @@ type Client struct {
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
-	dht      *discovery.DHT // nil without DHT
-	lsd      *discovery.LSD // nil without LSD
+	dht      *discovery.DHT        // nil without DHT
+	lsd      *discovery.LSD        // nil without LSD
+	rtc      *webrtcwire.Transport // nil without WebRTC
+	ws       *ws.Manager           // nil without WebRTC or trackers
 
 	memory  *disk.Memory
 	pool    *disk.Pool
@@ -94,6 +98,10 @@ func New(cfg Config) (*Client, error) {
 		c.store = disk.NewStore(cfg.StateDir)
 	}
 	if err := c.listen(); err != nil {
+		return nil, err
+	}
+	if err := c.startWeb(); err != nil {
+		c.closeSockets()
 		return nil, err
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -244,9 +252,6 @@ func (c *Client) Close() error {
 	c.closed = true
 	c.mu.Unlock()
 	c.cancel()
-	if c.listener != nil {
-		c.listener.Close()
-	}
 	var closing sync.WaitGroup
 	errs := make(chan error, len(c.Torrents()))
 	for _, t := range c.Torrents() {
@@ -264,10 +269,18 @@ func (c *Client) Close() error {
 	if c.lsd != nil {
 		c.lsd.Close()
 	}
-	c.udp.Close()
+	c.closeWeb()
+	c.closeSockets()
 	c.wg.Wait()
 	c.pool.Close()
 	return first
+}
+
+func (c *Client) closeSockets() {
+	if c.listener != nil {
+		c.listener.Close()
+	}
+	c.udp.Close()
 }
 
 func (c *Client) warn(infoHash [20]byte, message string) {

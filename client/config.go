@@ -42,15 +42,23 @@ type Config struct {
 	// Encryption of the classic connections.
 	Encryption transport.Encryption
 
-	DisableTCP, DisableDHT, DisableLSD, DisablePEX, DisableTrackers bool
+	DisableTCP, DisableDHT, DisableLSD, DisablePEX, DisableTrackers, DisableWebRTC bool
+	// DisableWebTrackers leaves public torrents without a WebSocket tracker as they
+	// are; else they get DefaultWebTrackers.
+	DisableWebTrackers bool
 
 	// DHTBootstrap replaces DefaultDHTBootstrap unless it is nil; host:port each.
 	DHTBootstrap []string
 	// DownLimit and UpLimit are in bytes per second of everything sent and
 	// received over peer connections, 0 no limit.
 	DownLimit, UpLimit int64
+	// STUN and TURN are ICE servers, as webrtcwire.Config takes them. STUN nil:
+	// DefaultICEServers. With RelayOnly, browsers are reached through TURN only.
+	STUN, TURN []string
+	RelayOnly  bool
 	// Slots is how many peers of a torrent are served at a time, 0 DefaultSlots.
-	Slots int
+	// WebSlots of them are kept for browsers, 0 half, while browsers want them.
+	Slots, WebSlots int
 	// MaxPeers bounds the connections of a torrent, MaxConnections those of all.
 	MaxPeers, MaxConnections int
 	// Memory bounds what unfinished pieces hold, in bytes.
@@ -68,6 +76,12 @@ type Config struct {
 func (c *Config) setDefaults() {
 	if c.Slots <= 0 {
 		c.Slots = DefaultSlots
+	}
+	if c.WebSlots <= 0 {
+		c.WebSlots = c.Slots / 2
+	}
+	if c.STUN == nil {
+		c.STUN = DefaultICEServers
 	}
 	if c.MaxPeers <= 0 {
 		c.MaxPeers = DefaultMaxPeers

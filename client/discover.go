@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/causeway-bt/causeway/tracker"
@@ -50,16 +51,19 @@ func (t *Torrent) startDiscovery() {
 			Logger:    t.log,
 		})
 	}
+	if t.client.ws != nil {
+		t.web.start()
+	}
 	if !t.mayDiscover() {
 		return
 	}
 	ctx, cancel := context.WithCancel(t.ctx)
 	l.stopDHT = cancel
 	if dht := t.client.dht; dht != nil {
-		t.tasks.Go(func() { dht.Announce(ctx, t.infoHash, t.client.port(), false, t.found) })
+		t.spawn(func() { dht.Announce(ctx, t.infoHash, t.client.port(), false, t.found) })
 	}
 	if lsd := t.client.lsd; lsd != nil {
-		t.tasks.Go(func() { lsd.Announce(ctx, t.infoHash, t.client.port(), t.found) })
+		t.spawn(func() { lsd.Announce(ctx, t.infoHash, t.client.port(), t.found) })
 	}
 }
 
@@ -72,12 +76,14 @@ func (t *Torrent) stopDiscovery() {
 
 // leave tells the trackers that we go.
 func (t *Torrent) leave() {
-	if t.loop.announcer == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	t.loop.announcer.Close(ctx)
+	var leaving sync.WaitGroup
+	leaving.Go(t.web.close)
+	if t.loop.announcer != nil {
+		leaving.Go(func() { t.loop.announcer.Close(ctx) })
+	}
+	leaving.Wait()
 }
 
 // found takes in addresses of peers.
@@ -147,7 +153,7 @@ func (t *Torrent) dialCandidates(now time.Time) (again time.Time) {
 	for _, c := range list {
 		c.dialling = true
 		l.dialling++
-		t.tasks.Go(func() { t.dial(c.addr) })
+		t.spawn(func() { t.dial(c.addr) })
 	}
 	return again
 }

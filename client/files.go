@@ -45,7 +45,7 @@ func (t *Torrent) openFiles() {
 		return
 	}
 	t.storage.Store(storage)
-	t.tasks.Go(func() {
+	t.spawn(func() {
 		state, have, err := t.checkFiles(t.ctx, storage)
 		t.do(func() {
 			if err != nil {
@@ -144,6 +144,9 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 	}
 	t.left.Store(l.wantedLeft)
 	t.verified.Store(verified)
+	if l.wantedLeft > 0 {
+		t.origins.Store(&origins{web: newPieceSet(n), classic: newPieceSet(n)})
+	}
 	l.state = resumeState{synced: wire.NewBitfield(n), next: time.Now(), nextSync: time.Now().Add(syncInterval)}
 	if state != nil {
 		l.state.uploaded, l.state.downloaded = state.Uploaded, state.Downloaded
@@ -191,7 +194,9 @@ func (t *Torrent) tellPeers() {
 // written.
 func (t *Torrent) pieceEnded(r disk.Result) {
 	l := &t.loop
+	webBlocks := l.webBlocks[r.Piece]
 	delete(l.pieces, r.Piece)
+	delete(l.webBlocks, r.Piece)
 	if r.Err != nil {
 		l.picker.Abandon(r.Piece)
 		if !errors.Is(r.Err, disk.ErrClosed) {
@@ -206,6 +211,7 @@ func (t *Torrent) pieceEnded(r disk.Result) {
 	}
 	t.rightPiece(r)
 	size := t.Info().PieceSize(r.Piece)
+	t.noteOrigin(r.Piece, webBlocks, disk.NumBlocks(size))
 	t.verified.Load().add(r.Piece)
 	l.completed += size
 	if l.picker.Wants(r.Piece) {
@@ -229,6 +235,9 @@ func (t *Torrent) checkComplete() {
 	t.complete.fire()
 	if l.announcer != nil && t.downloaded.Load() > 0 {
 		l.announcer.Completed()
+	}
+	if l.discovered && t.downloaded.Load() > 0 {
+		t.web.completed()
 	}
 	t.client.cfg.OnEvent(CompleteEvent{t.infoHash})
 	for p := range l.peers {
@@ -261,7 +270,7 @@ func (t *Torrent) save(sync bool) {
 	s.saving, s.dirty = true, false
 	state := t.snapshot(t.loop.wantedLeft == 0)
 	storage, start := t.storage.Load(), time.Now()
-	t.tasks.Go(func() {
+	t.spawn(func() {
 		err := t.store(storage, state, sync)
 		t.do(func() {
 			now := time.Now()

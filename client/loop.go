@@ -163,6 +163,9 @@ func (t *Torrent) shutdown() {
 
 // drainCommands waits for the torrent's tasks, whose results go nowhere now.
 func (t *Torrent) drainCommands() {
+	t.spawning.Lock()
+	t.closing = true
+	t.spawning.Unlock()
 	done := make(chan struct{})
 	go func() {
 		t.tasks.Wait()

@@ -169,7 +169,7 @@ func (t *Torrent) gotMetadata(p *peer, raw []byte, now time.Time) error {
 		return nil
 	}
 	if t.client.store != nil {
-		t.tasks.Go(func() {
+		t.spawn(func() {
 			if err := t.client.store.SaveInfo(t.infoHash, raw); err != nil {
 				t.log.Warn("the metadata could not be saved", "err", err)
 			}

@@ -19,6 +19,7 @@ type Transport int
 
 const (
 	TCP Transport = iota
+	WebRTC
 )
 
 // newConn is a connection whose handshakes are done, on its way to the loop.
@@ -26,7 +27,7 @@ type newConn struct {
 	net.Conn
 	kind      Transport
 	addr      netip.AddrPort
-	outgoing  bool
+	outgoing  bool // we dialled, or made the offer
 	handshake wire.Handshake
 }
 
@@ -139,11 +140,14 @@ func (t *Torrent) attach(ctx interface{ Done() <-chan struct{} }, c newConn) err
 // join makes a connection a peer, or closes it.
 func (t *Torrent) join(c *newConn) {
 	l := &t.loop
-	cand := l.candidates.byAddr[c.addr]
+	var cand *candidate // that we dialled
+	if c.outgoing && c.kind == TCP {
+		cand = l.candidates.byAddr[c.addr]
+	}
 	if err := t.admit(c); err != nil {
 		t.log.Debug("connection refused", "peer", c.addr, "err", err)
 		c.Close()
-		if cand != nil && c.outgoing {
+		if cand != nil {
 			cand.dialling = false
 			cand.self = errors.Is(err, errSelf)
 			cand.failed(time.Now())
@@ -151,18 +155,20 @@ func (t *Torrent) join(c *newConn) {
 		return
 	}
 	p := t.newPeer(c)
-	if cand != nil && c.outgoing {
+	if cand != nil {
 		cand.dialling, cand.connected, cand.failures = false, true, 0
 		p.candidate, p.listen = cand, c.addr
 	}
 	l.peers[p] = struct{}{}
 	l.byID[p.peerID] = p
+	t.peerIDs.Store(p.peerID, nil)
 	t.client.connections.Add(1)
+	t.countPeers()
 	if l.picker != nil {
 		l.picker.AddPeer(&p.pick)
 	}
-	t.tasks.Go(p.runReader)
-	t.tasks.Go(p.runWriter)
+	t.spawn(p.runReader)
+	t.spawn(p.runWriter)
 	t.greet(p)
 	t.wakeUp()
 }
@@ -195,10 +201,14 @@ func (t *Torrent) admit(c *newConn) error {
 
 // better says which of two connections to one peer is kept. Both sides must come to
 // the same answer when they dial each other at once: the connection that the one
-// with the larger peer id opened. One that has gone silent is given up.
+// with the larger peer id opened. One that has gone silent is given up, and TCP is
+// better than WebRTC, which costs ten times as much.
 func (t *Torrent) better(c *newConn, other *peer) bool {
 	if time.Since(time.Unix(0, other.lastRead.Load())) > keepAliveAfter {
 		return true
+	}
+	if c.kind != other.kind {
+		return c.kind == TCP
 	}
 	if c.outgoing == other.outgoing {
 		return false
@@ -255,8 +265,10 @@ func (t *Torrent) drop(p *peer, why error) {
 	delete(l.peers, p)
 	if l.byID[p.peerID] == p {
 		delete(l.byID, p.peerID)
+		t.peerIDs.Delete(p.peerID)
 	}
 	t.client.connections.Add(-1)
+	t.countPeers()
 	if l.picker != nil {
 		l.picker.RemovePeer(&p.pick)
 	}
@@ -303,9 +315,22 @@ func (p *peer) recoverPanic() {
 }
 
 // served counts what the writer sent.
-func (p *peer) served(_ int, n int64) {
+func (p *peer) served(piece uint32, n int64) {
 	p.sent.Add(n)
 	p.t.uploaded.Add(n)
+	p.t.countBridged(p.kind, int(piece), n)
+}
+
+// countPeers makes the number of connections known outside of the loop.
+func (t *Torrent) countPeers() {
+	web := 0
+	for p := range t.loop.peers {
+		if p.kind == WebRTC {
+			web++
+		}
+	}
+	t.peerCount.Store(int64(len(t.loop.peers)))
+	t.webPeers.Store(int64(web))
 }
 
 // readFailed ends the torrent when verified data cannot be read.

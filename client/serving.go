@@ -9,11 +9,19 @@ import (
 
 const rechokeInterval = choker.Interval
 
+// webSlots is how many slots are kept for browsers: none if they cannot come.
+func (c *Client) webSlots() int {
+	if c.rtc == nil {
+		return 0
+	}
+	return c.cfg.WebSlots
+}
+
 func (t *Torrent) chokerPeers() []choker.Peer {
 	list := make([]choker.Peer, 0, len(t.loop.peers))
 	for p := range t.loop.peers {
 		list = append(list, choker.Peer{
-			ID: p.id, Interested: p.interested, Unchoked: p.unchoked, Changed: p.changed,
+			ID: p.id, Web: p.kind == WebRTC, Interested: p.interested, Unchoked: p.unchoked, Changed: p.changed,
 			Received: p.down.perSecond, Sent: p.up.perSecond,
 		})
 	}

@@ -63,6 +63,7 @@ func (t *Torrent) stats() Stats {
 	s := Stats{
 		Completed: l.completed, Wanted: l.wanted, Left: l.wantedLeft, Checked: t.checked.Load(),
 		Downloaded: t.downloaded.Load(), Uploaded: t.uploaded.Load(), Wasted: t.wasted.Load(),
+		BridgedToWeb: t.bridgedToWeb.Load(), BridgedToClassic: t.bridgedToClassic.Load(),
 		DownRate: l.downRate.perSecond, UpRate: l.upRate.perSecond, ETA: -1,
 	}
 	if info := t.Info(); info != nil {
@@ -84,7 +85,11 @@ func (t *Torrent) stats() Stats {
 		}
 	}
 	for p := range l.peers {
-		s.Peers.TCP++
+		if p.kind == WebRTC {
+			s.Peers.WebRTC++
+		} else {
+			s.Peers.TCP++
+		}
 		if l.picker != nil && p.isSeed {
 			s.Seeds++
 		}

@@ -33,6 +33,13 @@ type Torrent struct {
 	downloaded, uploaded, wasted atomic.Int64 // payload bytes of this run
 	checked                      atomic.Int64 // bytes
 	left                         atomic.Int64 // wanted bytes that are lacking
+	bridgedToWeb                 atomic.Int64
+	bridgedToClassic             atomic.Int64
+	origins                      atomic.Pointer[origins]
+
+	web                 *webSwarm
+	peerCount, webPeers atomic.Int64
+	peerIDs             sync.Map // [20]byte of connected peers
 
 	gotInfo, complete, failed signal
 	err                       error // readable once failed
@@ -46,6 +53,8 @@ type Torrent struct {
 	ended    chan struct{}
 	closeErr error          // readable once ended
 	tasks    sync.WaitGroup // goroutines of this torrent other than the loop
+	spawning sync.Mutex     // guards tasks against an Add after its Wait
+	closing  bool           // guarded by spawning
 
 	loop loop
 }
@@ -137,7 +146,10 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		candidates: newCandidates(),
 		pieces:     make(map[int]*disk.Piece),
 		suspects:   make(map[int]*suspect),
-		choker:     choker.New(choker.Config{Slots: c.cfg.Slots, Random: randomInt}),
+		webBlocks:  make(map[int]int),
+		choker: choker.New(choker.Config{
+			Slots: c.cfg.Slots, WebSlots: c.webSlots(), Random: randomInt,
+		}),
 	}
 	t.left.Store(unknownLeft)
 	peers := opts.Peers
@@ -165,8 +177,28 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 	for _, url := range opts.Trackers {
 		t.source.trackers = append(t.source.trackers, []string{url})
 	}
-	t.tasks.Go(func() { t.resolvePeers(peers) })
+	t.addWebTrackers()
+	t.web = newWebSwarm(t)
+	t.spawn(func() { t.resolvePeers(peers) })
 	return t, nil
+}
+
+// spawn runs f in a goroutine that Close waits for. It reports false, and does
+// nothing, once the torrent is closing.
+func (t *Torrent) spawn(f func()) bool {
+	t.spawning.Lock()
+	defer t.spawning.Unlock()
+	if t.closing {
+		return false
+	}
+	t.tasks.Go(f)
+	return true
+}
+
+// connected reports whether a peer is connected, from any goroutine.
+func (t *Torrent) connected(peerID [20]byte) bool {
+	_, ok := t.peerIDs.Load(peerID)
+	return ok
 }
 
 // storedInfo returns the info dictionary of an earlier run.
@@ -298,5 +330,5 @@ func (t *Torrent) fail(err error) {
 
 // AddPeers makes addresses known, as if they had been found.
 func (t *Torrent) AddPeers(addrs []string) {
-	t.tasks.Go(func() { t.resolvePeers(addrs) })
+	t.spawn(func() { t.resolvePeers(addrs) })
 }

@@ -67,9 +67,9 @@ type BuffersWriter interface {
 type WriterConfig struct {
 	Source   BlockSource
 	Limiters []Limiter // each is asked for every byte written
-	// Served is called after each run of blocks was handed to the network, with
-	// the bytes of their data. It is called from the Writer's goroutine.
-	Served func(blocks int, bytes int64)
+	// Served is called after each run of blocks of a piece was handed to the
+	// network, with the bytes of their data. It is called from Run.
+	Served func(piece uint32, bytes int64)
 	// ReadFailed is called when Source failed; the blocks were rejected or dropped.
 	ReadFailed func(Block, error)
 	// Reject says whether the peer understands Reject messages (BEP 6).
@@ -303,7 +303,7 @@ func (w *Writer) writeBlocks(control []byte, run []Block) error {
 		return err
 	}
 	if w.cfg.Served != nil {
-		w.cfg.Served(len(run), int64(total))
+		w.cfg.Served(run[0].Piece, int64(total))
 	}
 	return nil
 }

@@ -1,0 +1,409 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/causeway-bt/causeway/tracker"
+	"github.com/causeway-bt/causeway/tracker/ws"
+	"github.com/causeway-bt/causeway/webrtcwire"
+	"github.com/causeway-bt/causeway/wire"
+	"github.com/causeway-bt/causeway/wire/transport"
+)
+
+// DefaultWebTrackers are the WebSocket trackers that webtorrent's create-torrent
+// puts into torrents, by which browsers find each other.
+var DefaultWebTrackers = []string{
+	"wss://tracker.btorrent.xyz",
+	"wss://tracker.openwebtorrent.com",
+	"wss://tracker.webtorrent.dev",
+}
+
+// DefaultICEServers are the STUN servers that webtorrent.js uses.
+var DefaultICEServers = []string{
+	"stun:stun.l.google.com:19302",
+	"stun:global.stun.twilio.com:3478",
+}
+
+const (
+	// offersPerAnnounce is how many offers an announce carries while browsers are
+	// wanted; fewer are made for a torrent that has some.
+	offersPerAnnounce = 5
+	// offersPerTorrent bounds the live offers of a torrent, over all trackers.
+	offersPerTorrent = 10
+	// negotiationsPerTorrent bounds its offers of others that are being answered.
+	negotiationsPerTorrent = 20
+	// reuseOffer is up to what age an offer that nobody has answered is sent to
+	// another tracker: it must live on for long enough to be answered.
+	reuseOffer = 30 * time.Second
+	// enoughBrowsers is how many browsers are looked for; more may come.
+	enoughBrowsers = 30
+)
+
+// startWeb starts what connects to browsers.
+func (c *Client) startWeb() error {
+	if c.cfg.DisableWebRTC {
+		return nil
+	}
+	var err error
+	c.rtc, err = webrtcwire.New(webrtcwire.Config{
+		PacketConns: []net.PacketConn{
+			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
+		},
+		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:  c.cfg.RelayOnly,
+		Logger:     c.log,
+	})
+	if err != nil {
+		return fmt.Errorf("starting WebRTC: %w", err)
+	}
+	if !c.cfg.DisableTrackers {
+		c.ws = ws.New(ws.Config{PeerID: ws.ID(c.id), UserAgent: "Causeway/" + Version, Logger: c.log})
+	}
+	return nil
+}
+
+func (c *Client) closeWeb() {
+	if c.ws != nil {
+		c.ws.Close()
+	}
+	if c.rtc != nil {
+		c.rtc.Close()
+	}
+}
+
+// webSwarm is a torrent's part in the browser swarm: the offers that it has out,
+// and why it sees no browser when it sees none. It implements ws.Torrent.
+type webSwarm struct {
+	t *Torrent
+
+	mu          sync.Mutex
+	offers      map[ws.ID]*webrtcwire.Offer // that nobody has answered
+	negotiating map[ws.ID]struct{}          // by peer id
+	handles     []*ws.Handle
+	status      map[string]ws.Status
+	answered    int // offers of ours that were answered
+	failures    int
+	lastFailure error
+}
+
+func newWebSwarm(t *Torrent) *webSwarm {
+	return &webSwarm{
+		t: t, offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[ws.ID]struct{}),
+		status: make(map[string]ws.Status),
+	}
+}
+
+// webTrackers returns the torrent's WebSocket trackers.
+func (t *Torrent) webTrackers() (urls []string) {
+	for _, tier := range t.source.trackers {
+		for _, url := range tier {
+			if tracker.IsWebSocket(url) && !slices.Contains(urls, url) {
+				urls = append(urls, url)
+			}
+		}
+	}
+	return urls
+}
+
+// addWebTrackers gives a public torrent that has no WebSocket tracker the default
+// ones, so that browsers can find it.
+func (t *Torrent) addWebTrackers() {
+	cfg := &t.client.cfg
+	if cfg.DisableWebRTC || cfg.DisableWebTrackers || !t.mayDiscover() || len(t.webTrackers()) > 0 {
+		return
+	}
+	for _, url := range DefaultWebTrackers {
+		t.source.trackers = append(t.source.trackers, []string{url})
+	}
+}
+
+// start announces to the WebSocket trackers.
+func (s *webSwarm) start() {
+	if s.t.client.ws == nil {
+		return
+	}
+	for _, url := range s.t.webTrackers() {
+		h, err := s.t.client.ws.Add(url, s)
+		if err != nil {
+			s.t.client.warn(s.t.infoHash, err.Error())
+			continue
+		}
+		s.handles = append(s.handles, h)
+	}
+}
+
+// close leaves the trackers and withdraws the offers. Negotiations end with the
+// torrent's context.
+func (s *webSwarm) close() {
+	var closing sync.WaitGroup
+	for _, h := range s.handles {
+		closing.Go(func() { h.Close() })
+	}
+	s.mu.Lock()
+	for id, o := range s.offers {
+		closing.Go(func() { o.Close() })
+		delete(s.offers, id)
+	}
+	s.mu.Unlock()
+	closing.Wait()
+}
+
+func (s *webSwarm) completed() {
+	for _, h := range s.handles {
+		h.Completed()
+	}
+}
+
+// InfoHash implements ws.Torrent.
+func (s *webSwarm) InfoHash() ws.ID { return ws.ID(s.t.infoHash) }
+
+// Progress implements ws.Torrent.
+func (s *webSwarm) Progress() ws.Progress {
+	st := s.t.announceStats()
+	if st.Left == unknownLeft {
+		st.Left = -1
+	}
+	return ws.Progress{Uploaded: st.Uploaded, Downloaded: st.Downloaded, Left: st.Left}
+}
+
+// WantOffers implements ws.Torrent.
+func (s *webSwarm) WantOffers() int {
+	room := min(enoughBrowsers-int(s.t.webPeers.Load()), s.t.client.cfg.MaxPeers-int(s.t.peerCount.Load()))
+	return min(max(room, 0), offersPerAnnounce)
+}
+
+// Offers implements ws.Torrent.
+func (s *webSwarm) Offers(ctx context.Context, n int) (out []ws.Offer) {
+	s.mu.Lock()
+	for id, o := range s.offers {
+		select {
+		case <-o.Done():
+			delete(s.offers, id)
+			continue
+		default:
+		}
+		if len(out) < n && time.Since(o.Created) < reuseOffer {
+			out = append(out, ws.Offer{ID: id, SDP: o.SDP})
+		}
+	}
+	missing := min(n-len(out), offersPerTorrent-len(s.offers))
+	s.mu.Unlock()
+
+	var making sync.WaitGroup
+	made := make([]*webrtcwire.Offer, max(missing, 0))
+	for i := range made {
+		making.Go(func() {
+			var err error
+			if made[i], err = s.t.client.rtc.Offer(ctx); err != nil {
+				s.t.log.Debug("no WebRTC offer was made", "err", err)
+			}
+		})
+	}
+	making.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range made {
+		if o == nil {
+			continue
+		}
+		if s.t.ctx.Err() != nil {
+			o.Close()
+			continue
+		}
+		var id ws.ID
+		rand.Read(id[:])
+		s.offers[id] = o
+		out = append(out, ws.Offer{ID: id, SDP: o.SDP})
+	}
+	return out
+}
+
+var (
+	errKnownBrowser     = errors.New("this peer is connected, or about to be")
+	errManyNegotiations = errors.New("too many peers are connecting")
+)
+
+// begin notes that a connection to a peer is on its way, unless there is one.
+func (s *webSwarm) begin(peer ws.ID) error {
+	if s.t.peerCount.Load() >= int64(s.t.client.cfg.MaxPeers) {
+		return errFull
+	}
+	if peer == ws.ID(s.t.client.id) {
+		return errSelf
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, busy := s.negotiating[peer]; busy || s.t.connected(peer) {
+		return errKnownBrowser
+	}
+	if len(s.negotiating) >= negotiationsPerTorrent {
+		return errManyNegotiations
+	}
+	s.negotiating[peer] = struct{}{}
+	return nil
+}
+
+// Answer implements ws.Torrent.
+func (s *webSwarm) Answer(ctx context.Context, peer, _ ws.ID, sdp string) (string, error) {
+	if err := s.begin(peer); err != nil {
+		return "", err
+	}
+	answer, err := s.t.client.rtc.Answer(ctx, sdp)
+	if err != nil {
+		s.end(peer, err)
+		return "", err
+	}
+	if !s.t.spawn(func() { s.connect(peer, false, answer.Wait) }) {
+		answer.Close()
+		s.end(peer, nil)
+		return "", ErrClosed
+	}
+	return answer.SDP, nil
+}
+
+// Answered implements ws.Torrent.
+func (s *webSwarm) Answered(peer, offer ws.ID, sdp string) {
+	s.mu.Lock()
+	o := s.offers[offer]
+	delete(s.offers, offer)
+	s.mu.Unlock()
+	if o == nil {
+		return // answered before, or expired
+	}
+	if err := s.begin(peer); err != nil {
+		s.t.spawn(func() { o.Close() })
+		return
+	}
+	s.mu.Lock()
+	s.answered++
+	s.mu.Unlock()
+	accept := func(ctx context.Context) (*webrtcwire.Conn, error) {
+		conn, err := o.Accept(ctx, sdp)
+		if err != nil {
+			o.Close()
+		}
+		return conn, err
+	}
+	if !s.t.spawn(func() { s.connect(peer, true, accept) }) {
+		o.Close()
+	}
+}
+
+// connect waits for a connection and hands it to the loop.
+func (s *webSwarm) connect(peer ws.ID, offered bool, wait func(context.Context) (*webrtcwire.Conn, error)) {
+	conn, err := wait(s.t.ctx)
+	if err == nil {
+		err = s.greet(conn, offered)
+	}
+	s.end(peer, err)
+}
+
+func (s *webSwarm) greet(conn *webrtcwire.Conn, offered bool) error {
+	theirs, err := s.t.client.greet(s.t, conn)
+	if err == nil {
+		err = s.t.attach(s.t.ctx, newConn{
+			Conn: conn, kind: WebRTC, addr: addrPort(conn.RemoteAddr()), outgoing: offered, handshake: theirs,
+		})
+	}
+	if err != nil {
+		conn.Close()
+	}
+	return err
+}
+
+// end notes that a connection was made, or why it was not.
+func (s *webSwarm) end(peer ws.ID, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.negotiating, peer)
+	if err != nil && s.t.ctx.Err() == nil {
+		s.failures++
+		s.lastFailure = err
+		s.t.log.Debug("no WebRTC connection", "err", err)
+	}
+}
+
+// Status implements ws.Torrent.
+func (s *webSwarm) Status(st ws.Status) {
+	s.mu.Lock()
+	s.status[st.URL] = st
+	s.mu.Unlock()
+	e := TrackerEvent{
+		InfoHash: s.t.infoHash, URL: st.URL, OK: st.Err == nil, Seeds: st.Seeds, Leeches: st.Leeches,
+		Message: st.Warning, Next: time.Now().Add(st.Interval),
+	}
+	if st.Err != nil {
+		e.Message = st.Err.Error()
+	}
+	s.t.client.cfg.OnEvent(e)
+}
+
+// whyAlone says why no browser is connected, as far as can be told.
+func (s *webSwarm) whyAlone() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.handles) == 0 {
+		return "the torrent has no WebSocket tracker, by which browsers could be met"
+	}
+	ok, browsers := 0, 0
+	var down error
+	for _, st := range s.status {
+		if st.Err == nil {
+			ok++
+			browsers = max(browsers, st.Seeds+st.Leeches-1)
+		} else {
+			down = fmt.Errorf("%s: %w", st.URL, st.Err)
+		}
+	}
+	switch {
+	case ok == 0 && down != nil:
+		return fmt.Sprintf("no WebSocket tracker can be reached (%v)", down)
+	case ok == 0:
+		return "no WebSocket tracker has answered yet"
+	case s.failures > 0:
+		return fmt.Sprintf("%d connections could not be made; the last: %v", s.failures, s.lastFailure)
+	case browsers == 0:
+		return "the WebSocket trackers know of no other peer"
+	default:
+		return "nobody has answered our offers, and nobody has made any"
+	}
+}
+
+// serveOrigin notes where a verified piece came from, for what is counted as
+// bridged.
+func (t *Torrent) noteOrigin(piece, webBlocks, blocks int) {
+	o := t.origins.Load()
+	if o == nil {
+		return
+	}
+	if 2*webBlocks > blocks {
+		o.web.add(piece)
+	} else {
+		o.classic.add(piece)
+	}
+}
+
+// origins says which of the pieces that came in this run came from which swarm,
+// by where most of their blocks came from.
+type origins struct{ web, classic *pieceSet }
+
+// countBridged counts what was sent to a peer of the other swarm than it came from.
+func (t *Torrent) countBridged(kind Transport, piece int, n int64) {
+	o := t.origins.Load()
+	switch {
+	case o == nil:
+	case kind == WebRTC && o.classic.has(piece):
+		t.bridgedToWeb.Add(n)
+	case kind != WebRTC && o.web.has(piece):
+		t.bridgedToClassic.Add(n)
+	}
+}
+
+var _ wire.BuffersWriter = (*webrtcwire.Conn)(nil)
