@@ -87,9 +87,10 @@ type loop struct {
 	selected    []bool
 	pieces      map[int]*disk.Piece // open pieces
 	suspects    map[int]*suspect
-	wanted      int64 // bytes in wanted pieces
-	wantedLeft  int64 // of them lacking
-	completed   int64 // bytes verified
+	webBlocks   map[int]int // by open piece, blocks that came from browsers
+	wanted      int64       // bytes in wanted pieces
+	wantedLeft  int64       // of them lacking
+	completed   int64       // bytes verified
 	state       resumeState
 	spareInbox  []event // scratch
 	dialling    int
