@@ -76,8 +76,8 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	}
 	s.onComplete = func(t *task) {
 		if f.seed {
-			s.app.event("seeding", seedingEvent{t.infoHash, t.Magnet()})
-			s.app.line("%s: seeding until interrupted", t.Name())
+			a.event("seeding", seedingEvent{t.infoHash, t.Magnet()})
+			a.line("%s: seeding until interrupted", t.Name())
 		}
 	}
 	return s.run(ctx, f.seed)

@@ -32,16 +32,13 @@ func (b *bar) render(name string, done, total int64, detail string) string {
 			progressbar.OptionSetWidth(barWidth),
 			progressbar.OptionSetPredictTime(false),
 			progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionShowBytes(true),
-			progressbar.OptionShowTotalBytes(true),
-			progressbar.OptionUseIECUnits(true),
 			progressbar.OptionSetRenderBlankState(true),
 		)
 	}
 	b.bar.Describe(shortName(name))
 	// It fails only beyond its end, where it stays full.
 	_ = b.bar.Set64(min(done, total))
-	return strings.TrimSpace(b.bar.String()) + "  " + detail
+	return fmt.Sprintf("%s  %s of %s, %s", strings.TrimSpace(b.bar.String()), formatBytes(done), formatBytes(total), detail)
 }
 
 // shortName leaves room for the bar on a narrow terminal.

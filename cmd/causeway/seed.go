@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -72,10 +73,16 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 		}
 		s.add(torrent)
 	}
+	s.onMissing = func(t *task, stats client.Stats) {
+		a.warn(t.infoHash, fmt.Sprintf("only %s of %q is there; downloading the rest", percentOf(stats.Wanted-stats.Left, stats.Wanted), t.Name()))
+		a.result(t.Magnet())
+	}
 	s.onComplete = func(t *task) {
-		s.app.event("seeding", seedingEvent{t.infoHash, t.Magnet()})
-		s.app.line("%s: seeding until interrupted", t.Name())
-		s.app.result(t.Magnet())
+		a.event("seeding", seedingEvent{t.infoHash, t.Magnet()})
+		a.line("%s: seeding until interrupted", t.Name())
+		if !t.missing {
+			a.result(t.Magnet())
+		}
 	}
 	return s.run(ctx, true)
 }

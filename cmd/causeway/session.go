@@ -36,6 +36,10 @@ type session struct {
 	failed  []error
 
 	onComplete func(*task) // called once for each complete torrent
+
+	// onMissing, if set, is called once for each torrent whose data turns out
+	// not to be all there.
+	onMissing func(*task, client.Stats)
 }
 
 // task is one torrent of a session.
@@ -45,6 +49,7 @@ type task struct {
 	bar      *bar
 	done     bool // complete or failed
 	hinted   bool
+	missing  bool // onMissing was called
 	infoHash string
 }
 
@@ -219,12 +224,16 @@ func (s *session) report() {
 		stats := t.Stats()
 		s.app.event("progress", newProgressEvent(t.infoHash, stats))
 		s.hint(t, stats)
+		if s.onMissing != nil && !t.missing && stats.State == client.StateDownloading {
+			t.missing = true
+			s.onMissing(t, stats)
+		}
 		text := statusLine(stats)
 		switch {
 		case stats.State == client.StateMetadata:
 			lines = append(lines, shortName(t.Name())+"  "+text)
 		case stats.State == client.StateChecking:
-			lines = append(lines, t.bar.render(t.Name(), stats.Checked, stats.Length, text))
+			lines = append(lines, t.bar.render(t.Name(), stats.Checked, stats.Length, "checking"))
 		default:
 			lines = append(lines, t.bar.render(t.Name(), stats.Wanted-stats.Left, stats.Wanted, text))
 		}

@@ -96,6 +96,37 @@ func TestSeedAndDownload(t *testing.T) {
 	}
 }
 
+func TestSeedWhatIsNotAllThere(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a test cannot interrupt one process alone on Windows")
+	}
+	root := album(t)
+	causeway(t, root, "create", "album").want(t, exitDone)
+	if err := os.Truncate(filepath.Join(root, "album", "two.txt"), 30000); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, root, append([]string{"seed", "album.torrent"}, loopback...)...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// The magnet link comes all the same.
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "magnet:") {
+		t.Errorf("%q, %v", line, err)
+	}
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(stderr.String(), "downloading the rest") {
+		t.Errorf("exit code %d, %q", code, stderr.String())
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a test cannot interrupt one process alone on Windows")
