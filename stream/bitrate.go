@@ -120,3 +120,10 @@ func readBitrate(ctx context.Context, f File) (float64, error) {
 	}
 	return float64(f.Length()) / d.Seconds(), nil
 }
+
+// Bitrate returns a file's average bitrate in bytes per second as its container's
+// header tells, or 0 if that is unknown, or has not been read for want of
+// an open response.
+func (s *Server) Bitrate(t Torrent, index int) float64 {
+	return s.rates.of(fileKey{t.InfoHash(), index})
+}
