@@ -88,10 +88,19 @@ const libtorrentPatience = 20 * time.Second
 
 func TestLibtorrentFindsUsInOurDHT(t *testing.T) {
 	hash := [20]byte{0xca, 1}
-	d, addr := newNode(t, DHTConfig{})
-	announce(t, d, hash, 1001)
+	_, addr := newNode(t, DHTConfig{})
+	seed, _ := newNode(t, DHTConfig{Bootstrap: []string{addr.String()}})
+	announce(t, seed, hash, 1001)
 	_, lines := libtorrent(t, hash, "dht", addr.String())
 	awaitLine(t, lines, "peer 127.0.0.1:1001", libtorrentPatience)
+}
+
+func TestWeFindALibtorrentThatJoinsByUs(t *testing.T) {
+	hash := [20]byte{0xca, 5}
+	d, addr := newNode(t, DHTConfig{})
+	found := announce(t, d, hash, 1001)
+	port, _ := libtorrent(t, hash, "dht", addr.String())
+	awaitPeer(t, found, fmt.Sprintf("127.0.0.1:%d", port), libtorrentPatience)
 }
 
 func TestWeFindLibtorrentInItsDHT(t *testing.T) {
