@@ -114,6 +114,11 @@ type TorrentOptions struct {
 	Peers []string
 	// Trackers are announced to besides the torrent's own, each a tier of its own.
 	Trackers []string
+	// MetadataOnly fetches the info dictionary and nothing else.
+	MetadataOnly bool
+	// Trusted says that the files have just been hashed, as when the torrent was
+	// made of them: what is there is taken for right.
+	Trusted bool
 	// Sequential downloads pieces in order instead of the rarest first.
 	Sequential bool
 }

@@ -36,10 +36,11 @@ func (t *Torrent) run() {
 
 // start begins with what is known: files to check, or metadata to fetch.
 func (t *Torrent) start() {
-	if t.loop.phase == phaseChecking {
-		t.openFiles()
-	} else {
+	switch {
+	case t.loop.phase != phaseChecking:
 		t.startDiscovery()
+	case !t.opts.MetadataOnly:
+		t.openFiles()
 	}
 }
 

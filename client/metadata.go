@@ -184,6 +184,8 @@ func (t *Torrent) gotMetadata(p *peer, raw []byte, now time.Time) error {
 	if info.Private {
 		t.stopDiscovery()
 	}
-	t.openFiles()
+	if !t.opts.MetadataOnly {
+		t.openFiles()
+	}
 	return nil
 }

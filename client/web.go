@@ -100,27 +100,35 @@ func newWebSwarm(t *Torrent) *webSwarm {
 	}
 }
 
-// webTrackers returns the torrent's WebSocket trackers.
-func (t *Torrent) webTrackers() (urls []string) {
-	for _, tier := range t.source.trackers {
-		for _, url := range tier {
-			if tracker.IsWebSocket(url) && !slices.Contains(urls, url) {
-				urls = append(urls, url)
-			}
+// webTrackers returns the WebSocket trackers among others.
+func webTrackers(tiers [][]string) (urls []string) {
+	for _, url := range slices.Concat(tiers...) {
+		if tracker.IsWebSocket(url) && !slices.Contains(urls, url) {
+			urls = append(urls, url)
 		}
 	}
 	return urls
+}
+
+// WithWebTrackers returns tiers of trackers with DefaultWebTrackers added, each a
+// tier of its own, if there is no WebSocket tracker among them.
+func WithWebTrackers(tiers [][]string) [][]string {
+	if len(webTrackers(tiers)) > 0 {
+		return tiers
+	}
+	tiers = slices.Clone(tiers)
+	for _, url := range DefaultWebTrackers {
+		tiers = append(tiers, []string{url})
+	}
+	return tiers
 }
 
 // addWebTrackers gives a public torrent that has no WebSocket tracker the default
 // ones, so that browsers can find it.
 func (t *Torrent) addWebTrackers() {
 	cfg := &t.client.cfg
-	if cfg.DisableWebRTC || cfg.DisableWebTrackers || !t.mayDiscover() || len(t.webTrackers()) > 0 {
-		return
-	}
-	for _, url := range DefaultWebTrackers {
-		t.source.trackers = append(t.source.trackers, []string{url})
+	if !cfg.DisableWebRTC && !cfg.DisableTrackers && !cfg.DisableWebTrackers && t.mayDiscover() {
+		t.source.trackers = WithWebTrackers(t.source.trackers)
 	}
 }
 
@@ -129,7 +137,7 @@ func (s *webSwarm) start() {
 	if s.t.client.ws == nil {
 		return
 	}
-	for _, url := range s.t.webTrackers() {
+	for _, url := range webTrackers(s.t.source.trackers) {
 		h, err := s.t.client.ws.Add(url, s)
 		if err != nil {
 			s.t.client.warn(s.t.infoHash, err.Error())
@@ -376,7 +384,7 @@ func (s *webSwarm) whyAlone() string {
 	}
 }
 
-// serveOrigin notes where a verified piece came from, for what is counted as
+// noteOrigin notes where a verified piece came from, for what is counted as
 // bridged.
 func (t *Torrent) noteOrigin(piece, webBlocks, blocks int) {
 	o := t.origins.Load()

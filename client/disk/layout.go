@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"path/filepath"
 	"sort"
 
 	"github.com/causeway-bt/causeway/client/meta"
@@ -32,15 +31,6 @@ func spans(info *meta.Info, off, n int64, f func(span) error) error {
 		n -= length
 	}
 	return nil
-}
-
-// Path returns where a file lies below dir.
-func Path(info *meta.Info, dir string, file int) string {
-	parts := []string{dir}
-	if info.MultiFile {
-		parts = append(parts, info.Name)
-	}
-	return filepath.Join(append(parts, info.Files[file].Path...)...)
 }
 
 // PieceRange returns the pieces [first, end) that a file has bytes in. It is empty

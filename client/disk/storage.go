@@ -38,6 +38,7 @@ type Config struct {
 // Storage is the files of one torrent.
 type Storage struct {
 	cfg   Config
+	paths []string       // by file, "" for padding
 	begun sync.WaitGroup // pieces begun and not ended, reads under way
 
 	mu      sync.Mutex
@@ -52,7 +53,7 @@ var ErrClosed = errors.New("storage closed")
 // Open prepares the files of a torrent. It creates the empty ones; others come to
 // be with their first piece.
 func Open(cfg Config) (*Storage, error) {
-	s := &Storage{cfg: cfg}
+	s := &Storage{cfg: cfg, paths: cfg.Info.Paths(cfg.Dir)}
 	n := len(cfg.Info.Files)
 	s.real, s.touched = make([]bool, n), make([]bool, n)
 	for i := range cfg.Info.Files {
@@ -85,7 +86,7 @@ func (s *Storage) CreateEmpty() error {
 	return nil
 }
 
-func (s *Storage) path(file int) string { return Path(s.cfg.Info, s.cfg.Dir, file) }
+func (s *Storage) path(file int) string { return s.paths[file] }
 
 // partPath is where the edges of unselected files lie: bytes that share a piece
 // with a wanted file. It is a sparse file with every byte at its offset in the
@@ -291,9 +292,5 @@ func (s *Storage) Close() {
 	s.closed = true
 	s.mu.Unlock()
 	s.begun.Wait()
-	paths := []string{s.partPath()}
-	for i := range s.cfg.Info.Files {
-		paths = append(paths, s.path(i))
-	}
-	s.cfg.Handles.drop(paths)
+	s.cfg.Handles.drop(append(s.paths, s.partPath()))
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
 )
 
@@ -18,6 +19,7 @@ type createFlags struct {
 	out         string
 	pieceLength byteSize
 	noDate      bool
+	noWeb       bool
 	trackers    []string
 	options     meta.CreateOptions
 }
@@ -45,6 +47,7 @@ Each --tracker is a tier of its own; put commas between trackers of one tier.`,
 	flags.StringArrayVar(&f.options.WebSeeds, "web-seed", nil, "`URL` of a web seed with the same data (repeatable)")
 	flags.BoolVar(&f.options.Private, "private", false, "forbid DHT, PEX and local discovery")
 	flags.StringVar(&f.options.Source, "source", "", "source `TAG`, which changes the infohash")
+	flags.BoolVar(&f.noWeb, "no-web-trackers", false, "add no WebSocket trackers when none is given, by which browsers would find the torrent")
 	flags.BoolVar(&f.noDate, "no-date", false, "leave the date out, for torrents that can be reproduced")
 	flags.Lookup("piece-length").DefValue = "" // the text above says it
 	return cmd
@@ -57,6 +60,9 @@ func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
 	options := f.options
 	options.PieceLength = int64(f.pieceLength)
 	options.Trackers = tiers(f.trackers)
+	if !f.noWeb && !options.Private {
+		options.Trackers = client.WithWebTrackers(options.Trackers)
+	}
 	if !f.noDate {
 		options.Created = time.Now()
 	}

@@ -66,7 +66,7 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	for _, src := range loaded {
 		torrent, err := s.engine.Add(src, client.TorrentOptions{
 			Dir: f.out, Select: f.selection, Sequential: f.sequential,
-			Peers: f.engine.peers, Trackers: f.engine.trackers,
+			Peers: f.engine.peers, Trackers: f.engine.trackerList(),
 		})
 		if err != nil {
 			s.engine.Close()

@@ -3,31 +3,35 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/pflag"
 
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
 // engineFlags are the flags of all commands that talk to peers.
 type engineFlags struct {
-	listen                            string
-	port                              int
-	portGiven                         func() bool
-	peers, trackers, bootstrap        []string
-	noDHT, noLSD, noPEX, noTCP, noTrk bool
-	down, up                          byteSize
-	encryption, state                 string
-	slots                             int
+	listen                             string
+	port                               int
+	portGiven                          func() bool
+	peers, trackers, bootstrap         []string
+	noDHT, noLSD, noPEX, noTCP, noTrk  bool
+	noWebRTC, noWebTrackers, relayOnly bool
+	stun, turn                         []string
+	webSlots                           int
+	down, up                           byteSize
+	encryption, state                  string
+	slots                              int
 }
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {
@@ -41,10 +45,16 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.noPEX, "no-pex", false, "exchange no peers with peers")
 	flags.BoolVar(&f.noTrk, "no-trackers", false, "announce to no tracker")
 	flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections")
+	flags.BoolVar(&f.noWebRTC, "no-webrtc", false, "connect to no browsers")
+	flags.BoolVar(&f.noWebTrackers, "no-web-trackers", false, "add no WebSocket trackers to torrents without one")
+	flags.StringArrayVar(&f.stun, "stun", nil, "ask the STUN server at `URL` for our address, instead of public ones (repeatable)")
+	flags.StringArrayVar(&f.turn, "turn", nil, "relay through the TURN server at `URL`, turn:USER:PASSWORD@HOST:PORT (repeatable)")
+	flags.BoolVar(&f.relayOnly, "relay-only", false, "connect to browsers through TURN servers only")
 	flags.Var(&f.down, "down-limit", "most bytes per second to receive, as 500K or 2M")
 	flags.Var(&f.up, "up-limit", "most bytes per second to send")
 	flags.StringVar(&f.encryption, "encryption", "prefer", "`MODE` of connections: off, prefer or require")
 	flags.IntVar(&f.slots, "slots", client.DefaultSlots, "`NUMBER` of peers to upload to at a time, for each torrent")
+	flags.IntVar(&f.webSlots, "web-slots", client.DefaultSlots/2, "`NUMBER` of the upload slots that are kept for browsers")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default per user)")
 	// What the text says need not be said twice.
 	flags.Lookup("port").DefValue = "0"
@@ -61,6 +71,17 @@ func (f *engineFlags) check() error {
 	if f.slots < 1 {
 		return usagef("--slots must be at least 1, not %d", f.slots)
 	}
+	if f.webSlots < 0 || f.webSlots > f.slots {
+		return usagef("--web-slots must be from 0 to --slots (%d), not %d", f.slots, f.webSlots)
+	}
+	for _, server := range slices.Concat(f.stun, f.turn) {
+		if err := webrtcwire.CheckICEServer(server); err != nil {
+			return usagef("%v", err)
+		}
+	}
+	if f.relayOnly && len(f.turn) == 0 {
+		return usagef("--relay-only needs a TURN server; name one with --turn")
+	}
 	if _, err := transport.ParseEncryption(f.encryption); err != nil {
 		return usagef("--encryption must be off, prefer or require, not %q", f.encryption)
 	}
@@ -73,13 +94,16 @@ func (f *engineFlags) check() error {
 			}
 		}
 	}
-	for _, tracker := range f.trackers {
+	for _, tracker := range f.trackerList() {
 		if !meta.IsTrackerURL(tracker) {
 			return usagef("--tracker needs an http, https, udp, ws or wss URL, not %q", tracker)
 		}
 	}
 	return nil
 }
+
+// trackerList returns the URLs of all --tracker flags, one by one.
+func (f *engineFlags) trackerList() []string { return slices.Concat(tiers(f.trackers)...) }
 
 // start runs a client. onEvent is as in client.Config.
 func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client, error) {
@@ -101,6 +125,8 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 		StateDir: state, Encryption: encryption,
 		DisableTCP: f.noTCP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
 		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
+		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
+		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.webSlots,
 		OnEvent: onEvent,
 	}
 	if a.verbose {
@@ -154,13 +180,7 @@ func (a *app) fetchMetadata(ctx context.Context, src *meta.Source, f *engineFlag
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	// Nothing of the data is wanted; what arrives before the end goes here.
-	folder, err := os.MkdirTemp("", "causeway-info-")
-	if err != nil {
-		return nil, fmt.Errorf("cannot make a temporary folder: %w", err)
-	}
-	defer os.RemoveAll(folder)
-	torrent, err := engine.Add(src, client.TorrentOptions{Dir: folder, Peers: f.peers, Trackers: f.trackers})
+	torrent, err := engine.Add(src, client.TorrentOptions{MetadataOnly: true, Peers: f.peers, Trackers: f.trackerList()})
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,7 @@ data is taken from --data; whatever is missing of it is downloaded.`,
 type seedable struct {
 	source   *meta.Source
 	root     string
+	fresh    bool     // the torrent was made of the data just now
 	trackers []string // besides those of the torrent
 }
 
@@ -66,7 +67,7 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 		return err
 	}
 	for _, t := range torrents {
-		torrent, err := s.engine.Add(t.source, client.TorrentOptions{Dir: t.root, Peers: f.engine.peers, Trackers: t.trackers})
+		torrent, err := s.engine.Add(t.source, client.TorrentOptions{Dir: t.root, Peers: f.engine.peers, Trackers: t.trackers, Trusted: t.fresh})
 		if err != nil {
 			s.engine.Close()
 			return err
@@ -110,7 +111,7 @@ func (a *app) makeSeed(ctx context.Context, path string, f *seedFlags) (seedable
 	if absolute, err = filepath.EvalSymlinks(absolute); err != nil {
 		return seedable{}, err
 	}
-	return seedable{source: &meta.Source{Torrent: torrent}, root: filepath.Dir(absolute)}, nil
+	return seedable{source: &meta.Source{Torrent: torrent}, root: filepath.Dir(absolute), fresh: true}, nil
 }
 
 // loadSeed reads a .torrent file and finds its data.
@@ -130,5 +131,5 @@ func (a *app) loadSeed(ctx context.Context, path string, f *seedFlags) (seedable
 	if !found {
 		return seedable{}, usagef("the data of %q is not in %s; name the folder that holds it with --data", src.Torrent.Info.Name, folder)
 	}
-	return seedable{source: src, root: root, trackers: f.engine.trackers}, nil
+	return seedable{source: src, root: root, trackers: f.engine.trackerList()}, nil
 }

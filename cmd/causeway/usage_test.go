@@ -92,7 +92,7 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 	cmd := command(t, root, "create", "album", "--comment", "flag")
 	cmd.Env = append(cmd.Env,
 		"CAUSEWAY_COMMENT=environment", "CAUSEWAY_PIECE_LENGTH=32K", "CAUSEWAY_JSON=true",
-		"CAUSEWAY_TRACKER=http://a/ http://b/", "CAUSEWAY_HELP=true", "CAUSEWAY_NAME=")
+		"CAUSEWAY_TRACKER=http://a/ http://b/", "CAUSEWAY_NO_WEB_TRACKERS=true", "CAUSEWAY_HELP=true", "CAUSEWAY_NAME=")
 	e := finishCommand(t, cmd).want(t, exitDone).one(t, "torrent")
 	magnet, _ := e["magnet"].(string)
 	if e["piece_length"] != 32768.0 || !strings.HasSuffix(magnet, "&tr=http%3A%2F%2Fa%2F&tr=http%3A%2F%2Fb%2F") {
