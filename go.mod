@@ -1,6 +1,6 @@
 module github.com/causeway-bt/causeway
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/anacrolix/dht/v2 v2.23.0

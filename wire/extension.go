@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/anacrolix/torrent/bencode"
 )
@@ -25,17 +28,19 @@ const (
 // ExtHandshake is the extension handshake (BEP 10). A peer may send it again, and
 // later ones add to the earlier.
 type ExtHandshake struct {
-	M            map[string]byte // number to use for each extension, 0: switched off
-	Version      string          // `v`: name and version of the client
-	Port         int             // `p`: TCP port it listens on, 0 unknown
-	Reqq         int             // requests it queues before dropping some, 0 unknown
-	YourIP       netip.Addr      // how it sees the receiver
-	UploadOnly   bool            // BEP 21: it downloads nothing more
-	MetadataSize int64           // BEP 9: bytes of the info dictionary, 0 unknown
+	// M has the number to use for each extension, 0: switched off. Of a decoded
+	// handshake it has those that this package knows, and is not nil.
+	M            map[string]byte
+	Version      string     // `v`: name and version of the client
+	Port         int        // `p`: TCP port it listens on, 0 unknown
+	Reqq         int        // requests it queues before dropping some, 0 unknown
+	YourIP       netip.Addr // how it sees the receiver
+	UploadOnly   bool       // BEP 21: it downloads nothing more
+	MetadataSize int64      // BEP 9: bytes of the info dictionary, 0 unknown
 }
 
-// maxExtensions bounds how many entries of `m` are kept.
-const maxExtensions = 64
+// maxVersion is how much of the other client's name is kept, in bytes.
+const maxVersion = 128
 
 // Encode returns the payload of extended message 0.
 func (h *ExtHandshake) Encode() []byte {
@@ -75,16 +80,14 @@ func DecodeExtHandshake(b []byte) (h ExtHandshake, err error) {
 	}
 	h.M = map[string]byte{}
 	if m, ok := d["m"].(map[string]any); ok {
-		for name, v := range m {
-			if n, ok := v.(int64); ok && n >= 0 && n <= 255 && len(h.M) < maxExtensions {
+		for _, name := range []string{ExtMetadata, ExtPEX, ExtDontHave} {
+			if n, ok := m[name].(int64); ok && n >= 0 && n <= 255 {
 				h.M[name] = byte(n)
 			}
 		}
 	}
-	h.Version, _ = d["v"].(string)
-	if len(h.Version) > 128 {
-		h.Version = h.Version[:128]
-	}
+	v, _ := d["v"].(string)
+	h.Version = printable(v[:min(len(v), maxVersion)])
 	if p, ok := d["p"].(int64); ok && p > 0 && p < 1<<16 {
 		h.Port = int(p)
 	}
@@ -102,6 +105,16 @@ func DecodeExtHandshake(b []byte) (h ExtHandshake, err error) {
 		h.MetadataSize = s
 	}
 	return h, nil
+}
+
+// printable returns s without what a terminal or a log could take for orders.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.Clone(s))
 }
 
 // MetadataType is the msg_type of a ut_metadata message (BEP 9).

@@ -48,16 +48,6 @@ func NewReader(src io.Reader) *Reader {
 	return &Reader{src: src, buf: make([]byte, readBuffer)}
 }
 
-// Buffered says whether a further message may be had without waiting for the
-// network: the moment to tell others what came so far is when it is false.
-func (r *Reader) Buffered() bool {
-	have := r.end - r.start
-	if have < 4 {
-		return false
-	}
-	return have >= 4+int(min(binary.BigEndian.Uint32(r.buf[r.start:]), readBuffer))
-}
-
 // fill makes at least n bytes (n <= readBuffer) available in the buffer.
 func (r *Reader) fill(n int) error {
 	if r.end-r.start >= n {

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Block is a place in a torrent that a peer asked for.
@@ -41,6 +42,9 @@ const (
 	// writeTimeout is how long a peer may take nothing at all before the
 	// connection counts as dead. A batch at its smallest is one block.
 	writeTimeout = 2 * time.Minute
+	// maxSpare is how large a buffer of messages, in bytes, is kept for the next
+	// ones.
+	maxSpare = 64 << 10
 )
 
 // BlockSource reads verified data for a Writer.
@@ -52,7 +56,7 @@ type BlockSource interface {
 
 // Limiter is the part of rate.Limiter that a Writer needs; tokens are bytes.
 type Limiter interface {
-	WaitN(ctx context.Context, n int) error
+	ReserveN(now time.Time, n int) *rate.Reservation
 	Burst() int
 }
 
@@ -65,8 +69,10 @@ type BuffersWriter interface {
 // WriterConfig configures a Writer. All fields may be left out, Source only if
 // nothing is ever served.
 type WriterConfig struct {
-	Source   BlockSource
-	Limiters []Limiter // each is asked for every byte written
+	Source BlockSource
+	// Limiters are each asked for every byte written. Blocks wait for them; other
+	// messages do not, lest a limit on what we send slow down what we ask for.
+	Limiters []Limiter
 	// Served is called after each run of blocks of a piece was handed to the
 	// network, with the bytes of their data. It is called from Run.
 	Served func(piece uint32, bytes int64)
@@ -79,21 +85,25 @@ type WriterConfig struct {
 // Writer sends messages and serves blocks. Its methods may be called from any
 // goroutine and do not wait for the network; Run does the writing.
 type Writer struct {
-	conn   net.Conn
-	cfg    WriterConfig
-	ctx    context.Context
-	cancel context.CancelFunc
-	wake   chan struct{}
+	conn net.Conn
+	cfg  WriterConfig
+	wake chan struct{}
 
 	mu      sync.Mutex
 	control []byte
 	serve   []Block
 	err     error
 
-	spare     []byte // the control buffer that is not in use
-	batch     int    // blocks, owned by Run
+	// Owned by Run.
+	spare []byte      // the control buffer that is not in use
+	batch int         // blocks
+	run   []Block     // the batch being sent
+	parts [][]byte    // memory of what one write consists of
+	out   net.Buffers // what is left of it
+	paid  int         // bytes that the limiters were asked for, not yet sent
+	due   time.Time   // when they may be sent
+
 	lastWrite atomic.Int64
-	written   atomic.Int64
 }
 
 // ErrWriterClosed is the error of a Writer after Close.
@@ -103,37 +113,40 @@ var errBacklog = errors.New("peer reads nothing: too many messages wait for it")
 
 // NewWriter returns a Writer to conn; nothing is sent before Run.
 func NewWriter(conn net.Conn, cfg WriterConfig) *Writer {
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &Writer{
-		conn: conn, cfg: cfg, ctx: ctx, cancel: cancel,
-		wake: make(chan struct{}, 1), batch: 4,
-	}
+	w := &Writer{conn: conn, cfg: cfg, wake: make(chan struct{}, 1), batch: 4}
 	w.lastWrite.Store(time.Now().UnixNano())
 	return w
 }
 
-// Send queues messages, ahead of all blocks.
+// Send queues messages, ahead of all blocks. Once the Writer has ended they are
+// dropped.
 func (w *Writer) Send(ms ...Message) {
 	if len(ms) == 0 {
 		return
 	}
 	w.mu.Lock()
-	for i := range ms {
-		w.control = ms[i].AppendTo(w.control)
+	if w.err == nil {
+		for i := range ms {
+			w.control = ms[i].AppendTo(w.control)
+		}
 	}
-	if len(w.control) > maxControl && w.err == nil {
-		w.err = errBacklog
-		w.control = nil
-	}
+	full := len(w.control) > maxControl
 	w.mu.Unlock()
+	if full {
+		w.fail(errBacklog)
+		return
+	}
 	w.signal()
 }
 
 // Serve queues a block to be sent, in the order asked. It reports false when the
-// queue is full.
+// queue is full, and for blocks that are empty or longer than MaxBlock.
 func (w *Writer) Serve(b Block) bool {
+	if b.Length == 0 || b.Length > MaxBlock {
+		return false
+	}
 	w.mu.Lock()
-	if len(w.serve) >= MaxServeQueue {
+	if w.err != nil || len(w.serve) >= MaxServeQueue {
 		w.mu.Unlock()
 		return false
 	}
@@ -184,24 +197,34 @@ func (w *Writer) Queued() int {
 	return len(w.serve)
 }
 
-// Written returns how many bytes were handed to the network.
-func (w *Writer) Written() int64 { return w.written.Load() }
-
 // Idle returns for how long nothing was written.
 func (w *Writer) Idle() time.Duration {
 	return time.Duration(time.Now().UnixNano() - w.lastWrite.Load())
 }
 
-// Close makes Run return. It does not close the connection, which may be needed to
-// free a Run that is held up in a write.
-func (w *Writer) Close() {
+// Close makes Run return, also when it is held up in a write, and drops what is
+// queued. It leaves the connection open for reading.
+func (w *Writer) Close() { w.fail(ErrWriterClosed) }
+
+// fail ends the Writer, and returns what ended it first.
+func (w *Writer) fail(err error) error {
 	w.mu.Lock()
 	if w.err == nil {
-		w.err = ErrWriterClosed
+		w.err = err
 	}
+	err = w.err
+	w.control, w.serve = nil, nil
 	w.mu.Unlock()
-	w.cancel()
+	// A write under way ends with this; write looks at err before it begins another.
+	w.conn.SetWriteDeadline(time.Unix(1, 0))
 	w.signal()
+	return err
+}
+
+func (w *Writer) ended() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 func (w *Writer) signal() {
@@ -214,159 +237,136 @@ func (w *Writer) signal() {
 // Run writes what is queued until Close, or until the connection fails, and
 // returns why it stopped.
 func (w *Writer) Run() error {
-	defer w.cancel()
 	for {
-		control, run, err := w.next()
+		control, wait, err := w.next()
 		switch {
 		case err != nil:
 			return err
-		case len(run) > 0:
-			err = w.writeBlocks(control, run)
+		case len(w.run) > 0:
+			err = w.writeBlocks(control)
 		case len(control) > 0:
-			err = w.write(net.Buffers{control}, len(control))
+			err = w.writeControl(control)
 		default:
-			<-w.wake
-			continue
+			w.sleep(wait)
 		}
 		if err != nil {
-			return err
+			return w.fail(err)
 		}
-		w.spare = control[:0]
+		if cap(control) <= maxSpare {
+			w.spare = control[:0]
+		}
 	}
 }
 
-// next takes what is to be written next: all messages, and a run of blocks that
-// follow each other in one piece.
-func (w *Writer) next() (control []byte, run []Block, err error) {
+// sleep waits until there is something to write, or for the limiters.
+func (w *Writer) sleep(wait time.Duration) {
+	if wait <= 0 {
+		<-w.wake
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-w.wake:
+	case <-timer.C:
+	}
+}
+
+// next takes what is to be written next: all messages, and into w.run those blocks
+// that follow each other in one piece and need not wait for the limiters.
+func (w *Writer) next() (control []byte, wait time.Duration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
-		return nil, nil, w.err
+		return nil, 0, w.err
 	}
 	control, w.control, w.spare = w.control, w.spare[:0], nil
-	n := 0
-	for n < len(w.serve) && n < w.batch && (n == 0 || follows(w.serve[n-1], w.serve[n])) {
+	w.spend(len(control))
+	n, size := w.runLength()
+	if n > 0 && len(w.cfg.Limiters) > 0 {
+		if wait = w.pay(size); wait > 0 {
+			n = 0
+		} else {
+			w.paid = 0
+		}
+	}
+	w.run = append(w.run[:0], w.serve[:n]...)
+	w.serve = slices.Delete(w.serve, 0, n)
+	return control, wait, nil
+}
+
+// runLength returns how many of the blocks queued go into one batch, and the bytes
+// that it takes to send them. It is no more than the limiters let through at once.
+func (w *Writer) runLength() (n, size int) {
+	most := w.batch
+	for _, l := range w.cfg.Limiters {
+		most = min(most, max(l.Burst()/(BlockSize+pieceHeaderLen), 1))
+	}
+	for n < len(w.serve) && n < most && (n == 0 || follows(w.serve[n-1], w.serve[n])) {
+		size += pieceHeaderLen + int(w.serve[n].Length)
 		n++
 	}
-	if n > 0 {
-		run = append(run, w.serve[:n]...)
-		w.serve = slices.Delete(w.serve, 0, n)
-	}
-	return control, run, nil
+	return n, size
 }
 
 func follows(a, b Block) bool {
 	return a.Piece == b.Piece && a.Begin+a.Length == b.Begin && a.Length <= BlockSize && b.Length <= BlockSize
 }
 
-// batchMemory is the memory of one batch: blocks and their headers.
-type batchMemory struct {
-	data    [maxBatch * BlockSize]byte
-	headers [maxBatch * pieceHeaderLen]byte
+// pay asks the limiters for size bytes, unless they were asked before, and returns
+// how long to wait for them. The blocks stay in the queue meanwhile, where they can
+// be cancelled.
+func (w *Writer) pay(size int) (wait time.Duration) {
+	now := time.Now()
+	if size > w.paid {
+		if due := now.Add(w.spend(size - w.paid)); due.After(w.due) {
+			w.due = due
+		}
+		w.paid = size
+	}
+	return w.due.Sub(now)
 }
 
-const pieceHeaderLen = 13
-
-var batches = sync.Pool{New: func() any { return new(batchMemory) }}
-
-// writeBlocks sends control and then run, read with one call.
-func (w *Writer) writeBlocks(control []byte, run []Block) error {
-	mem := batches.Get().(*batchMemory)
-	defer batches.Put(mem)
-	total := 0
-	for _, b := range run {
-		total += int(b.Length)
-	}
-	data := mem.data[:]
-	if total > len(data) { // one block of an unusual length
-		data = make([]byte, total)
-	}
-	data = data[:total]
-	if err := w.cfg.Source.ReadBlocks(data, run[0].Piece, run[0].Begin); err != nil {
-		return w.readFailed(control, run, err)
-	}
-	bufs := make(net.Buffers, 0, 2*len(run)+1)
-	size := total + len(run)*pieceHeaderLen
-	if len(control) > 0 {
-		bufs = append(bufs, control)
-		size += len(control)
-	}
-	headers := mem.headers[:0]
-	for _, b := range run {
-		m := b.message(Piece)
-		start := len(headers)
-		headers = m.AppendTo(headers)
-		bufs = append(bufs, headers[start:len(headers):len(headers)], data[:b.Length:b.Length])
-		data = data[b.Length:]
-	}
-	if err := w.write(bufs, size); err != nil {
-		return err
-	}
-	if w.cfg.Served != nil {
-		w.cfg.Served(run[0].Piece, int64(total))
-	}
-	return nil
-}
-
-// readFailed goes on after the disk failed for run: what was queued before it is
-// sent, and the peer told that the blocks will not come.
-func (w *Writer) readFailed(control []byte, run []Block, cause error) error {
-	if w.cfg.ReadFailed != nil {
-		w.cfg.ReadFailed(run[0], cause)
-	}
-	if w.cfg.Reject {
-		for _, b := range run {
-			m := b.message(Reject)
-			control = m.AppendTo(control)
+// spend takes n tokens from every limiter, in parts no larger than its burst, and
+// returns in what time it will have them.
+func (w *Writer) spend(n int) (wait time.Duration) {
+	now := time.Now()
+	for _, l := range w.cfg.Limiters {
+		for left := n; left > 0; {
+			part := min(left, max(l.Burst(), 1))
+			if r := l.ReserveN(now, part); r.OK() {
+				wait = max(wait, r.DelayFrom(now))
+			}
+			left -= part
 		}
 	}
-	if len(control) == 0 {
-		return nil
-	}
-	return w.write(net.Buffers{control}, len(control))
+	return wait
 }
 
-// write sends bufs, size bytes in all, within the rate limits.
-func (w *Writer) write(bufs net.Buffers, size int) error {
-	if err := w.waitForTokens(size); err != nil {
+func (w *Writer) writeControl(control []byte) error {
+	return w.write(append(w.parts[:0], control))
+}
+
+// write sends parts, which are in the memory of w.parts.
+func (w *Writer) write(parts [][]byte) error {
+	w.parts = parts
+	w.out = parts
+	defer clear(parts) // the blocks' memory goes back to its pool
+	if err := w.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
-	start := time.Now()
-	if err := w.conn.SetWriteDeadline(start.Add(writeTimeout)); err != nil {
+	if err := w.ended(); err != nil {
 		return err
 	}
 	var err error
 	if bw, ok := w.conn.(BuffersWriter); ok {
-		_, err = bw.WriteBuffers(&bufs)
+		_, err = bw.WriteBuffers(&w.out)
 	} else {
-		_, err = bufs.WriteTo(w.conn)
+		_, err = w.out.WriteTo(w.conn)
 	}
 	if err != nil {
 		return fmt.Errorf("writing to the peer: %w", err)
 	}
-	end := time.Now()
-	w.lastWrite.Store(end.UnixNano())
-	w.written.Add(int64(size))
-	switch took := end.Sub(start); {
-	case took < fastWrite:
-		w.batch = min(w.batch*2, maxBatch)
-	case took > slowWrite:
-		w.batch = max(w.batch/2, minBatch)
-	}
-	return nil
-}
-
-// waitForTokens takes size bytes from every limiter, in parts no larger than a
-// limiter's burst.
-func (w *Writer) waitForTokens(size int) error {
-	for _, l := range w.cfg.Limiters {
-		for left := size; left > 0; {
-			n := min(left, max(l.Burst(), 1))
-			if err := l.WaitN(w.ctx, n); err != nil {
-				return ErrWriterClosed
-			}
-			left -= n
-		}
-	}
+	w.lastWrite.Store(time.Now().UnixNano())
 	return nil
 }

@@ -30,6 +30,7 @@ const (
 	msgRequest    = 6
 	msgPiece      = 7
 	msgCancel     = 8
+	msgExtended   = 20 // BEP 10
 )
 
 const (
@@ -53,6 +54,8 @@ type Report struct {
 	Requests    []Block // in the order they came, all connections
 	Sent        []Block // in the order they went
 	Cancels     int
+
+	MetadataSent int // parts of metadata
 }
 
 // SentBytes returns how much content was sent, repetitions included.
@@ -68,6 +71,7 @@ func (r Report) SentBytes() int64 {
 type Peer struct {
 	torrent  *fixture.Torrent
 	script   Script
+	metadata *Metadata // nil: no extensions
 	listener net.Listener
 	closed   chan struct{}
 	wg       sync.WaitGroup
@@ -78,12 +82,14 @@ type Peer struct {
 }
 
 // Listen starts a peer on a free loopback port.
-func Listen(t *fixture.Torrent, s Script) (*Peer, error) {
+func Listen(t *fixture.Torrent, s Script) (*Peer, error) { return listen(t, s, nil) }
+
+func listen(t *fixture.Torrent, s Script, m *Metadata) (*Peer, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start a scripted peer: %w", err)
 	}
-	p := &Peer{torrent: t, script: s, listener: l, closed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	p := &Peer{torrent: t, script: s, metadata: m, listener: l, closed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
 	p.wg.Go(p.accept)
 	return p, nil
 }
@@ -157,7 +163,7 @@ func (p *Peer) serve(c net.Conn) {
 	q := newQueue()
 	var answering sync.WaitGroup
 	answering.Go(func() { p.answer(c, q) })
-	p.listen(c, q) // ends with the connection
+	p.read(c, q) // ends with the connection
 	q.close()
 	c.Close()
 	answering.Wait()
@@ -177,7 +183,11 @@ func (p *Peer) handshake(c net.Conn) error {
 	if [20]byte(in[28:48]) != p.torrent.InfoHash {
 		return errors.New("another torrent")
 	}
-	out := append([]byte(protocol), make([]byte, 8)...) // no extensions
+	reserved := make([]byte, 8)
+	if p.metadata != nil {
+		reserved[5] |= 0x10 // BEP 10
+	}
+	out := append([]byte(protocol), reserved...)
 	out = append(out, p.torrent.InfoHash[:]...)
 	out = append(out, "-XX0000-"...)
 	out = fmt.Appendf(out, "%012d", p.listener.Addr().(*net.TCPAddr).Port)
@@ -189,12 +199,17 @@ func (p *Peer) handshake(c net.Conn) error {
 	}
 	out = binary.BigEndian.AppendUint32(out, uint32(1+len(field)))
 	out = append(out, msgBitfield)
-	_, err := c.Write(append(out, field...))
+	out = append(out, field...)
+	if p.metadata != nil {
+		out = append(out, p.metadata.handshake()...)
+	}
+	_, err := c.Write(out)
 	return err
 }
 
-// listen reads messages and queues requests until the connection fails.
-func (p *Peer) listen(c net.Conn, q *queue) {
+// read takes in messages and queues requests until the connection fails.
+func (p *Peer) read(c net.Conn, q *queue) {
+	var theirs extensions
 	head := make([]byte, 4)
 	for {
 		if _, err := io.ReadFull(c, head); err != nil {
@@ -234,6 +249,16 @@ func (p *Peer) listen(c net.Conn, q *queue) {
 			}
 			p.note(func(rep *Report) { rep.Requests = append(rep.Requests, r) })
 			q.add(r)
+		case msgExtended:
+			if p.metadata == nil {
+				continue
+			}
+			if reply := theirs.answer(p.metadata, body[1:]); reply != nil {
+				p.note(func(rep *Report) { rep.MetadataSent++ })
+				if _, err := c.Write(reply); err != nil {
+					return
+				}
+			}
 		}
 	}
 }
