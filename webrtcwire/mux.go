@@ -18,6 +18,10 @@ const (
 	// spinning a core.
 	readErrorPause = 10 * time.Millisecond
 
+	// socketBuffer is the receive buffer asked of the system for the socket: room
+	// for a few connections' windows.
+	socketBuffer = 4 << 20
+
 	// ownerPatience is how long an address stays with a connection whose peer has
 	// stopped sending checks from there, before another may have it. Peers send
 	// one every 3 s (ours) or 2.5 s (browsers).
@@ -80,6 +84,9 @@ func newMux(conns []net.PacketConn, hosts *hosts, logger *slog.Logger) *mux {
 	}
 	m.write = writer(conns[0])
 	for _, conn := range conns {
+		if buffered, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
+			_ = buffered.SetReadBuffer(socketBuffer) // as much as the system allows
+		}
 		m.wg.Go(func() { m.readAll(conn) })
 	}
 	return m

@@ -112,11 +112,6 @@ func New(config Config) (*Transport, error) {
 }
 
 // settings are pion's settings for the connections over one socket.
-//
-// As answerer we are the DTLS server. RFC 8842 section 5.3 prefers the client,
-// whose first message may then overtake the answer; but libdatachannel 0.24 (in
-// Node's webtorrent) refuses our certificate (unknown_ca) when it does, in about
-// one of eight connections over loopback.
 func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
 	settings := webrtc.SettingEngine{LoggerFactory: pionLog{logger: t.config.Logger}}
 	settings.SetNet(t.network)
@@ -130,9 +125,6 @@ func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
 	settings.SetPrflxAcceptanceMinWait(prflxWait)
 	settings.SetRelayAcceptanceMinWait(relayWait)
 	settings.SetDTLSInsecureSkipHelloVerify(true) // ICE has checked the address: one round trip less
-	if err := settings.SetAnsweringDTLSRole(webrtc.DTLSRoleServer); err != nil {
-		panic(err) // only for a role that is neither client nor server
-	}
 	settings.DetachDataChannels()
 	settings.EnableSCTPZeroChecksum(true)
 	settings.SetSCTPMaxReceiveBufferSize(receiveBuffer)
