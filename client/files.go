@@ -171,6 +171,8 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 	t.checkComplete()
 	t.tellPeers()
 	t.startDiscovery()
+	t.wakeReaders()
+	t.schedule(time.Now())
 	t.wakeUp()
 }
 
@@ -329,7 +331,7 @@ func (t *Torrent) closeFiles() {
 	if t.verified.Load() == nil {
 		return
 	}
-	_, results := t.mail.take()
+	_, results, _ := t.mail.take()
 	changed := t.loop.state.dirty || t.uploaded.Load() > 0
 	for _, r := range results {
 		if r.OK {

@@ -11,7 +11,9 @@ import (
 // ever on an idle torrent, of which there may be thousands.
 const (
 	tickBusy = 250 * time.Millisecond
-	tickIdle = 10 * time.Minute
+	// tickStreaming is for when a player waits and late blocks are noticed soon.
+	tickStreaming = 50 * time.Millisecond
+	tickIdle      = 10 * time.Minute
 )
 
 // run is the event loop: every event that a torrent can receive is a case here.
@@ -52,6 +54,7 @@ type mailbox struct {
 	mu      sync.Mutex
 	peers   []*peer // with something in their inbox
 	results []disk.Result
+	streams bool // readers have moved
 }
 
 func newMailbox() mailbox { return mailbox{wake: make(chan struct{}, 1)} }
@@ -77,17 +80,24 @@ func (m *mailbox) fromDisk(r disk.Result) {
 	m.signal()
 }
 
-func (m *mailbox) take() (peers []*peer, results []disk.Result) {
+func (m *mailbox) streamsChanged() {
+	m.mu.Lock()
+	m.streams = true
+	m.mu.Unlock()
+	m.signal()
+}
+
+func (m *mailbox) take() (peers []*peer, results []disk.Result, streams bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	peers, results = m.peers, m.results
-	m.peers, m.results = nil, nil
-	return peers, results
+	peers, results, streams = m.peers, m.results, m.streams
+	m.peers, m.results, m.streams = nil, nil, false
+	return peers, results, streams
 }
 
 func (t *Torrent) readMail() {
 	now := time.Now()
-	peers, results := t.mail.take()
+	peers, results, streams := t.mail.take()
 	for _, p := range peers {
 		t.readInbox(p, now)
 	}
@@ -95,6 +105,12 @@ func (t *Torrent) readMail() {
 		t.pieceEnded(r)
 	}
 	if len(results) > 0 {
+		t.wakeReaders()
+	}
+	switch {
+	case streams || len(results) > 0 && t.loop.streaming:
+		t.schedule(now)
+	case len(results) > 0:
 		t.requestAll(now) // memory was freed, and pieces may be open again
 	}
 }
@@ -123,6 +139,8 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 	}
 	again := t.dialCandidates(now)
 	switch {
+	case l.streaming:
+		return tickStreaming
 	case len(l.peers) > 0 || l.phase == phaseMetadata || l.state.dirty:
 		return tickBusy
 	case !again.IsZero():

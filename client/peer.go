@@ -360,7 +360,7 @@ func (t *Torrent) tickPeer(p *peer, now time.Time) {
 		p.up.update(now, p.sent.Load())
 	}
 	p.pick.Snubbing = p.snubbing(now)
-	p.pick.Patience = p.patience()
+	p.pick.Patience, p.pick.Hurry = p.patience(), p.hurry()
 	if p.weInterested || p.interested {
 		p.useless = time.Time{}
 	} else if p.useless.IsZero() {

@@ -208,4 +208,22 @@ func (q *requestQueue) take(piece, begin, length uint32) (request, bool) {
 	return request{}, false
 }
 
+// takeIf returns the requests for which match is true, and takes them out unless
+// keep is true.
+func (q *requestQueue) takeIf(match func(request) bool, keep bool) (taken []request) {
+	rest := q.items[:q.head]
+	for _, r := range q.items[q.head:] {
+		if match(r) {
+			taken = append(taken, r)
+			if !keep {
+				continue
+			}
+		}
+		rest = append(rest, r)
+	}
+	clear(q.items[len(rest):])
+	q.items = rest
+	return taken
+}
+
 func (q *requestQueue) clear() { q.items, q.head = nil, 0 }

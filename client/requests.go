@@ -69,11 +69,48 @@ func (w *window) blocks() int {
 	return max(int(need/wire.BlockSize)+1, minWindow)
 }
 
+const (
+	// hurriedStart is how many blocks are asked of an unknown peer while a player
+	// waits, so that several peers share a piece.
+	hurriedStart = 8
+	// hurriedSlack replaces slackTime while a player waits: what is queued at a peer
+	// comes before what a seek asks for.
+	hurriedSlack = 60 * time.Millisecond
+)
+
+// hurriedBlocks is blocks while a player waits.
+func (w *window) hurriedBlocks() int {
+	if w.rate == 0 {
+		return hurriedStart
+	}
+	need := w.rate * (2*w.roundTrip + hurriedSlack).Seconds()
+	return max(int(need/wire.BlockSize)+1, minWindow)
+}
+
+// hurry returns how long a request of what a player waits for may take before
+// another peer is asked too.
+func (p *peer) hurry() time.Duration {
+	if p.window.rate < 1 {
+		return maxHurry
+	}
+	queue := float64(p.pick.InFlight()+1) * wire.BlockSize / p.window.rate
+	return min(2*time.Duration(queue*float64(time.Second))+2*p.window.roundTrip+minHurry, maxHurry)
+}
+
+// minHurry and maxHurry bound it.
+const (
+	minHurry = 150 * time.Millisecond
+	maxHurry = time.Second
+)
+
 // room returns how many more blocks may be asked of a peer.
 func (p *peer) room() int {
 	n := p.window.blocks()
-	if p.pick.Snubbing {
+	switch {
+	case p.pick.Snubbing:
 		n = snubbedWindow
+	case p.t.loop.streaming:
+		n = p.window.hurriedBlocks()
 	}
 	reqq := p.ext.Reqq
 	if reqq == 0 {
@@ -202,11 +239,16 @@ func (t *Torrent) beginPiece(index int, stretch bool) bool {
 
 // cancelRequest tells a peer that a block is no longer needed.
 func (t *Torrent) cancelRequest(p *peer, piece *disk.Piece, block int) {
-	begin, length := uint32(block)*wire.BlockSize, uint32(piece.BlockLen(block))
 	p.mu.Lock()
-	_, ok := p.requests.take(uint32(piece.Index), begin, length)
+	r, ok := p.requests.take(uint32(piece.Index), uint32(block)*wire.BlockSize, uint32(piece.BlockLen(block)))
 	p.mu.Unlock()
 	if ok {
-		p.w.Send(wire.Message{ID: wire.Cancel, Index: uint32(piece.Index), Begin: begin, Length: length})
+		p.w.Send(cancelMessage(r))
+	}
+}
+
+func cancelMessage(r request) wire.Message {
+	return wire.Message{
+		ID: wire.Cancel, Index: uint32(r.piece.Index), Begin: r.begin, Length: uint32(r.piece.BlockLen(r.block)),
 	}
 }

@@ -37,6 +37,7 @@ type Torrent struct {
 	bridgedToClassic             atomic.Int64
 	origins                      atomic.Pointer[origins]
 
+	streams             streams
 	web                 *webSwarm
 	peerCount, webPeers atomic.Int64
 	peerIDs             sync.Map // [20]byte of connected peers
@@ -87,10 +88,12 @@ type loop struct {
 	selected    []bool
 	pieces      map[int]*disk.Piece // open pieces
 	suspects    map[int]*suspect
-	webBlocks   map[int]int // by open piece, blocks that came from browsers
-	wanted      int64       // bytes in wanted pieces
-	wantedLeft  int64       // of them lacking
-	completed   int64       // bytes verified
+	deadlines   map[int]time.Time // of the pieces that readers want
+	streaming   bool              // there are such pieces
+	webBlocks   map[int]int       // by open piece, blocks that came from browsers
+	wanted      int64             // bytes in wanted pieces
+	wantedLeft  int64             // of them lacking
+	completed   int64             // bytes verified
 	state       resumeState
 	spareInbox  []event // scratch
 	dialling    int
@@ -133,6 +136,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		client: c, infoHash: src.InfoHash(), opts: opts,
 		gotInfo: newSignal(), complete: newSignal(), failed: newSignal(),
 		mail:     newMailbox(),
+		streams:  newStreams(),
 		joins:    make(chan *newConn),
 		commands: make(chan func(), commandQueue),
 		ended:    make(chan struct{}),

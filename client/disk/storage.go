@@ -294,3 +294,10 @@ func (s *Storage) Close() {
 	s.begun.Wait()
 	s.cfg.Handles.drop(append(s.paths, s.partPath()))
 }
+
+// OwnFile returns the path of a file whose bytes lie in it at their own offsets.
+func (s *Storage) OwnFile(file int) (path string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paths[file], s.real[file]
+}

@@ -1,0 +1,346 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/causeway-bt/causeway/client/disk"
+)
+
+// FileReader reads one file of a torrent in order, waiting for what is not there
+// yet. What it is about to read is asked of peers before all else. One goroutine
+// uses it at a time.
+type FileReader struct {
+	t      *Torrent
+	ctx    context.Context
+	file   int
+	start  int64 // of the file in the torrent, bytes
+	length int64
+	handle *os.File // for Section
+
+	// Shared with the event loop, guarded by t.streams.mu.
+	pos     int64 // in the file
+	window  int64 // bytes wanted ahead of pos
+	waiting bool  // a Read is held up
+}
+
+// streams are the readers of a torrent.
+type streams struct {
+	mu       sync.Mutex
+	readers  map[*FileReader]struct{}
+	prefetch []int         // files whose head and tail are wanted first
+	progress chan struct{} // closed, and replaced, when pieces were verified
+}
+
+func newStreams() streams {
+	return streams{readers: make(map[*FileReader]struct{}), progress: make(chan struct{})}
+}
+
+// OpenFile returns a reader of a file, by its index in Info().Files, at position 0
+// and with a window of 0. It may be called after GotInfo. When ctx ends, Read
+// returns its error.
+func (t *Torrent) OpenFile(ctx context.Context, file int) (*FileReader, error) {
+	info := t.Info()
+	if info == nil || file < 0 || file >= len(info.Files) {
+		return nil, fmt.Errorf("the torrent has no file %d", file)
+	}
+	f := &info.Files[file]
+	r := &FileReader{t: t, ctx: ctx, file: file, start: f.Offset, length: f.Length}
+	t.streams.mu.Lock()
+	t.streams.readers[r] = struct{}{}
+	t.streams.mu.Unlock()
+	return r, nil
+}
+
+// Prefetch asks for the head and the tail of a file before the rest: what a player
+// looks at to find out what the file is.
+func (t *Torrent) Prefetch(file int) {
+	t.streams.mu.Lock()
+	t.streams.prefetch = append(t.streams.prefetch, file)
+	t.streams.mu.Unlock()
+	t.streamsChanged()
+}
+
+// streamsChanged makes the loop look at the readers.
+func (t *Torrent) streamsChanged() { t.mail.streamsChanged() }
+
+// Read reads verified bytes at the position, and waits until there are some.
+func (r *FileReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if r.pos >= r.length {
+		return 0, io.EOF
+	}
+	for {
+		progress := r.t.progress()
+		if n := min(r.available(r.pos, int64(len(p))), int64(len(p))); n > 0 {
+			if err := r.t.storage.Load().ReadAt(p[:n], r.start+r.pos); err != nil {
+				return 0, err
+			}
+			r.update(func() { r.pos += n })
+			return int(n), nil
+		}
+		r.update(func() { r.waiting = true })
+		err := r.wait(progress)
+		r.t.streams.mu.Lock()
+		r.waiting = false
+		r.t.streams.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (r *FileReader) wait(progress <-chan struct{}) error {
+	select {
+	case <-progress:
+		return nil
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	case <-r.t.failed.ch:
+		return r.t.err
+	case <-r.t.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// progress returns a channel that is closed when further pieces were verified.
+func (t *Torrent) progress() <-chan struct{} {
+	t.streams.mu.Lock()
+	defer t.streams.mu.Unlock()
+	return t.streams.progress
+}
+
+// update changes the reader, and tells the loop if it matters to it.
+func (r *FileReader) update(change func()) {
+	pieceLength := r.t.Info().PieceLength
+	r.t.streams.mu.Lock()
+	before := [3]int64{(r.start + r.pos) / pieceLength, (r.start + r.pos + r.window) / pieceLength, 0}
+	waited := r.waiting
+	change()
+	after := [3]int64{(r.start + r.pos) / pieceLength, (r.start + r.pos + r.window) / pieceLength, 0}
+	changed := before != after || waited != r.waiting
+	r.t.streams.mu.Unlock()
+	if changed {
+		r.t.streamsChanged()
+	}
+}
+
+// available returns how many verified bytes there are from off on without a gap, up
+// to about limit.
+func (r *FileReader) available(off, limit int64) int64 {
+	info, verified := r.t.Info(), r.t.verified.Load()
+	at, end := r.start+off, r.start+min(r.length, off+limit)
+	for at < end && verified.has(int(at/info.PieceLength)) {
+		at = (at/info.PieceLength + 1) * info.PieceLength
+	}
+	return max(min(at, end)-r.start-off, 0)
+}
+
+// Seek implements io.Seeker. The window moves along.
+func (r *FileReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.pos
+	case io.SeekEnd:
+		offset += r.length
+	}
+	if offset < 0 {
+		return 0, errors.New("seeking to a negative position")
+	}
+	r.update(func() { r.pos = offset })
+	return offset, nil
+}
+
+// SetWindow says how many bytes ahead of the position are wanted soon. At 0,
+// nothing is wanted but what a Read waits for.
+func (r *FileReader) SetWindow(bytes int64) { r.update(func() { r.window = bytes }) }
+
+// Buffered returns how many verified bytes there are ahead of the position without
+// a gap.
+func (r *FileReader) Buffered() int64 { return r.available(r.pos, r.length) }
+
+// Section finds verified bytes on disk, to be sent by the kernel: f holds those of
+// [off, off+avail) at fileOff. f is this reader's own and is closed with it.
+func (r *FileReader) Section(off, n int64) (f *os.File, fileOff, avail int64, ok bool) {
+	avail = min(r.available(off, n), n)
+	if avail <= 0 {
+		return nil, 0, 0, false
+	}
+	if r.handle == nil {
+		path, ok := r.t.storage.Load().OwnFile(r.file)
+		if !ok {
+			return nil, 0, 0, false
+		}
+		var err error
+		if r.handle, err = os.Open(path); err != nil {
+			return nil, 0, 0, false
+		}
+	}
+	return r.handle, off, avail, true
+}
+
+// Close ends the reader; what was wanted for it is no longer wanted first.
+func (r *FileReader) Close() error {
+	r.t.streams.mu.Lock()
+	_, open := r.t.streams.readers[r]
+	delete(r.t.streams.readers, r)
+	r.t.streams.mu.Unlock()
+	if !open {
+		return nil
+	}
+	r.t.streamsChanged()
+	if r.handle != nil {
+		return r.handle.Close()
+	}
+	return nil
+}
+
+// wakeReaders lets the readers look again: pieces were verified.
+func (t *Torrent) wakeReaders() {
+	t.streams.mu.Lock()
+	defer t.streams.mu.Unlock()
+	close(t.streams.progress)
+	t.streams.progress = make(chan struct{})
+}
+
+const (
+	// edgeMax bounds the head and the tail of a file that are fetched first, in
+	// bytes; below it they are a hundredth of the file, and at least one piece.
+	edgeMax   = 8 << 20
+	edgeShare = 100
+	// deadlineSlack is how much later than expected a piece may come before its
+	// blocks are asked of further peers.
+	deadlineSlack = 300 * time.Millisecond
+	// maxDeadlines bounds the pieces with deadlines; those farther ahead wait.
+	maxDeadlines = 4096
+)
+
+// schedule gives deadlines to the pieces that readers wait for or will soon want:
+// the next piece of each reader first, then the second of each, and so on.
+func (t *Torrent) schedule(now time.Time) {
+	l := &t.loop
+	if l.phase != phaseLive {
+		return
+	}
+	wants, waiting := t.wantedByReaders()
+	deadlines := make(map[int]time.Time, len(wants))
+	pieceTime := t.expectedPieceTime()
+	for rank, piece := range wants {
+		t.wantPiece(piece)
+		at, known := l.deadlines[piece]
+		if expected := now.Add(time.Duration(rank+1)*pieceTime + deadlineSlack); !known || expected.Before(at) {
+			at = expected
+		}
+		deadlines[piece] = at
+	}
+	l.deadlines = deadlines
+	l.picker.SetDeadlines(deadlines)
+	l.streaming = len(deadlines) > 0
+	if waiting {
+		t.cancelOthers(deadlines)
+	}
+	t.requestAll(now)
+}
+
+// expectedPieceTime is how long a piece takes at the torrent's present rate.
+func (t *Torrent) expectedPieceTime() time.Duration {
+	var rate float64
+	for p := range t.loop.peers {
+		rate += p.window.rate
+	}
+	if rate < 1 {
+		return time.Second
+	}
+	return time.Duration(float64(t.Info().PieceLength) / rate * float64(time.Second))
+}
+
+// wantedByReaders returns the lacking pieces in the readers' windows, the most
+// urgent first, and whether a reader is held up.
+func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
+	info, verified := t.Info(), t.verified.Load()
+	t.streams.mu.Lock()
+	defer t.streams.mu.Unlock()
+	var ranges [][2]int // of pieces, end exclusive
+	for r := range t.streams.readers {
+		if r.pos >= r.length || (r.window == 0 && !r.waiting) {
+			continue
+		}
+		from := r.start + r.pos
+		to := min(from+max(r.window, 1), r.start+r.length)
+		ranges = append(ranges, [2]int{int(from / info.PieceLength), int((to-1)/info.PieceLength) + 1})
+		waiting = waiting || r.waiting
+	}
+	for _, file := range t.streams.prefetch {
+		ranges = append(ranges, t.edges(file)...)
+	}
+	seen := make(map[int]bool)
+	for rank := 0; len(pieces) < maxDeadlines; rank++ {
+		more := false
+		for _, r := range ranges {
+			piece := r[0] + rank
+			if piece >= r[1] {
+				continue
+			}
+			more = true
+			if !seen[piece] && !verified.has(piece) {
+				seen[piece] = true
+				pieces = append(pieces, piece)
+			}
+		}
+		if !more {
+			break
+		}
+	}
+	return pieces, waiting
+}
+
+// edges returns the pieces of a file's head and tail.
+func (t *Torrent) edges(file int) [][2]int {
+	info := t.Info()
+	first, end := disk.PieceRange(info, file)
+	if first == end {
+		return nil
+	}
+	edge := max(min(info.Files[file].Length/edgeShare, edgeMax), info.PieceLength)
+	n := int((edge + info.PieceLength - 1) / info.PieceLength)
+	return [][2]int{{first, min(first+n, end)}, {max(end-n, first), end}}
+}
+
+// wantPiece makes a piece wanted that the selection left out.
+func (t *Torrent) wantPiece(piece int) {
+	l := &t.loop
+	if l.picker.Wants(piece) {
+		return
+	}
+	l.picker.SetWanted(piece, true)
+	size := t.Info().PieceSize(piece)
+	l.wanted += size
+	l.wantedLeft += size
+	t.left.Store(l.wantedLeft)
+}
+
+// cancelOthers takes back what was asked of peers but is not what readers wait for,
+// so that it does not come before it.
+func (t *Torrent) cancelOthers(deadlines map[int]time.Time) {
+	for p := range t.loop.peers {
+		p.mu.Lock()
+		taken := p.requests.takeIf(func(r request) bool {
+			_, urgent := deadlines[r.piece.Index]
+			return !urgent
+		}, p.reserved.Fast())
+		p.mu.Unlock()
+		for _, r := range taken {
+			if t.loop.pieces[r.piece.Index] == r.piece {
+				t.loop.picker.Unask(&p.pick, pickerRequest(r.piece.Index, r.block))
+			}
+			p.w.Send(cancelMessage(r))
+		}
+	}
+}
