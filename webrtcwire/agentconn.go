@@ -17,16 +17,31 @@ const agentQueue = 512
 type agentConn struct {
 	mux    *mux
 	ufrag  string
-	queue  chan *packet
+	queues families
 	closed chan struct{}
 
 	refs  int              // guarded by mux.mu
 	owned []netip.AddrPort // addresses that are or were ours; guarded by mux.mu
 }
 
+// families holds a queue for IPv4 and one for IPv6. pion/ice takes a packet for
+// one of the family of the candidate that read it, and drops it if that is wrong.
+type families [2]chan *packet
+
+func newFamilies() families {
+	return families{make(chan *packet, agentQueue), make(chan *packet, agentQueue)}
+}
+
+func (f *families) of(addr netip.Addr) chan *packet {
+	if addr.Unmap().Is4() {
+		return f[0]
+	}
+	return f[1]
+}
+
 func (c *agentConn) deliver(p *packet) bool {
 	select {
-	case c.queue <- p:
+	case c.queues.of(p.from.Addr()) <- p:
 		return true
 	default:
 		return false
@@ -36,8 +51,9 @@ func (c *agentConn) deliver(p *packet) bool {
 // agentRef is an agentConn as pion/ice uses it: one for each candidate.
 type agentRef struct {
 	*agentConn
-	once sync.Once
-	done chan struct{}
+	queue chan *packet // of the candidate's family
+	once  sync.Once
+	done  chan struct{}
 }
 
 var _ net.PacketConn = (*agentRef)(nil)

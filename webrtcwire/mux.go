@@ -230,9 +230,10 @@ func (m *mux) busy(addr netip.AddrPort) bool {
 	return m.owners[addr] != nil
 }
 
-// GetConn returns the packets of the ICE agent with this ufrag. Each call's result
-// is closed on its own; they share one queue.
-func (m *mux) GetConn(ufrag string, _ net.Addr) (net.PacketConn, error) {
+// GetConn returns the packets of the ICE agent with this ufrag that are of local's
+// address family. Each call's result is closed on its own; those of one family
+// share a queue.
+func (m *mux) GetConn(ufrag string, local net.Addr) (net.PacketConn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -242,12 +243,16 @@ func (m *mux) GetConn(ufrag string, _ net.Addr) (net.PacketConn, error) {
 	if conn == nil {
 		conn = &agentConn{
 			mux: m, ufrag: ufrag,
-			queue: make(chan *packet, agentQueue), closed: make(chan struct{}),
+			queues: newFamilies(), closed: make(chan struct{}),
 		}
 		m.agents[ufrag] = conn
 	}
 	conn.refs++
-	return &agentRef{agentConn: conn, done: make(chan struct{})}, nil
+	var addr netip.Addr
+	if udp, ok := local.(*net.UDPAddr); ok {
+		addr = udp.AddrPort().Addr()
+	}
+	return &agentRef{agentConn: conn, queue: conn.queues.of(addr), done: make(chan struct{})}, nil
 }
 
 // RemoveConnByUfrag ends an agent's share.
