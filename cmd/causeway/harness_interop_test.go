@@ -206,28 +206,6 @@ func realSeed(t *testing.T, tor *fixture.Torrent, o realpeer.Options) *realpeer.
 	return realpeer.Start(t, o)
 }
 
-// asUser runs causeway without --json and returns what a person sees.
-func asUser(t *testing.T, args ...string) (stdout, stderr string, status int) {
-	t.Helper()
-	ctx := within(t, patience)
-	cmd := exec.CommandContext(ctx, program(t), args...)
-	cmd.Env = append(append(os.Environ(), "HOME="+t.TempDir()), cli.Isolated...)
-	var out, errs output
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if cmd.ProcessState == nil || ctx.Err() != nil {
-		t.Fatalf("causeway %v: %v", args, err)
-	}
-	return string(out), string(errs), cmd.ProcessState.ExitCode()
-}
-
-type output []byte
-
-func (o *output) Write(b []byte) (int, error) {
-	*o = append(*o, b...)
-	return len(b), nil
-}
-
 // mount puts a small file system on a new folder, or skips the test where that needs
 // rights that it does not have.
 func mount(t *testing.T, options string) string {

@@ -5,9 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -150,52 +148,5 @@ func downloadBeside(t *testing.T, tracker string, lenient bool) {
 	waitExit(t, run, 130)
 	if err := tor.Compare(dir); err != nil {
 		t.Error(err)
-	}
-}
-
-// A mistake on the command line gives status 2 and one line that says what to do.
-func TestUsageErrors(t *testing.T) {
-	dir := t.TempDir()
-	garbage := filepath.Join(dir, "garbage.torrent")
-	if err := os.WriteFile(garbage, []byte("this is no torrent"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	magnet := "magnet:?xt=urn:btih:" + strings.Repeat("ab", 20)
-	cases := [][]string{
-		{"download"},
-		{"download", filepath.Join(dir, "missing.torrent")},
-		{"download", garbage},
-		{"download", "magnet:?dn=nothing"},
-		{"download", "magnet:?xt=urn:btih:tooshort"},
-		{"download", magnet, "--no-such-flag"},
-		{"download", magnet, "--port", "70000"},
-		{"download", magnet, "--port", "many"},
-		{"download", magnet, "--encryption", "maybe"},
-		{"download", magnet, "--down-limit", "fast"},
-		{"download", magnet, "--peer", "no port"},
-		{"download", magnet, "--tracker", "gopher://x"},
-		{"seed", filepath.Join(dir, "missing")},
-		{"seed"},
-		{"create"},
-		{"create", filepath.Join(dir, "missing"), "-o", filepath.Join(dir, "x.torrent")},
-		{"info", garbage},
-		{"verify", garbage, dir},
-		{"verify"},
-		{"no-such-command"},
-	}
-	for _, c := range cases {
-		t.Run(strings.ReplaceAll(strings.Join(c, " "), dir, "DIR"), func(t *testing.T) {
-			t.Parallel()
-			stdout, stderr, status := asUser(t, c...)
-			if status != 2 {
-				t.Errorf("status %d, want 2", status)
-			}
-			if stdout != "" {
-				t.Errorf("standard output has %q, want nothing", stdout)
-			}
-			if n := strings.Count(strings.TrimSpace(stderr), "\n") + 1; n != 1 || strings.TrimSpace(stderr) == "" {
-				t.Errorf("standard error has %d lines, want one:\n%s", n, stderr)
-			}
-		})
 	}
 }
