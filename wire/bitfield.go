@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"encoding/binary"
 	"fmt"
+	"iter"
 	"math/bits"
 )
 
@@ -51,6 +53,30 @@ func (f Bitfield) Count() (n int) {
 		n += bits.OnesCount8(b)
 	}
 	return n
+}
+
+// From yields the pieces of the set that are not before first, in order. It passes
+// over empty stretches eight bytes at a time.
+func (f Bitfield) From(first int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := max(first, 0) / 64 * 8; i < len(f); i += 8 {
+			var word uint64
+			if rest := f[i:]; len(rest) >= 8 {
+				word = binary.BigEndian.Uint64(rest)
+			} else {
+				var last [8]byte
+				copy(last[:], rest)
+				word = binary.BigEndian.Uint64(last[:])
+			}
+			for word != 0 {
+				bit := bits.LeadingZeros64(word)
+				word &^= 1 << (63 - bit)
+				if piece := i*8 + bit; piece >= first && !yield(piece) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Clone returns a copy.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -134,5 +135,31 @@ func TestBitfield(t *testing.T) {
 				t.Errorf("a bitfield of %d pieces with a spare bit set was accepted", n)
 			}
 		}
+	}
+}
+
+func TestBitfieldFrom(t *testing.T) {
+	f := NewBitfield(203)
+	var set []int
+	for i := 0; i < 203; i += 1 + i/3 {
+		f.Set(i)
+		set = append(set, i)
+	}
+	for first := -1; first <= 204; first++ {
+		var want []int
+		for _, i := range set {
+			if i >= first {
+				want = append(want, i)
+			}
+		}
+		if got := slices.Collect(f.From(first)); !slices.Equal(got, want) {
+			t.Errorf("from %d: %v, want %v", first, got, want)
+		}
+	}
+	for i := range f.From(1) {
+		if i != 1 {
+			t.Errorf("the first from 1 is %d", i)
+		}
+		break
 	}
 }

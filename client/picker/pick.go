@@ -1,8 +1,6 @@
 package picker
 
 import (
-	"encoding/binary"
-	"math/bits"
 	"slices"
 	"time"
 )
@@ -37,7 +35,9 @@ func (p *Picker) Pick(dst []Request, peer *Peer, n int) []Request {
 		return dst
 	}
 	c := choice{p: p, peer: peer, out: dst, limit: len(dst) + n, now: p.cfg.Now()}
-	c.deadlines()
+	if c.deadlines() {
+		return c.out // the rest waits until what somebody waits for is there
+	}
 	c.begun()
 	for !c.full() && c.begin(false) {
 		c.begun()
@@ -59,7 +59,7 @@ func (p *Picker) PickFrom(dst []Request, peer *Peer, n int, pieces []int) []Requ
 		if n <= 0 || c.full() {
 			break
 		}
-		if index >= p.cfg.Pieces || !p.lacking(index) || !peer.Has(index) {
+		if index < 0 || index >= p.cfg.Pieces || !p.lacking(index) || !peer.Has(index) {
 			continue
 		}
 		pc := p.open[index]
@@ -68,7 +68,7 @@ func (p *Picker) PickFrom(dst []Request, peer *Peer, n int, pieces []int) []Requ
 				continue
 			}
 		}
-		if !c.reserved(pc) {
+		if c.mayTake(pc) {
 			c.takeFree(pc)
 		}
 	}
@@ -107,18 +107,31 @@ func (c *choice) takeFree(pc *piece) {
 	}
 }
 
-// reserved reports whether a piece is left to its owner.
-func (c *choice) reserved(pc *piece) bool {
-	return c.p.suspect[pc.index] && pc.owner != nil && pc.owner != c.peer && !pc.owner.Snubbing
+// mayTake reports whether blocks of a piece may be asked of the peer.
+func (c *choice) mayTake(pc *piece) bool {
+	return c.p.wanted[pc.index] && c.peer.Has(pc.index) && !c.reserved(pc)
 }
 
-// deadlines takes blocks of the pieces that somebody waits for.
-func (c *choice) deadlines() {
+// reserved reports whether a piece that was wrong before is left to its owner, who
+// is at work and can finish it.
+func (c *choice) reserved(pc *piece) bool {
+	owner := pc.owner
+	return c.p.suspect[pc.index] && owner != nil && owner != c.peer &&
+		owner.inFlight > 0 && !owner.Snubbing && owner.Has(pc.index)
+}
+
+// deadlines takes blocks of the pieces that somebody waits for, and reports whether
+// there are any left that can be had.
+func (c *choice) deadlines() (left bool) {
 	for _, d := range c.p.deadlines {
-		if c.full() {
-			return
+		if !c.p.lacking(d.piece) || c.p.Availability(d.piece) == 0 {
+			continue
 		}
-		if !c.p.lacking(d.piece) || !c.peer.Has(d.piece) {
+		left = true
+		if c.full() {
+			return true
+		}
+		if !c.peer.Has(d.piece) {
 			continue
 		}
 		pc := c.p.open[d.piece]
@@ -127,14 +140,25 @@ func (c *choice) deadlines() {
 				continue
 			}
 		}
-		if c.reserved(pc) {
+		if !c.mayTake(pc) {
 			continue
 		}
 		c.takeFree(pc)
-		if c.now.After(d.at) {
-			c.takeOwed(pc, func(b *block) bool { return true })
+		c.takeOwed(pc, func(b *block) bool {
+			return len(b.asked) < maxAsked && (c.now.After(d.at) || b.overdue(c.now))
+		})
+	}
+	return left
+}
+
+// overdue reports whether all who owe a block with a deadline have had their time.
+func (b *block) overdue(now time.Time) bool {
+	for _, peer := range b.asked {
+		if !peer.Snubbing && now.Sub(b.askedAt) < peer.Hurry {
+			return false
 		}
 	}
+	return true
 }
 
 // begun takes blocks of the pieces that this peer began.
@@ -143,7 +167,9 @@ func (c *choice) begun() {
 		if c.full() {
 			return
 		}
-		c.takeFree(pc)
+		if pc.free > 0 && c.mayTake(pc) {
+			c.takeFree(pc)
+		}
 	}
 }
 
@@ -159,7 +185,7 @@ func (c *choice) shared() {
 		if c.full() {
 			return
 		}
-		if pc.free == 0 || !c.peer.Has(pc.index) || c.reserved(pc) {
+		if pc.free == 0 || !c.mayTake(pc) {
 			continue
 		}
 		if pc.owner == nil {
@@ -184,7 +210,7 @@ func (c *choice) late() {
 		if c.full() {
 			return
 		}
-		if pc.missing > 0 && c.peer.Has(pc.index) {
+		if pc.missing > 0 && c.p.wanted[pc.index] && c.peer.Has(pc.index) {
 			c.takeOwed(pc, func(b *block) bool { return b.late(c.now) })
 		}
 	}
@@ -210,7 +236,7 @@ func (c *choice) endgame() {
 		if c.full() {
 			return
 		}
-		if pc.missing > 0 && c.peer.Has(pc.index) && !c.reserved(pc) {
+		if pc.missing > 0 && c.mayTake(pc) {
 			c.takeOwed(pc, func(b *block) bool { return len(b.asked) < maxAsked-1 })
 		}
 	}
@@ -223,19 +249,26 @@ func (c *choice) takeOwed(pc *piece, ok func(*block) bool) {
 			return
 		}
 		b := &pc.blocks[i]
-		if b.received || len(b.asked) == 0 || len(b.asked) >= maxAsked || slices.Contains(b.asked, c.peer) || !ok(b) {
+		if b.received || len(b.asked) == 0 || slices.Contains(b.asked, c.peer) || !ok(b) {
 			continue
 		}
 		c.ask(pc, i)
 	}
 }
 
-// fresh reports whether there are blocks that nobody was asked for.
+// fresh reports whether there are blocks that nobody was asked for and that
+// somebody has.
 func (p *Picker) fresh() bool {
-	if len(p.order.pieces) > 0 {
+	nobodyHas := 0
+	if p.seeds == 0 {
+		nobodyHas = p.order.end[0]
+	}
+	if len(p.order.pieces) > nobodyHas {
 		return true
 	}
-	return slices.ContainsFunc(p.openList, func(pc *piece) bool { return pc.free > 0 })
+	return slices.ContainsFunc(p.openList, func(pc *piece) bool {
+		return pc.free > 0 && p.wanted[pc.index] && p.Availability(pc.index) > 0
+	})
 }
 
 // start opens a piece, or returns nil when there is no memory for it.
@@ -257,9 +290,14 @@ func (p *Picker) next(peer *Peer) int {
 	switch {
 	case p.sequential:
 		return p.nextInOrder(peer)
-	case peer.haveAll || peer.wanted > len(p.order.pieces)/sparsePeer:
-		for _, index := range p.order.pieces {
-			if peer.Has(int(index)) {
+	case peer.haveAll:
+		if len(p.order.pieces) == 0 {
+			return -1
+		}
+		return int(p.order.pieces[0])
+	case peer.wanted > len(p.order.pieces)/sparsePeer:
+		for _, index := range p.order.pieces[p.order.end[0]:] { // what nobody has, it has not
+			if peer.have.Has(int(index)) {
 				return int(index)
 			}
 		}
@@ -276,24 +314,10 @@ const sparsePeer = 64
 // rarestOf looks for the rarest wanted piece among the few that a peer has.
 func (p *Picker) rarestOf(peer *Peer) int {
 	best := -1
-	consider := func(index int) {
-		if index < p.cfg.Pieces && peer.have.Has(index) && p.order.place[index] >= 0 &&
-			(best < 0 || p.order.place[index] < p.order.place[best]) {
+	for index := range peer.have.From(0) {
+		place := p.order.place[index]
+		if place >= 0 && (best < 0 || place < p.order.place[best]) {
 			best = index
-		}
-	}
-	have := peer.have
-	for i := 0; i < len(have); i += 8 {
-		if i+8 > len(have) {
-			for index := i * 8; index < len(have)*8; index++ {
-				consider(index)
-			}
-			break
-		}
-		for word := binary.BigEndian.Uint64(have[i:]); word != 0; {
-			at := bits.LeadingZeros64(word)
-			word &^= 1 << (63 - at)
-			consider(i*8 + at)
 		}
 	}
 	return best
@@ -303,8 +327,14 @@ func (p *Picker) nextInOrder(peer *Peer) int {
 	for p.cursor < p.cfg.Pieces && p.order.place[p.cursor] < 0 {
 		p.cursor++
 	}
-	for index := p.cursor; index < p.cfg.Pieces; index++ {
-		if p.order.place[index] >= 0 && peer.Has(index) {
+	if peer.haveAll {
+		if p.cursor == p.cfg.Pieces {
+			return -1
+		}
+		return p.cursor
+	}
+	for index := range peer.have.From(p.cursor) {
+		if p.order.place[index] >= 0 {
 			return index
 		}
 	}

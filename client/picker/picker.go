@@ -19,6 +19,8 @@ type Peer struct {
 	Snubbing bool
 	// Patience is how long a request to it may take before others are asked too.
 	Patience time.Duration
+	// Hurry is Patience for pieces with a deadline.
+	Hurry time.Duration
 
 	have     wire.Bitfield // nil with haveAll
 	haveAll  bool
@@ -108,7 +110,8 @@ func New(cfg Config) *Picker {
 // SetSequential switches between order of pieces and rarest first.
 func (p *Picker) SetSequential(on bool) { p.sequential, p.cursor = on, 0 }
 
-// SetWanted says whether a piece is wanted.
+// SetWanted says whether a piece is wanted. One that is open and no longer wanted
+// is not asked for any more, but stays open until Abandon.
 func (p *Picker) SetWanted(index int, wanted bool) {
 	if p.wanted[index] == wanted {
 		return
@@ -214,10 +217,8 @@ func (p *Picker) PeerHasNone(peer *Peer) {
 		peer.haveAll = false
 		p.seeds--
 	} else {
-		for i := range p.cfg.Pieces {
-			if peer.have.Has(i) {
-				p.order.decrement(i)
-			}
+		for i := range peer.have.From(0) {
+			p.order.decrement(i)
 		}
 	}
 	clear(peer.have)
