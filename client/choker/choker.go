@@ -56,7 +56,7 @@ type Config struct {
 type Choker struct {
 	cfg        Config
 	optimistic int // ID of the peer in the optimistic slot, -1 none
-	round      int
+	round      int // for how many rounds it has been there
 }
 
 // New returns a choker.
@@ -78,12 +78,12 @@ func (c *Choker) Rechoke(now time.Time, seeding bool, peers []Peer) map[int]bool
 	if seeding {
 		c.optimistic = -1
 		slices.SortStableFunc(want, func(a, b Peer) int { return bySeedingTurn(now, a, b) })
-		return c.share(want)
+		return c.share(want, 0)
 	}
 	slices.SortStableFunc(want, func(a, b Peer) int {
 		return cmp.Or(cmp.Compare(b.Received, a.Received), cmp.Compare(b.Sent, a.Sent))
 	})
-	return c.share(c.promoteOptimistic(want))
+	return c.share(c.promoteOptimistic(want), 0)
 }
 
 // bySeedingTurn puts first those whose turn lasts, then those who wait, the
@@ -102,22 +102,29 @@ func bySeedingTurn(now time.Time, a, b Peer) int {
 	return cmp.Or(cmp.Compare(class(a), class(b)), a.Changed.Compare(b.Changed))
 }
 
-// promoteOptimistic moves the peer in the optimistic slot, or a new one chosen at
-// random from those that would get no slot, to the front.
+// promoteOptimistic moves the peer in the optimistic slot to the front: the one
+// that has it, for its rounds, then one chosen at random from those that would get
+// no slot if there were one fewer.
 func (c *Choker) promoteOptimistic(want []Peer) []Peer {
 	at := slices.IndexFunc(want, func(p Peer) bool { return p.ID == c.optimistic })
-	if at < 0 || c.round%optimisticRounds == 0 {
-		at = -1
-		c.optimistic = -1
-		if spare := len(want) - (c.cfg.Slots - 1); spare > 0 {
-			at = len(want) - spare + c.cfg.Random(spare)
-			c.optimistic = want[at].ID
+	if at < 0 || c.round >= optimisticRounds {
+		c.optimistic, c.round = -1, 0
+		chosen, regular := c.share(want, 0), 0
+		var without []int
+		for i, p := range want {
+			if chosen[p.ID] && regular < c.cfg.Slots-1 {
+				regular++
+			} else {
+				without = append(without, i)
+			}
 		}
+		if len(without) == 0 {
+			return want
+		}
+		at = without[c.cfg.Random(len(without))]
+		c.optimistic = want[at].ID
 	}
 	c.round++
-	if at < 0 {
-		return want
-	}
 	p := want[at]
 	return slices.Insert(slices.Delete(want, at, at+1), 0, p)
 }
@@ -131,33 +138,33 @@ func (c *Choker) Fill(peers []Peer) map[int]bool {
 			want = append(want, p)
 		}
 	}
+	holding := len(want)
 	for _, p := range peers {
 		if p.Interested && !p.Unchoked {
 			want = append(want, p)
 		}
 	}
-	chosen := c.share(want)
-	for _, p := range peers {
-		if p.Unchoked {
-			delete(chosen, p.ID)
-		}
+	chosen := c.share(want, holding)
+	for _, p := range want[:holding] {
+		delete(chosen, p.ID)
 	}
 	return chosen
 }
 
-// share gives slots to the peers in want, in that order: first within each swarm's
-// own slots, then what is left to whoever is next.
-func (c *Choker) share(want []Peer) map[int]bool {
+// share gives slots to the peers in want, in that order: first to those that are
+// holding one already, as many as it says from the start; then within each swarm's
+// own slots; then what is left to whoever is next.
+func (c *Choker) share(want []Peer, holding int) map[int]bool {
 	chosen := make(map[int]bool, c.cfg.Slots)
 	kept := map[bool]int{true: c.cfg.WebSlots, false: c.cfg.Slots - c.cfg.WebSlots}
-	for _, p := range want {
-		if kept[p.Web] > 0 {
+	for i, p := range want {
+		if i < holding || kept[p.Web] > 0 && len(chosen) < c.cfg.Slots {
 			kept[p.Web]--
 			chosen[p.ID] = true
 		}
 	}
 	for _, p := range want {
-		if len(chosen) == c.cfg.Slots {
+		if len(chosen) >= c.cfg.Slots {
 			break
 		}
 		chosen[p.ID] = true
