@@ -123,8 +123,8 @@ type TorrentOptions struct {
 	Sequential bool
 }
 
-// Event is something that happened: a TrackerEvent, CheckingEvent, CompleteEvent
-// or WarningEvent.
+// Event is something that happened: a TrackerEvent, CheckingEvent, CompleteEvent,
+// NoBrowserEvent or WarningEvent.
 type Event interface{ isEvent() }
 
 // TrackerEvent is the outcome of an announce.
@@ -148,6 +148,13 @@ type CompleteEvent struct {
 	InfoHash [20]byte
 }
 
+// NoBrowserEvent says why a torrent sees no browser, as far as can be told. It comes
+// again when the reason changes.
+type NoBrowserEvent struct {
+	InfoHash [20]byte
+	Reason   string
+}
+
 // WarningEvent is something that the user may want to know and that does not stop
 // the torrent. InfoHash is zero if it concerns the whole client.
 type WarningEvent struct {
@@ -155,7 +162,8 @@ type WarningEvent struct {
 	Message  string
 }
 
-func (TrackerEvent) isEvent()  {}
-func (CheckingEvent) isEvent() {}
-func (CompleteEvent) isEvent() {}
-func (WarningEvent) isEvent()  {}
+func (TrackerEvent) isEvent()   {}
+func (CheckingEvent) isEvent()  {}
+func (CompleteEvent) isEvent()  {}
+func (NoBrowserEvent) isEvent() {}
+func (WarningEvent) isEvent()   {}

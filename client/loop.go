@@ -137,6 +137,9 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 		t.exchangePeers(now)
 		t.saveIfDue(now)
 	}
+	if l.discovered {
+		t.web.tellIfAlone(now)
+	}
 	again := t.dialCandidates(now)
 	switch {
 	case l.streaming:
@@ -145,6 +148,8 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 		return tickBusy
 	case !again.IsZero():
 		return max(again.Sub(now), tickBusy)
+	case now.Before(t.web.nextTold):
+		return t.web.nextTold.Sub(now)
 	default:
 		return tickIdle
 	}

@@ -97,7 +97,7 @@ func (t *Torrent) metadataMessage(p *peer, payload []byte, now time.Time) error 
 	}
 	switch msg.Type {
 	case wire.MetadataRequest:
-		t.serveMetadata(p, msg.Piece)
+		return t.wantMetadata(p, msg.Piece)
 	case wire.MetadataReject:
 		t.endMetadata(p, now)
 	case wire.MetadataData:
@@ -108,7 +108,34 @@ func (t *Torrent) metadataMessage(p *peer, payload []byte, now time.Time) error 
 	return nil
 }
 
-func (t *Torrent) serveMetadata(p *peer, piece int) {
+const (
+	// maxMetadataWanted bounds the requests of a peer for metadata that wait. It is
+	// as many pieces as the largest metadata has: webtorrent.js asks for all at once.
+	maxMetadataWanted = meta.MaxInfoSize / wire.MetadataPieceSize
+	// metadataBacklog is how many bytes may wait to be sent to a peer before more
+	// metadata is.
+	metadataBacklog = 256 << 10
+)
+
+// wantMetadata queues a peer's request for a piece of the info dictionary.
+func (t *Torrent) wantMetadata(p *peer, piece int) error {
+	if len(p.metadataWanted) >= maxMetadataWanted {
+		return fmt.Errorf("it asks for metadata faster than it takes it")
+	}
+	p.metadataWanted = append(p.metadataWanted, piece)
+	t.serveMetadata(p)
+	return nil
+}
+
+// serveMetadata answers as many requests for metadata as the peer keeps up with.
+func (t *Torrent) serveMetadata(p *peer) {
+	for len(p.metadataWanted) > 0 && p.w.Backlog() < metadataBacklog {
+		t.serveMetadataPiece(p, p.metadataWanted[0])
+		p.metadataWanted = p.metadataWanted[1:]
+	}
+}
+
+func (t *Torrent) serveMetadataPiece(p *peer, piece int) {
 	number := p.ext.M[wire.ExtMetadata]
 	if number == 0 {
 		return

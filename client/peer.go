@@ -60,30 +60,31 @@ type peer struct {
 	allowedFast map[uint32]struct{} // pieces served even while choked
 
 	// Owned by the loop.
-	pick         picker.Peer
-	joined       time.Time
-	choking      bool // it does not serve us
-	interested   bool // in what we have
-	weInterested bool
-	changed      time.Time // when we last choked or unchoked it
-	isSeed       bool
-	useless      time.Time // since when neither side wants anything of the other; zero: it is of use
-	fastPieces   []int     // it serves these even while choking us
-	suggested    []int
-	ext          wire.ExtHandshake
-	listen       netip.AddrPort // where it accepts connections, zero unknown
-	early        early
-	window       window
-	down, up     rateMeter
-	lastBlock    time.Time
-	firstAsked   time.Time // of the requests under way, when the first was sent
-	pexSent      map[netip.AddrPort]struct{}
-	nextPEX      time.Time
-	lastPEX      time.Time // received
-	metadata     *metadataPeer
-	candidate    *candidate
-	rejects      int // of requests, while it had unchoked us
-	havePieces   int // Have messages and the like that it sent
+	pick           picker.Peer
+	joined         time.Time
+	choking        bool // it does not serve us
+	interested     bool // in what we have
+	weInterested   bool
+	changed        time.Time // when we last choked or unchoked it
+	isSeed         bool
+	useless        time.Time // since when neither side wants anything of the other; zero: it is of use
+	fastPieces     []int     // it serves these even while choking us
+	suggested      []int
+	ext            wire.ExtHandshake
+	listen         netip.AddrPort // where it accepts connections, zero unknown
+	early          early
+	window         window
+	down, up       rateMeter
+	lastBlock      time.Time
+	firstAsked     time.Time // of the requests under way, when the first was sent
+	pexSent        map[netip.AddrPort]struct{}
+	nextPEX        time.Time
+	lastPEX        time.Time // received
+	metadata       *metadataPeer
+	metadataWanted []int // pieces of it that the peer waits for
+	candidate      *candidate
+	rejects        int // of requests, while it had unchoked us
+	havePieces     int // Have messages and the like that it sent
 }
 
 // early is what a peer said of its pieces before we knew how many there are.
@@ -355,6 +356,7 @@ func (t *Torrent) tickPeer(p *peer, now time.Time) {
 	if p.w.Idle() > keepAliveAfter {
 		p.w.Send(wire.Message{ID: wire.KeepAlive})
 	}
+	t.serveMetadata(p)
 	if now.Sub(p.down.at) >= rateInterval {
 		p.down.update(now, p.received.Load())
 		p.up.update(now, p.sent.Load())

@@ -45,8 +45,8 @@ func (p *peer) read() error {
 	}
 }
 
-// maxUnrequested is how many blocks that we did not ask for, or no longer want, a
-// peer may send more than the blocks we asked for.
+// maxUnrequested is by how many the blocks that we did not ask for, or no longer
+// want, may exceed those that we did.
 const maxUnrequested = 4096
 
 // readBlock takes in the block of a Piece message.
@@ -71,6 +71,7 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 		p.count(length, length)
 		return r.SkipBlock()
 	}
+	p.unrequested = max(p.unrequested-1, 0)
 	memory := p.t.client.memory
 	b := memory.Get()
 	if err := r.ReadBlock(b[:length]); err != nil {

@@ -91,6 +91,9 @@ type webSwarm struct {
 	answered    int // offers of ours that were answered
 	failures    int
 	lastFailure error
+
+	told     string // owned by the event loop
+	nextTold time.Time
 }
 
 func newWebSwarm(t *Torrent) *webSwarm {
@@ -351,6 +354,32 @@ func (s *webSwarm) Status(st ws.Status) {
 		e.Message = st.Err.Error()
 	}
 	s.t.client.cfg.OnEvent(e)
+}
+
+// browserPatience is how long a torrent waits for a browser before it says why it
+// sees none; browserInterval is when it looks again whether that has changed.
+const (
+	browserPatience = 15 * time.Second
+	browserInterval = 2 * time.Minute
+)
+
+// tellIfAlone reports why no browser is connected, when that has changed.
+func (s *webSwarm) tellIfAlone(now time.Time) {
+	if s.t.client.rtc == nil || s.t.webPeers.Load() > 0 {
+		s.nextTold = now.Add(browserPatience)
+		return
+	}
+	if s.nextTold.IsZero() {
+		s.nextTold = now.Add(browserPatience)
+	}
+	if now.Before(s.nextTold) {
+		return
+	}
+	s.nextTold = now.Add(browserInterval)
+	if reason := s.whyAlone(); reason != s.told {
+		s.told = reason
+		s.t.client.cfg.OnEvent(NoBrowserEvent{s.t.infoHash, reason})
+	}
 }
 
 // whyAlone says why no browser is connected, as far as can be told.

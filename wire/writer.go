@@ -24,8 +24,9 @@ func (b Block) message(id ID) Message {
 // Bounds of a Writer.
 const (
 	// maxControl is how many bytes of messages other than blocks may wait. A peer
-	// that reads nothing reaches it; that ends the connection.
-	maxControl = 4 << 20
+	// that reads nothing reaches it; that ends the connection. One message may be
+	// longer: the bitfield of a torrent of many million pieces is.
+	maxControl = 1 << 20
 	// MaxServeQueue is how many requests of a peer may wait to be served; it is
 	// what we send as `reqq` (BEP 10). webtorrent.js keeps about a second's worth
 	// of blocks in flight.
@@ -125,18 +126,26 @@ func (w *Writer) Send(ms ...Message) {
 		return
 	}
 	w.mu.Lock()
+	full := false
 	if w.err == nil {
+		full = len(w.control) > maxControl
 		for i := range ms {
 			w.control = ms[i].AppendTo(w.control)
 		}
 	}
-	full := len(w.control) > maxControl
 	w.mu.Unlock()
 	if full {
 		w.fail(errBacklog)
 		return
 	}
 	w.signal()
+}
+
+// Backlog returns how many bytes of messages other than blocks wait to be sent.
+func (w *Writer) Backlog() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.control)
 }
 
 // Serve queues a block to be sent, in the order asked. It reports false when the

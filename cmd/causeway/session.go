@@ -204,6 +204,12 @@ func (s *session) tell(event client.Event) {
 		s.app.event("tracker", body)
 	case client.CheckingEvent:
 		s.app.event("checking", checkingEvent{hex.EncodeToString(e.InfoHash[:]), e.Checked, e.Length})
+	case client.NoBrowserEvent:
+		infoHash, message := hex.EncodeToString(e.InfoHash[:]), "no browser is connected: "+e.Reason
+		s.app.event("warning", messageEvent{Message: message, InfoHash: infoHash})
+		if s.app.verbose {
+			s.app.line("%s: %s", infoHash, message)
+		}
 	case client.WarningEvent:
 		infoHash := ""
 		if e.InfoHash != [20]byte{} {
