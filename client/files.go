@@ -36,8 +36,8 @@ func (t *Torrent) openFiles() {
 	info := t.Info()
 	storage, err := disk.Open(disk.Config{
 		Info: info, Dir: t.opts.Dir, Selected: t.loop.selected,
-		Allocation: t.client.cfg.Allocation,
-		Memory:     t.client.memory, Pool: t.client.pool, Handles: t.client.handles,
+		Allocation: t.client.cfg.Allocation, Cache: t.opts.Cache,
+		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles,
 		Done: t.mail.fromDisk,
 	})
 	if err != nil {
@@ -45,6 +45,10 @@ func (t *Torrent) openFiles() {
 		return
 	}
 	t.storage.Store(storage)
+	if t.opts.Cache > 0 {
+		t.goLive(nil, wire.NewBitfield(info.NumPieces()))
+		return
+	}
 	t.spawn(func() {
 		state, have, err := t.checkFiles(t.ctx, storage)
 		t.do(func() {
@@ -122,7 +126,7 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 	})
 	l.picker.SetSequential(t.opts.Sequential)
 	for i := range info.Files {
-		if !l.selected[i] {
+		if !l.selected[i] || t.opts.Cache > 0 {
 			continue
 		}
 		for p, end := disk.PieceRange(info, i); p < end; p++ {
@@ -164,9 +168,11 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 	if l.wantedLeft > 0 || state == nil || !state.Clean {
 		t.save(false)
 	}
-	if err := t.storage.Load().CreateEmpty(); err != nil {
-		t.fail(err)
-		return
+	if t.opts.Cache == 0 {
+		if err := t.storage.Load().CreateEmpty(); err != nil {
+			t.fail(err)
+			return
+		}
 	}
 	t.checkComplete()
 	t.tellPeers()
@@ -233,7 +239,7 @@ func (t *Torrent) pieceEnded(r disk.Result) {
 // checkComplete follows the moment in which the last wanted piece is there.
 func (t *Torrent) checkComplete() {
 	l := &t.loop
-	if l.wantedLeft > 0 || l.wasComplete {
+	if l.wantedLeft > 0 || l.wasComplete || t.opts.Cache > 0 {
 		return
 	}
 	l.wasComplete = true
@@ -264,12 +270,15 @@ func (t *Torrent) saveIfDue(now time.Time) {
 	t.save(!now.Before(s.nextSync))
 }
 
+// keepsState: what is only cached is not resumed.
+func (t *Torrent) keepsState() bool { return t.client.store != nil && t.opts.Cache == 0 }
+
 // save stores the resume state, in a task of its own. With sync, what was written
 // is brought to the disk first.
 func (t *Torrent) save(sync bool) {
 	s := &t.loop.state
-	if t.client.store == nil || s.saving {
-		s.dirty = s.dirty && t.client.store != nil
+	if !t.keepsState() || s.saving {
+		s.dirty = s.dirty && t.keepsState()
 		return
 	}
 	s.saving, s.dirty = true, false
@@ -339,7 +348,7 @@ func (t *Torrent) closeFiles() {
 			changed = true
 		}
 	}
-	if t.client.store == nil || (!changed && t.loop.wantedLeft == 0) {
+	if !t.keepsState() || (!changed && t.loop.wantedLeft == 0) {
 		return
 	}
 	if err := t.store(storage, t.snapshot(true), true); err != nil && t.Err() == nil {

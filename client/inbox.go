@@ -39,7 +39,7 @@ func (t *Torrent) sendHave(p *peer) {
 		n = have.count()
 	}
 	switch {
-	case have != nil && n == have.n && p.reserved.Fast():
+	case have != nil && n == have.n && p.reserved.Fast() && t.opts.Cache == 0:
 		p.w.Send(wire.Message{ID: wire.HaveAll})
 	case n > 0:
 		p.w.Send(wire.Message{ID: wire.BitfieldID, Payload: have.bitfield()})
@@ -237,7 +237,7 @@ func (t *Torrent) peerChanged(p *peer, look bool) {
 
 // dropIfBothSeeds ends connections between seeds, which have nothing to say.
 func (t *Torrent) dropIfBothSeeds(p *peer) {
-	if p.isSeed && t.loop.phase == phaseLive && t.loop.wantedLeft == 0 {
+	if p.isSeed && t.loop.phase == phaseLive && t.loop.wantedLeft == 0 && t.opts.Cache == 0 {
 		if p.candidate != nil {
 			p.candidate.seed = true
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/wire"
 )
 
 // FileReader reads one file of a torrent in order, waiting for what is not there
@@ -230,6 +231,9 @@ func (t *Torrent) schedule(now time.Time) {
 		return
 	}
 	wants, waiting := t.wantedByReaders()
+	if t.opts.Cache > 0 {
+		wants = t.makeRoom(wants)
+	}
 	deadlines := make(map[int]time.Time, len(wants))
 	pieceTime := t.expectedPieceTime()
 	for rank, piece := range wants {
@@ -324,6 +328,93 @@ func (t *Torrent) wantPiece(piece int) {
 	l.wanted += size
 	l.wantedLeft += size
 	t.left.Store(l.wantedLeft)
+}
+
+// makeRoom keeps what is cached within its bounds: it returns those of the lacking
+// pieces that there is room for, and evicts pieces that no reader wants.
+func (t *Torrent) makeRoom(lacking []int) []int {
+	l, storage := &t.loop, t.storage.Load()
+	inWindow := t.windowPieces()
+	room := storage.Slots()
+	for piece := range inWindow {
+		if t.verified.Load().has(piece) {
+			room--
+		}
+	}
+	lacking = lacking[:min(len(lacking), max(room, 1))]
+	keep := make(map[int]bool, len(lacking))
+	for _, piece := range lacking {
+		keep[piece] = true
+	}
+	for piece := range l.deadlines {
+		if keep[piece] || t.verified.Load().has(piece) {
+			continue
+		}
+		if open := l.pieces[piece]; open != nil {
+			if !open.Drop() {
+				continue // it is evicted when it is there
+			}
+			delete(l.pieces, piece)
+			l.picker.Abandon(piece)
+		}
+		t.unwantPiece(piece)
+		storage.Evict(piece)
+	}
+	t.evict(inWindow, len(lacking))
+	return lacking
+}
+
+// evict drops verified pieces outside of all windows until there is room for n more.
+func (t *Torrent) evict(inWindow map[int]bool, n int) {
+	l, storage, verified := &t.loop, t.storage.Load(), t.verified.Load()
+	excess := verified.count() + n - storage.Slots()
+	for piece := 0; piece < verified.n && excess > 0; piece++ {
+		if !verified.has(piece) || inWindow[piece] {
+			continue
+		}
+		excess--
+		verified.remove(piece)
+		l.picker.Lost(piece)
+		t.unwantPiece(piece)
+		size := t.Info().PieceSize(piece)
+		l.completed -= size
+		storage.Evict(piece)
+		for p := range l.peers {
+			if number := p.ext.M[wire.ExtDontHave]; number != 0 {
+				p.w.Send(wire.Message{ID: wire.Extended, Ext: number, Payload: wire.EncodeDontHave(uint32(piece))})
+			}
+		}
+	}
+}
+
+// unwantPiece is the opposite of wantPiece, for a piece that is lacking.
+func (t *Torrent) unwantPiece(piece int) {
+	l := &t.loop
+	if !l.picker.Wants(piece) {
+		return
+	}
+	l.picker.SetWanted(piece, false)
+	size := t.Info().PieceSize(piece)
+	l.wanted -= size
+	l.wantedLeft -= size
+	t.left.Store(l.wantedLeft)
+}
+
+// windowPieces returns all pieces in the readers' windows, and the one behind each
+// position, which a player that steps back a little reads again.
+func (t *Torrent) windowPieces() map[int]bool {
+	info := t.Info()
+	t.streams.mu.Lock()
+	defer t.streams.mu.Unlock()
+	pieces := make(map[int]bool)
+	for r := range t.streams.readers {
+		from := max(r.start+r.pos-info.PieceLength, r.start)
+		to := min(r.start+r.pos+max(r.window, 1), r.start+r.length)
+		for p := from / info.PieceLength; p*info.PieceLength < to; p++ {
+			pieces[int(p)] = true
+		}
+	}
+	return pieces
 }
 
 // cancelOthers takes back what was asked of peers but is not what readers wait for,

@@ -33,9 +33,15 @@ func NewHandles(limit int) *Handles {
 	return &Handles{limit: limit, open: make(map[string]*handle)}
 }
 
-// acquire opens a file, or finds it open. With write it is created if need be, and
-// create is called on it when it was.
-func (h *Handles) acquire(path string, write bool, create func(*os.File) error) (*handle, error) {
+// creation says how a file that is not there is made.
+type creation struct {
+	mode fs.FileMode // less the process's mask
+	fill func(*os.File) error
+}
+
+// acquire opens a file, or finds it open. With write it is made if need be, unless
+// how is nil.
+func (h *Handles) acquire(path string, write bool, how *creation) (*handle, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if f := h.open[path]; f != nil {
@@ -46,7 +52,7 @@ func (h *Handles) acquire(path string, write bool, create func(*os.File) error) 
 		}
 		h.forget(f)
 	}
-	file, err := openFile(path, write, create)
+	file, err := openFile(path, write, how)
 	if err != nil {
 		return nil, err
 	}
@@ -59,22 +65,23 @@ func (h *Handles) acquire(path string, write bool, create func(*os.File) error) 
 	return f, nil
 }
 
-func openFile(path string, write bool, create func(*os.File) error) (*os.File, error) {
+func openFile(path string, write bool, how *creation) (*os.File, error) {
 	if !write {
 		return os.Open(path)
 	}
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if !errors.Is(err, fs.ErrNotExist) {
+	if how == nil || !errors.Is(err, fs.ErrNotExist) {
 		return file, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, err
 	}
-	if file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+	if file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, how.mode); err != nil {
 		return nil, err
 	}
-	if err := create(file); err != nil {
-		return nil, errors.Join(err, file.Close())
+	if err := how.fill(file); err != nil {
+		// Half made, it would be taken for a whole one the next time.
+		return nil, errors.Join(err, file.Close(), os.Remove(path))
 	}
 	return file, nil
 }

@@ -47,11 +47,16 @@ func (m *Memory) Reserve(n int64, stretch bool) bool {
 // Release gives n reserved bytes back.
 func (m *Memory) Release(n int64) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.reserved -= n
+	m.freeIfIdle()
+}
+
+// freeIfIdle leaves the memory to the heap when the downloads are over.
+func (m *Memory) freeIfIdle() {
 	if m.reserved == 0 && m.lent == 0 {
-		m.free = nil // the downloads are over; let the heap have it
+		m.free = nil
 	}
-	m.mu.Unlock()
 }
 
 // Reserved returns how many bytes are set aside.
@@ -88,4 +93,5 @@ func (m *Memory) Put(bs ...*Buffer) {
 			m.lent--
 		}
 	}
+	m.freeIfIdle()
 }

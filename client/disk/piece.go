@@ -29,6 +29,7 @@ type Piece struct {
 	ready   int   // blocks present from the start on, without a gap
 	hashed  int   // blocks hashed; only the worker that is at it changes it
 	atWork  bool  // a worker has it, or it is queued for one
+	whole   bool  // all of it was hashed: it is being written, or found wrong
 	dropped bool  // Drop was called
 	ended   bool  // memory was given back
 	sum     hash.Hash
@@ -74,15 +75,21 @@ func (p *Piece) Put(block int, b *Buffer, from any) bool {
 	return true
 }
 
-// Drop abandons the piece. Done is not called unless it was about to be.
-func (p *Piece) Drop() {
+// Drop abandons the piece. It reports false if it came too late: the piece is whole
+// and Done will be called.
+func (p *Piece) Drop() bool {
 	p.mu.Lock()
+	if p.whole || p.ended {
+		p.mu.Unlock()
+		return false
+	}
 	p.dropped = true
 	free := !p.atWork
 	p.mu.Unlock()
 	if free {
 		p.end()
 	}
+	return true
 }
 
 // work hashes what is ready and finishes the piece when that is all of it.
@@ -107,7 +114,7 @@ func (p *Piece) work() {
 		p.hashed = to
 	}
 	whole := p.hashed == len(p.blocks)
-	p.atWork = whole // a whole piece is ended below, not by a Drop
+	p.whole, p.atWork = whole, whole
 	p.mu.Unlock()
 	if whole {
 		p.finish()
@@ -174,7 +181,7 @@ func (p *Piece) end() {
 	p.mu.Unlock()
 	p.store.cfg.Memory.Put(blocks...)
 	p.store.cfg.Memory.Release(p.size)
-	p.store.begun.Done()
+	p.store.pieces.Done()
 }
 
 func newPiece(s *Storage, index int, suspect bool) *Piece {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -39,10 +41,13 @@ type State struct {
 
 // Store keeps states, info dictionaries and DHT nodes in a file. The file is
 // locked only during each call, so that several processes may share it.
-type Store struct{ path string }
+type Store struct {
+	path string
+	mu   sync.Mutex // spares the torrents of this process to poll for the file's lock
+}
 
 // NewStore returns a store in a folder, which is created when needed.
-func NewStore(dir string) *Store { return &Store{filepath.Join(dir, "resume.db")} }
+func NewStore(dir string) *Store { return &Store{path: filepath.Join(dir, "resume.db")} }
 
 // Buckets of the store. A torrent's state is a bucket of its own under
 // bucketTorrents.
@@ -65,37 +70,47 @@ var (
 // milliseconds.
 const lockTimeout = 10 * time.Second
 
-func (s *Store) open() (*bolt.DB, error) {
+// with opens the file, and calls f with it.
+func (s *Store) with(f func(*bolt.DB) error) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o777); err != nil {
-		return nil, fmt.Errorf("opening the resume state: %w; choose another folder with --state", err)
+		return fmt.Errorf("opening the resume state: %w; choose another folder with --state", err)
 	}
+	defer s.damaged(&err)()
 	db, err := bolt.Open(s.path, 0o600, &bolt.Options{Timeout: lockTimeout})
 	if err != nil {
-		return nil, fmt.Errorf("opening the resume state %s: %w; remove it to start afresh, or choose another folder with --state", s.path, err)
+		return fmt.Errorf("opening the resume state %s: %w; remove it to start afresh, or choose another folder with --state", s.path, err)
 	}
-	return db, nil
+	return errors.Join(f(db), db.Close())
+}
+
+// damaged makes an error of the panics and faults by which bbolt, which maps the
+// file into memory, ends on a damaged one.
+func (s *Store) damaged(err *error) (recoverPanic func()) {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if r := recover(); r != nil {
+			*err = fmt.Errorf("the resume state %s is damaged (%v); remove it to start afresh, or choose another folder with --state", s.path, r)
+		}
+	}
 }
 
 func (s *Store) update(f func(*bolt.Tx) error) error {
-	db, err := s.open()
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(db.Update(f), db.Close()); err != nil {
-		return fmt.Errorf("saving the resume state %s: %w", s.path, err)
-	}
-	return nil
+	return s.with(func(db *bolt.DB) error {
+		if err := db.Update(f); err != nil {
+			return fmt.Errorf("saving the resume state %s: %w", s.path, err)
+		}
+		return nil
+	})
 }
 
 func (s *Store) view(f func(*bolt.Tx) error) error {
 	if _, err := os.Stat(s.path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	db, err := s.open()
-	if err != nil {
-		return err
-	}
-	return errors.Join(db.View(f), db.Close())
+	return s.with(func(db *bolt.DB) error { return db.View(f) })
 }
 
 // stateKey tells torrents with the same infohash in different folders apart.

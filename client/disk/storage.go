@@ -22,50 +22,65 @@ const (
 	Preallocated
 )
 
-// Config configures a Storage. All fields but Selected and Allocation are needed.
+// Config configures a Storage. All fields but Selected, Allocation and Cache are
+// needed.
 type Config struct {
 	Info       *meta.Info
 	Dir        string // folder that the torrent's files, or its own folder, go into
 	Selected   []bool // files that are wanted; nil: all
 	Allocation Allocation
-	Memory     *Memory
-	Pool       *Pool
-	Handles    *Handles
+	// Cache, if not 0, keeps at most so many bytes, in one file that goes with the
+	// Storage: the caller evicts what others are to have the place of. Plan, Check,
+	// Stamps and Sync are not for such a Storage.
+	Cache   int64
+	Memory  *Memory
+	Pool    *Pool
+	Handles *Handles
 	// Done is called from a worker when a piece has ended. It must not wait.
 	Done func(Result)
 }
 
 // Storage is the files of one torrent.
+//
+// Its bytes lie in places: one for each of the torrent's files, in their order, and
+// behind them the part file.
 type Storage struct {
-	cfg   Config
-	paths []string       // by file, "" for padding
-	begun sync.WaitGroup // pieces begun and not ended, reads under way
+	cfg    Config
+	paths  []string       // by place, "" for padding
+	pieces sync.WaitGroup // begun and not ended
+	uses   sync.WaitGroup // reads and the like under way
 
 	mu      sync.Mutex
 	real    []bool // by file: its bytes are in the file itself, not in the part file
-	touched []bool // by file: written to since the last sync
+	seen    []bool // by place: there was a file
+	touched []bool // by place: written to since the last sync
 	closed  bool
 }
 
 // ErrClosed is the error of a Storage after Close.
 var ErrClosed = errors.New("storage closed")
 
-// Open prepares the files of a torrent. It creates the empty ones; others come to
-// be with their first piece.
+// Open prepares the files of a torrent, but touches none: they come to be with
+// their first piece.
 func Open(cfg Config) (*Storage, error) {
-	s := &Storage{cfg: cfg, paths: cfg.Info.Paths(cfg.Dir)}
 	n := len(cfg.Info.Files)
-	s.real, s.touched = make([]bool, n), make([]bool, n)
+	// The part file is where the edges of unselected files lie: bytes that share a
+	// piece with a wanted file. It is sparse, with every byte at its offset in the
+	// torrent.
+	part := filepath.Join(cfg.Dir, fmt.Sprintf(".%x.parts", cfg.Info.InfoHash))
+	s := &Storage{
+		cfg: cfg, paths: append(cfg.Info.Paths(cfg.Dir), part),
+		real: make([]bool, n), seen: make([]bool, n+1), touched: make([]bool, n+1),
+	}
 	for i := range cfg.Info.Files {
 		f := &cfg.Info.Files[i]
 		if f.Pad {
 			continue
 		}
-		selected := cfg.Selected == nil || cfg.Selected[i]
-		s.real[i] = selected
-		if !selected {
-			_, err := os.Lstat(s.path(i))
-			s.real[i] = err == nil
+		s.real[i] = cfg.Selected == nil || cfg.Selected[i]
+		if !s.real[i] {
+			there, err := os.Stat(s.paths[i])
+			s.real[i] = err == nil && there.Mode().IsRegular()
 		}
 	}
 	return s, nil
@@ -77,7 +92,7 @@ func (s *Storage) CreateEmpty() error {
 		if f.Length != 0 || f.Pad || !s.real[i] {
 			continue
 		}
-		h, err := s.cfg.Handles.acquire(s.path(i), true, func(*os.File) error { return nil })
+		h, err := s.openPlace(i, true)
 		if err != nil {
 			return s.explain("creating", i, err)
 		}
@@ -86,65 +101,93 @@ func (s *Storage) CreateEmpty() error {
 	return nil
 }
 
-func (s *Storage) path(file int) string { return s.paths[file] }
+// part is the place of the part file.
+func (s *Storage) part() int { return len(s.cfg.Info.Files) }
 
-// partPath is where the edges of unselected files lie: bytes that share a piece
-// with a wanted file. It is a sparse file with every byte at its offset in the
-// torrent.
-func (s *Storage) partPath() string {
-	return filepath.Join(s.cfg.Dir, fmt.Sprintf(".%x.parts", s.cfg.Info.InfoHash))
+// place returns where the bytes of a file lie, and where they begin there.
+func (s *Storage) place(file int) (place int, start int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.real[file] {
+		return file, 0
+	}
+	return s.part(), s.cfg.Info.Files[file].Offset
 }
 
-// Begin starts a piece, or returns nil when memory is short. For one that was wrong
+// Begin starts a piece, or returns nil when memory, or room in the cache, is short. For one that was wrong
 // before, suspect asks for digests of its blocks.
 func (s *Storage) Begin(piece int, stretch, suspect bool) *Piece {
+	if s.ring != nil && !s.ring.take(piece) {
+		return nil
+	}
 	if !s.cfg.Memory.Reserve(s.cfg.Info.PieceSize(piece), stretch) {
 		return nil
 	}
-	s.begun.Add(1)
+	s.pieces.Add(1)
 	return newPiece(s, piece, suspect)
 }
 
 // handle opens the file that holds a span, and returns the offset of the span in it.
 func (s *Storage) handle(sp span, write bool) (h *handle, off int64, err error) {
-	s.mu.Lock()
-	closed, inFile := s.closed, s.real[sp.file]
-	if write {
-		s.touched[sp.file] = true
-	}
-	s.mu.Unlock()
-	if closed {
-		return nil, 0, ErrClosed
-	}
-	if !inFile {
-		h, err := s.cfg.Handles.acquire(s.partPath(), write, markSparse)
-		return h, s.cfg.Info.Files[sp.file].Offset + sp.off, err
-	}
-	h, err = s.cfg.Handles.acquire(s.path(sp.file), write, func(f *os.File) error { return s.create(f, sp.file) })
-	return h, sp.off, err
+	place, start := s.place(sp.file)
+	h, err = s.openPlace(place, write)
+	return h, start + sp.off, err
 }
 
-// create gives a new file its length and mode.
-func (s *Storage) create(f *os.File, file int) error {
-	entry := &s.cfg.Info.Files[file]
-	if err := markSparse(f); err != nil {
-		return err
+// openPlace opens the file of a place. A file that was there and is gone is not made
+// anew, which would lose what was in it without a word.
+func (s *Storage) openPlace(place int, write bool) (*handle, error) {
+	s.mu.Lock()
+	closed, seen := s.closed, s.seen[place]
+	s.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
 	}
+	var make *creation
+	if !seen {
+		make = s.creation(place)
+	}
+	h, err := s.cfg.Handles.acquire(s.paths[place], write, make)
+	if seen && errors.Is(err, fs.ErrNotExist) {
+		return nil, vanished(s.paths[place])
+	}
+	if err != nil || !write {
+		return h, err
+	}
+	s.mu.Lock()
+	s.seen[place], s.touched[place] = true, true
+	s.mu.Unlock()
+	return h, nil
+}
+
+// creation says how the file of a place is made.
+func (s *Storage) creation(place int) *creation {
+	if place == s.part() {
+		return &creation{mode: 0o666, fill: markSparse}
+	}
+	entry := &s.cfg.Info.Files[place]
+	c := &creation{mode: 0o666, fill: func(f *os.File) error {
+		if err := markSparse(f); err != nil {
+			return err
+		}
+		if s.cfg.Allocation == Preallocated {
+			if err := preallocate(f, entry.Length); err != nil {
+				return err
+			}
+		}
+		return f.Truncate(entry.Length)
+	}}
 	if entry.Executable {
-		if err := f.Chmod(0o777 &^ umask()); err != nil {
-			return err
-		}
+		c.mode = 0o777
 	}
-	if s.cfg.Allocation == Preallocated {
-		if err := preallocate(f, entry.Length); err != nil {
-			return err
-		}
-	}
-	return f.Truncate(entry.Length)
+	return c
 }
 
 // writePiece writes a whole piece that is given in parts.
 func (s *Storage) writePiece(piece int, parts [][]byte) error {
+	if s.ring != nil {
+		return s.ring.write(piece, parts)
+	}
 	off := int64(piece) * s.cfg.Info.PieceLength
 	return spans(s.cfg.Info, off, s.cfg.Info.PieceSize(piece), func(sp span) error {
 		var mine [][]byte
@@ -193,6 +236,9 @@ func (s *Storage) ReadAt(p []byte, off int64) error {
 		return ErrClosed
 	}
 	defer s.begun.Done()
+	if s.ring != nil {
+		return s.ring.readAt(p, off)
+	}
 	return spans(s.cfg.Info, off, int64(len(p)), func(sp span) error {
 		part := p[:sp.length]
 		p = p[sp.length:]
@@ -215,20 +261,20 @@ func (s *Storage) ReadAt(p []byte, off int64) error {
 	})
 }
 
-// use keeps Close waiting until the caller calls s.begun.Done.
+// use keeps Close waiting until the caller calls s.uses.Done.
 func (s *Storage) use() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
-	s.begun.Add(1)
+	s.uses.Add(1)
 	return true
 }
 
 // explain says what was done to which file, and what the user can do about it.
-func (s *Storage) explain(doing string, file int, err error) error {
-	path, what := s.path(file), ""
+func (s *Storage) explain(doing string, place int, err error) error {
+	path, what := s.paths[place], ""
 	switch {
 	case errors.Is(err, ErrClosed):
 		return err
@@ -236,7 +282,7 @@ func (s *Storage) explain(doing string, file int, err error) error {
 		what = "; make room and start again, what was verified is kept"
 	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
 		what = "; choose another folder with --out or change its permissions"
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrVanished):
 		what = "; put it back, or start again to download it anew"
 	}
 	var pathErr *fs.PathError
@@ -249,32 +295,39 @@ func (s *Storage) explain(doing string, file int, err error) error {
 // ErrVanished says that files were removed or replaced under a running torrent.
 var ErrVanished = errors.New("the file was removed or replaced while the torrent was using it")
 
-// Sync brings what was written to the disk itself, and looks whether the files are
-// still where they were.
+func vanished(path string) error {
+	return &fs.PathError{Op: "open", Path: path, Err: ErrVanished}
+}
+
+// Sync brings what was written so far to the disk itself.
 func (s *Storage) Sync() error {
 	if !s.use() {
 		return ErrClosed
 	}
-	defer s.begun.Done()
-	s.mu.Lock()
-	var files []int
-	for i, t := range s.touched {
-		if t {
-			files = append(files, i)
-			s.touched[i] = false
+	defer s.uses.Done()
+	for place := range s.paths {
+		s.mu.Lock()
+		touched := s.touched[place]
+		s.touched[place] = false
+		s.mu.Unlock()
+		if !touched {
+			continue
 		}
-	}
-	s.mu.Unlock()
-	for _, i := range files {
-		if err := s.syncFile(i); err != nil {
-			return s.explain("syncing", i, err)
+		if err := s.syncPlace(place); err != nil {
+			s.mu.Lock()
+			s.touched[place] = true
+			s.mu.Unlock()
+			return s.explain("syncing", place, err)
 		}
 	}
 	return nil
 }
 
-func (s *Storage) syncFile(file int) error {
-	h, _, err := s.handle(span{file: file}, false)
+func (s *Storage) syncPlace(place int) error {
+	h, err := s.cfg.Handles.acquire(s.paths[place], true, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return vanished(s.paths[place])
+	}
 	if err != nil {
 		return err
 	}
@@ -282,22 +335,24 @@ func (s *Storage) syncFile(file int) error {
 	return h.Sync()
 }
 
-// Wait waits for the pieces that were begun and the reads under way. No more may
-// be begun.
-func (s *Storage) Wait() { s.begun.Wait() }
+// Wait waits until all pieces have ended, each by itself or by Drop. No more may be
+// begun.
+func (s *Storage) Wait() { s.pieces.Wait() }
 
-// Close waits for pieces and reads under way, and closes the files.
+// Close waits for pieces, as Wait does, and for reads under way, and closes the
+// files.
 func (s *Storage) Close() {
+	s.pieces.Wait()
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.begun.Wait()
-	s.cfg.Handles.drop(append(s.paths, s.partPath()))
+	s.uses.Wait()
+	s.cfg.Handles.drop(s.paths)
 }
 
 // OwnFile returns the path of a file whose bytes lie in it at their own offsets.
 func (s *Storage) OwnFile(file int) (path string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.paths[file], s.real[file]
+	return s.paths[file], s.real[file] && s.ring == nil
 }

@@ -4,9 +4,7 @@ package disk
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"sync"
 	"syscall"
 )
 
@@ -17,10 +15,3 @@ func isDiskFull(err error) bool {
 }
 
 func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
-
-// umask reads the process's file mode mask, which can only be read by setting it.
-var umask = sync.OnceValue(func() fs.FileMode {
-	mask := syscall.Umask(0)
-	syscall.Umask(mask)
-	return fs.FileMode(mask)
-})

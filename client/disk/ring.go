@@ -1,0 +1,111 @@
+package disk
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+// minSlots is the least number of pieces that a ring holds: those at a player's
+// position, and the head and the tail that it looks at first.
+const minSlots = 8
+
+// ring keeps a bounded number of pieces in one file, for torrents that are watched
+// and not kept. Each piece lies in a slot of its own; what is evicted makes room.
+type ring struct {
+	info *meta.Info
+	file *os.File
+
+	mu    sync.RWMutex // held for reading during I/O, so that no slot changes under it
+	slots map[int]int  // by piece
+	free  []int
+}
+
+func newRing(info *meta.Info, dir string, size int64) (*ring, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	file, err := os.Create(filepath.Join(dir, fmt.Sprintf(".%x.cache", info.InfoHash)))
+	if err != nil {
+		return nil, err
+	}
+	r := &ring{info: info, file: file, slots: make(map[int]int)}
+	for i := range min(max(int(size/info.PieceLength), minSlots), info.NumPieces()) {
+		r.free = append(r.free, i)
+	}
+	return r, nil
+}
+
+// take gives a piece a slot, and reports false if none is free.
+func (r *ring) take(piece int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, has := r.slots[piece]; has {
+		return true
+	}
+	if len(r.free) == 0 {
+		return false
+	}
+	r.slots[piece] = r.free[len(r.free)-1]
+	r.free = r.free[:len(r.free)-1]
+	return true
+}
+
+// evict frees a piece's slot.
+func (r *ring) evict(piece int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slot, has := r.slots[piece]; has {
+		delete(r.slots, piece)
+		r.free = append(r.free, slot)
+	}
+}
+
+func (r *ring) write(piece int, parts [][]byte) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	slot, has := r.slots[piece]
+	if !has {
+		return fmt.Errorf("the cache has no room for piece %d", piece)
+	}
+	return writeAll(r.file, parts, int64(slot)*r.info.PieceLength)
+}
+
+// readAt fills p from an offset in the torrent. Pieces that were evicted meanwhile
+// are an error.
+func (r *ring) readAt(p []byte, off int64) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for len(p) > 0 {
+		piece, in := int(off/r.info.PieceLength), off%r.info.PieceLength
+		slot, has := r.slots[piece]
+		if !has {
+			return fmt.Errorf("piece %d has left the cache: %w", piece, io.ErrUnexpectedEOF)
+		}
+		n := min(int64(len(p)), r.info.PieceSize(piece)-in)
+		if _, err := r.file.ReadAt(p[:n], int64(slot)*r.info.PieceLength+in); err != nil {
+			return fmt.Errorf("reading the cache: %w", err)
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
+}
+
+func (r *ring) close() {
+	r.file.Close()
+	os.Remove(r.file.Name())
+}
+
+// Slots returns how many pieces a Storage with Config.Cache holds.
+func (s *Storage) Slots() int {
+	s.ring.mu.RLock()
+	defer s.ring.mu.RUnlock()
+	return len(s.ring.slots) + len(s.ring.free)
+}
+
+// Evict gives the place of a piece to others, in a Storage with Config.Cache.
+func (s *Storage) Evict(piece int) { s.ring.evict(piece) }
