@@ -132,6 +132,37 @@ type seedingEvent struct {
 	Magnet   string `json:"magnet"`
 }
 
+// servingEvent says by which URL a file can be played.
+type servingEvent struct {
+	InfoHash  string   `json:"infohash"`
+	File      string   `json:"file"`
+	URL       string   `json:"url"`
+	Index     int      `json:"index"`
+	Length    int64    `json:"length"`
+	Path      string   `json:"path"` // on disk, where it will be
+	Playlist  string   `json:"playlist_url"`
+	Subtitles []string `json:"subtitle_urls,omitempty"`
+}
+
+// playbackEvent comes each second for the response that a player reads from.
+type playbackEvent struct {
+	InfoHash string `json:"infohash"`
+	File     string `json:"file"`
+	Position int64  `json:"position"` // bytes
+	Buffered int64  `json:"buffered"` // bytes ahead of it
+	Length   int64  `json:"length"`
+	Rate     int64  `json:"rate"` // bytes per second
+	Waiting  bool   `json:"waiting"`
+	Stalls   int    `json:"stalls"`
+}
+
+// playerEvent follows the player that was started.
+type playerEvent struct {
+	Player  string `json:"player"`
+	State   string `json:"state"` // "started", "ended" or "failed"
+	Message string `json:"message,omitempty"`
+}
+
 type trackerEvent struct {
 	URL      string `json:"url"`
 	State    string `json:"state"` // "ok" or "error"

@@ -79,6 +79,9 @@ func interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		cancel(errInterrupted)
@@ -127,7 +130,7 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
 	root.AddCommand(
 		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
-		a.verifyCommand(), a.versionCommand(),
+		a.streamCommand(), a.verifyCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -40,6 +40,9 @@ type session struct {
 	// onMissing, if set, is called once for each torrent whose data turns out
 	// not to be all there.
 	onMissing func(*task, client.Stats)
+
+	// status, if set, may say in other words than statusOf what a torrent is doing.
+	status func(*task, client.Stats) (bar, text string, ok bool)
 }
 
 // task is one torrent of a session.
@@ -83,6 +86,15 @@ func (s *session) add(torrent *client.Torrent) {
 // run shows what happens until all torrents are complete (or failed), or with
 // forever until ctx ends, and closes the engine.
 func (s *session) run(ctx context.Context, forever bool) error {
+	err := s.close(s.show(ctx, forever))
+	if errors.Is(err, errInterrupted) {
+		s.app.line("stopped; the same command continues where it was")
+	}
+	return err
+}
+
+// show is run without closing the engine.
+func (s *session) show(ctx context.Context, forever bool) error {
 	watch, cancel := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	for _, t := range s.tasks {
@@ -92,13 +104,41 @@ func (s *session) run(ctx context.Context, forever bool) error {
 	cancel()
 	watchers.Wait()
 	s.app.draw(nil)
+	return err
+}
+
+// close closes the engine. It returns err, why the session ended, and what went
+// wrong since.
+func (s *session) close(err error) error {
 	if closeErr := s.engine.Close(); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("cannot save the state: %w", closeErr))
 	}
-	if errors.Is(err, errInterrupted) {
-		s.app.line("stopped; the same command continues where it was")
-	}
 	return err
+}
+
+// awaitInfo shows what happens until the metadata of a torrent is there.
+func (s *session) awaitInfo(ctx context.Context, torrent *client.Torrent) error {
+	s.add(torrent)
+	defer func() {
+		s.tasks = nil
+		s.app.draw(nil)
+	}()
+	ticker := time.NewTicker(progressInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-torrent.GotInfo():
+			return nil
+		case <-torrent.Failed():
+			return torrent.Err()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case event := <-s.events:
+			s.tell(event)
+		case <-ticker.C:
+			s.report()
+		}
+	}
 }
 
 func (s *session) loop(ctx context.Context, forever bool) error {
@@ -234,23 +274,34 @@ func (s *session) report() {
 			t.missing = true
 			s.onMissing(t, stats)
 		}
-		text := statusLine(stats)
-		switch {
-		case stats.State == client.StateMetadata:
-			lines = append(lines, shortName(t.Name())+"  "+text)
-		case stats.State == client.StateChecking:
-			lines = append(lines, t.bar.render(t.Name(), stats.Checked, stats.Length, "checking"))
-		default:
-			lines = append(lines, t.bar.render(t.Name(), stats.Wanted-stats.Left, stats.Wanted, text))
-		}
+		bar, text := s.statusOf(t, stats)
+		lines = append(lines, bar)
 		if plain && stats.State != client.StateFailed {
-			if stats.State == client.StateDownloading {
-				text = percentOf(stats.Wanted-stats.Left, stats.Wanted) + ", " + text
-			}
 			s.app.line("%s: %s", t.Name(), text)
 		}
 	}
 	s.app.draw(lines)
+}
+
+// statusOf is what a torrent is doing, as a bar and as text.
+func (s *session) statusOf(t *task, stats client.Stats) (bar, text string) {
+	if s.status != nil {
+		if bar, text, ok := s.status(t, stats); ok {
+			return bar, text
+		}
+	}
+	text = statusLine(stats)
+	done := stats.Wanted - stats.Left
+	switch stats.State {
+	case client.StateMetadata:
+		return shortName(t.Name()) + "  " + text, text
+	case client.StateChecking:
+		return t.bar.render(t.Name(), stats.Checked, stats.Length, "checking"), text
+	case client.StateDownloading:
+		return t.bar.render(t.Name(), done, stats.Wanted, text), percentOf(done, stats.Wanted) + ", " + text
+	default:
+		return t.bar.render(t.Name(), done, stats.Wanted, text), text
+	}
 }
 
 func (s *session) hint(t *task, stats client.Stats) {

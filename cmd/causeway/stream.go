@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/stream"
+)
+
+type streamFlags struct {
+	engine     engineFlags
+	http       httpFlags
+	play       playFlags
+	out        string
+	file       string
+	list       bool
+	playlist   bool
+	onDone     string
+	onExit     string
+	remove     bool
+	doneHook   *hook
+	exitHook   *hook
+	wantStdout bool
+}
+
+func (f *streamFlags) add(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.out, "out", "o", ".", "`FOLDER` that the data goes to")
+	flags.StringVar(&f.file, "file", "", "play this file: its `INDEX`, or a glob (default the largest that can be played)")
+	flags.BoolVar(&f.list, "list", false, "list the files, and play nothing")
+	flags.BoolVar(&f.playlist, "playlist", false, "play all audio and video files, in order")
+	f.play.add(flags)
+	flags.BoolVar(&f.wantStdout, "stdout", false, "write the file to standard output")
+	flags.StringVar(&f.onDone, "on-done", "", "run `COMMAND` when the file is there, without a shell")
+	flags.StringVar(&f.onExit, "on-exit", "", "run `COMMAND` at the end, without a shell")
+	flags.BoolVar(&f.remove, "remove", false, "delete what was downloaded, however the command ends")
+	f.http.add(flags)
+	f.engine.add(flags)
+}
+
+func (a *app) streamCommand() *cobra.Command {
+	var f streamFlags
+	cmd := &cobra.Command{
+		Use:   "stream SOURCE",
+		Short: "Play a torrent while it downloads",
+		Long: `Download a file of a torrent in the order of play, and serve it over HTTP. The
+URL is printed first; any player opens it. With --player, one is started, and the
+command ends with it.
+
+Hooks find what it is about in the environment: CAUSEWAY_HOOK_EVENT (done or
+exit), CAUSEWAY_HOOK_NAME, CAUSEWAY_HOOK_FILE, CAUSEWAY_HOOK_PATH,
+CAUSEWAY_HOOK_URL and CAUSEWAY_HOOK_INFOHASH.`,
+		Example: `  causeway stream 'magnet:?xt=urn:btih:...' --player mpv
+  causeway stream album.torrent --playlist --player vlc --remove
+  causeway stream film.torrent --stdout | ffprobe -`,
+		Args: arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.stream(cmd.Context(), args[0], &f)
+		},
+	}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+// check finds what is wrong with the flags, before anything is started.
+func (f *streamFlags) check(a *app) error {
+	if err := f.engine.check(); err != nil {
+		return err
+	}
+	switch {
+	case f.playlist && f.file != "":
+		return usagef("--playlist plays all files and --file one; choose either")
+	case f.wantStdout && f.playlist:
+		return usagef("--stdout takes one file, not a --playlist")
+	case f.wantStdout && f.play.player != "":
+		return usagef("--stdout and --player exclude each other; to play standard output, pipe it to the player")
+	case f.wantStdout && a.json:
+		return usagef("--stdout and --json both want standard output; choose either")
+	}
+	if out, ok := a.stdout.(*os.File); ok && f.wantStdout && !f.list && term.IsTerminal(int(out.Fd())) {
+		return usagef("--stdout would write the file to the terminal; pipe it to a program or a file")
+	}
+	if err := f.play.check(); err != nil {
+		return err
+	}
+	var err error
+	if f.doneHook, err = parseHook("--on-done", f.onDone); err != nil {
+		return err
+	}
+	if f.exitHook, err = parseHook("--on-exit", f.onExit); err != nil {
+		return err
+	}
+	return f.http.check()
+}
+
+// streaming is a run of the stream command.
+type streaming struct {
+	*session
+	flags    *streamFlags
+	listener net.Listener
+	data     io.Writer // takes the file, with --stdout
+
+	torrent *client.Torrent
+	view    *torrentView
+	choice  choice
+	server  *stream.Server
+	links   stream.Links
+	remover *remover
+
+	work sync.WaitGroup // the HTTP server, the player, hooks
+}
+
+func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
+	if err := f.check(a); err != nil {
+		return err
+	}
+	src, err := meta.Load(ctx, source, a.in)
+	if err != nil {
+		return err
+	}
+	if f.list {
+		return a.listStreams(ctx, src, f)
+	}
+	st := &streaming{flags: f, data: a.stdout}
+	if f.wantStdout {
+		a.printer.out = a.stderr
+		ignoreBrokenPipes()
+	}
+	if st.listener, err = f.http.listen(ctx); err != nil {
+		return err
+	}
+	defer st.listener.Close()
+	if st.session, err = a.open(&f.engine); err != nil {
+		return err
+	}
+	if err := st.start(ctx, src); err != nil {
+		return st.session.close(err)
+	}
+	return st.run(ctx)
+}
+
+// start adds the torrent with the files to be played, and serves them.
+func (st *streaming) start(ctx context.Context, src *meta.Source) error {
+	options := client.TorrentOptions{
+		Dir: st.flags.out, Sequential: true,
+		Peers: st.flags.engine.peers, Trackers: st.flags.engine.trackerList(),
+	}
+	preset := ""
+	if src.Magnet != nil {
+		preset = src.Magnet.Select
+		options.Peers = append(options.Peers[:len(options.Peers):len(options.Peers)], src.Magnet.Peers...)
+		var err error
+		if src, err = st.fetchInfo(ctx, src, options); err != nil {
+			return err
+		}
+	}
+	info := src.Torrent.Info
+	var err error
+	if st.choice, err = choose(info, st.flags, preset); err != nil {
+		return err
+	}
+	options.Select = st.choice.selection()
+	if st.flags.remove {
+		if st.remover, err = newRemover(info, options.Dir, st.choice.all()); err != nil {
+			return err
+		}
+	}
+	if st.torrent, err = st.engine.Add(src, options); err != nil {
+		return err
+	}
+	for _, file := range st.choice.first() {
+		st.torrent.Prefetch(file)
+	}
+	if st.remover != nil {
+		st.work.Go(func() { st.remover.look(ctx, st.torrent) })
+	}
+	st.serve()
+	return nil
+}
+
+// fetchInfo gets the info dictionary of a magnet link: which files are wanted is
+// only known then.
+func (st *streaming) fetchInfo(ctx context.Context, src *meta.Source, options client.TorrentOptions) (*meta.Source, error) {
+	options.MetadataOnly = true
+	torrent, err := st.engine.Add(src, options)
+	if err != nil {
+		return nil, err
+	}
+	err = st.awaitInfo(ctx, torrent)
+	if closeErr := torrent.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := &meta.Torrent{Info: torrent.Info(), WebSeeds: src.Magnet.WebSeeds}
+	for _, tracker := range src.Magnet.Trackers {
+		found.Trackers = append(found.Trackers, []string{tracker})
+	}
+	return &meta.Source{Torrent: found}, nil
+}
+
+// serve starts the HTTP server and tells its URLs.
+func (st *streaming) serve() {
+	st.view = newTorrentView(st.torrent)
+	st.server = stream.New(stream.Config{
+		Torrents: func() []stream.Torrent { return []stream.Torrent{st.view} },
+		Listen:   st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token,
+		Logger: st.app.logger(),
+	})
+	st.links = st.server.Links(st.listener.Addr())
+	st.work.Go(func() {
+		if err := st.server.Serve(st.listener); err != nil {
+			st.app.warn(st.view.InfoHash(), "the HTTP server ended: "+err.Error())
+		}
+	})
+	st.announce()
+}
+
+// url is what to open: of the file, or the playlist.
+func (st *streaming) url() string {
+	if st.flags.playlist {
+		return st.links.Playlist(st.view)
+	}
+	return st.links.File(st.view, st.choice.files[0])
+}
+
+func (st *streaming) announce() {
+	a := st.app
+	playlist := st.links.Playlist(st.view)
+	for _, i := range st.choice.files {
+		event := servingEvent{
+			InfoHash: st.view.InfoHash(), File: st.view.files[i].Path(), URL: st.links.File(st.view, i),
+			Index: i, Length: st.view.files[i].Length(), Path: st.view.files[i].disk, Playlist: playlist,
+		}
+		for _, sub := range st.choice.subtitles[i] {
+			event.Subtitles = append(event.Subtitles, st.links.Subtitle(st.view, sub))
+		}
+		a.event("serving", event)
+	}
+	a.result(st.url())
+	if !st.flags.playlist {
+		a.line("playlist: %s", playlist)
+	}
+	a.line("all files: %s", st.links.Torrent(st.view))
+	for _, link := range st.flags.http.elsewhere(st.server, st.listener.Addr(), st.view) {
+		a.line("from other devices: %s", link)
+	}
+}
+
+// errPlayed ends the session when the player has ended, or all has been written.
+var errPlayed = errors.New("played")
+
+// run plays until the end, and cleans up.
+func (st *streaming) run(ctx context.Context) error {
+	playing, stop := context.WithCancelCause(ctx)
+	st.onComplete = func(t *task) {
+		if t.done && st.flags.doneHook != nil {
+			st.work.Go(func() { st.runHook(st.flags.doneHook, "done") })
+		}
+	}
+	st.status = st.playback
+	st.session.add(st.torrent)
+	st.work.Go(func() { st.play(playing, stop) })
+	err := st.show(playing, true)
+	stop(err)
+	if closeErr := st.server.Close(); closeErr != nil {
+		st.app.warn(st.view.InfoHash(), closeErr.Error())
+	}
+	err = st.session.close(err)
+	st.work.Wait()
+	if st.flags.exitHook != nil {
+		st.runHook(st.flags.exitHook, "exit")
+	}
+	if st.remover != nil {
+		if removeErr := st.remover.remove(); removeErr != nil {
+			err = errors.Join(err, removeErr)
+		}
+	} else if errors.Is(err, errInterrupted) {
+		st.app.line("stopped; the same command continues where it was")
+	}
+	if err == errPlayed {
+		return nil
+	}
+	return err
+}
+
+// contentPath is where a torrent's own file or folder is.
+func contentPath(torrent *client.Torrent) string {
+	return filepath.Join(torrent.Dir(), torrent.Info().Name)
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"github.com/causeway-bt/causeway/stream"
+	"github.com/causeway-bt/causeway/stream/access"
+)
+
+const (
+	defaultHTTP = "127.0.0.1:8080"
+	anyHTTP     = "127.0.0.1:0" // where that is taken
+)
+
+// httpFlags say where HTTP is served, and to whom.
+type httpFlags struct {
+	address, token string
+	hosts          []string
+	given          func() bool // the address, explicitly
+}
+
+func (f *httpFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.address, "http", defaultHTTP, "serve HTTP on `HOST:PORT` (default "+defaultHTTP+", or any port if that is taken)")
+	flags.StringVar(&f.token, "token", "", "let in only who knows this `SECRET`; off this machine there must be one")
+	flags.StringArrayVar(&f.hosts, "allow-host", nil, "answer requests for this `NAME` of this machine too (repeatable)")
+	flags.Lookup("http").DefValue = ""
+	f.given = func() bool { return flags.Changed("http") }
+}
+
+func (f *httpFlags) check() error {
+	_, port, err := net.SplitHostPort(f.address)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		return usagef("--http needs HOST:PORT, such as %s, not %q", defaultHTTP, f.address)
+	}
+	return nil
+}
+
+func (f *httpFlags) listen(ctx context.Context) (net.Listener, error) {
+	ln, err := access.Listen(ctx, f.address, f.token)
+	if errors.Is(err, access.ErrTokenNeeded) {
+		return nil, usagef("%v", err)
+	}
+	if err != nil && !f.given() {
+		return access.Listen(ctx, anyHTTP, f.token)
+	}
+	return ln, err
+}
+
+// elsewhere are links for other machines, if the server listens on all addresses.
+func (f *httpFlags) elsewhere(server *stream.Server, addr net.Addr, torrent stream.Torrent) []string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return nil
+	}
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var links []string
+	for _, address := range addresses {
+		network, ok := address.(*net.IPNet)
+		if !ok || !network.IP.IsGlobalUnicast() || network.IP.To4() == nil {
+			continue
+		}
+		host := net.JoinHostPort(network.IP.String(), strconv.Itoa(tcp.Port))
+		links = append(links, server.LinksAt("http://"+host).Torrent(torrent))
+	}
+	return links
+}
