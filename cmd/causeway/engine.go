@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -55,6 +56,7 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.encryption, "encryption", "prefer", "`MODE` of connections: off, prefer or require")
 	flags.IntVar(&f.slots, "slots", client.DefaultSlots, "`NUMBER` of peers to upload to at a time, for each torrent")
 	flags.IntVar(&f.webSlots, "web-slots", client.DefaultSlots/2, "`NUMBER` of the upload slots that are kept for browsers")
+	flags.BoolVar(&f.preallocate, "preallocate", false, "take the disk space of files at the start, not as data comes in")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default per user)")
 	// What the text says need not be said twice.
 	flags.Lookup("port").DefValue = "0"
@@ -128,6 +130,9 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
 		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.webSlots,
 		OnEvent: onEvent,
+	}
+	if f.preallocate {
+		config.Allocation = disk.Preallocated
 	}
 	if a.verbose {
 		config.Logger = slog.New(slog.NewTextHandler(logWriter{&a.printer}, &slog.HandlerOptions{Level: slog.LevelDebug}))
