@@ -30,6 +30,7 @@ type engineFlags struct {
 	noWebRTC, noWebTrackers, relayOnly bool
 	stun, turn                         []string
 	webSlots                           int
+	preallocate                        bool
 	down, up                           byteSize
 	encryption, state                  string
 	slots                              int
