@@ -117,12 +117,7 @@ func (c *Conn) Close() error {
 	c.s.shut(ErrClosed)
 	c.readDeadline.stop()
 	c.writeDeadline.stop()
-	timer := time.NewTimer(closeTimeout)
-	defer timer.Stop()
-	select {
-	case <-c.s.gone:
-	case <-timer.C: // tearDown goes on and logs it
-	}
+	c.s.awaitGone()
 	return nil
 }
 

@@ -232,7 +232,7 @@ func (s *session) withdraw() error {
 	s.mu.Unlock()
 	if !claimed {
 		s.shut(ErrClosed)
-		<-s.gone
+		s.awaitGone()
 	}
 	return nil
 }

@@ -204,9 +204,9 @@ func (s *session) shut(err error) {
 	s.timer.Stop()
 	conn := s.conn
 	s.mu.Unlock()
-	s.cancel()
 
 	s.count(was, err)
+	s.cancel()
 	if conn != nil {
 		conn.interrupt()
 	}
@@ -238,10 +238,21 @@ func (s *session) tearDown(was state) {
 	select {
 	case <-closed:
 	case <-time.After(closeTimeout):
-		s.t.config.Logger.Warn("a peer connection takes long to close", "waited", closeTimeout)
+		s.t.config.Logger.Debug("a peer connection takes long to close", "waited", closeTimeout)
 		<-closed
 	}
 	s.release(was)
+}
+
+// awaitGone waits until everything is released, within reason: a TURN server that
+// is down can hold it up for eight seconds.
+func (s *session) awaitGone() {
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
+	select {
+	case <-s.gone:
+	case <-timer.C: // tearDown goes on
+	}
 }
 
 // guard runs f, which calls pion with bytes from outside, and turns a panic into

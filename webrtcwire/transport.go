@@ -44,6 +44,10 @@ const (
 	relayWait = 500 * time.Millisecond
 )
 
+// sctpRTOMax bounds the pause before SCTP repeats what was lost again and again.
+// The 60 s of RFC 9260 section 16 would outlast the patience of any peer.
+const sctpRTOMax = 3 * time.Second
+
 // certificateMargin is how long before its end (a month, in pion) the DTLS
 // certificate is replaced.
 const certificateMargin = 24 * time.Hour
@@ -127,6 +131,7 @@ func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
 	settings.SetDTLSInsecureSkipHelloVerify(true) // ICE has checked the address: one round trip less
 	settings.DetachDataChannels()
 	settings.EnableSCTPZeroChecksum(true)
+	settings.SetSCTPRTOMax(sctpRTOMax)
 	settings.SetSCTPMaxReceiveBufferSize(receiveBuffer)
 	return settings
 }

@@ -1,0 +1,203 @@
+package webrtcwire
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+const (
+	turnUser     = "causeway"
+	turnPassword = "secret"
+)
+
+// coturn runs a TURN server on loopback for a test and returns its host:port.
+func coturn(t *testing.T) string {
+	t.Helper()
+	need(t, "turnserver", "coturn")
+	address := freeAddress(t)
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("turnserver", "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1",
+		"--listening-port="+port, "--allow-loopback-peers", "--no-tls", "--no-dtls", "--no-cli",
+		"--lt-cred-mech", "--user="+turnUser+":"+turnPassword, "--realm=causeway.test",
+		"--log-file="+filepath.Join(dir, "log"), "--simple-log", "--pidfile="+filepath.Join(dir, "pid"),
+		"--userdb="+filepath.Join(dir, "db"))
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "log"))
+			t.Logf("turnserver wrote: %s", log)
+		}
+	})
+	eventually(t, "coturn to listen", func() bool {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+		return true
+	})
+	return address
+}
+
+// freeAddress returns a loopback host:port that is free for TCP and UDP.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	return tcp.Addr().String()
+}
+
+func turnURL(address, transport string) string {
+	return fmt.Sprintf("turn:%s:%s@%s?transport=%s", turnUser, turnPassword, address, transport)
+}
+
+func TestRelayOnlyThroughCoturn(t *testing.T) {
+	address := coturn(t)
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			relayed := loopbackTransport(t, func(c *Config) {
+				c.ICEServers, c.RelayOnly = []string{turnURL(address, transport)}, true
+			})
+			direct := loopbackTransport(t, nil)
+			for _, order := range [][2]*Transport{{relayed, direct}, {direct, relayed}} {
+				a, b := connect(t, order[0], order[1])
+				transfer(t, a, b, randomBytes(1, 2<<20))
+				transfer(t, b, a, randomBytes(2, 2<<20))
+				conn := a
+				if order[1] == relayed {
+					conn = b
+				}
+				if conn.Path().Local != "relay" {
+					t.Errorf("path %+v, want one from a relay", conn.Path())
+				}
+			}
+		})
+	}
+}
+
+func TestOffersNeverWaitForAServerThatIsDown(t *testing.T) {
+	// Bound, but silent.
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	transport := loopbackTransport(t, func(c *Config) {
+		c.ICEServers = []string{"stun:" + silent.LocalAddr().String(), turnURL(silent.LocalAddr().String(), "udp")}
+		c.GatherTimeout = 200 * time.Millisecond
+	})
+	start := time.Now()
+	offer, err := transport.Offer(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("an offer took %v with a gather timeout of 200 ms", took)
+	}
+	if !strings.Contains(offer.SDP, "typ host") {
+		t.Errorf("no host candidate in\n%s", offer.SDP)
+	}
+}
+
+// TestReflexiveCandidates asks coturn, which is a STUN server too.
+func TestReflexiveCandidates(t *testing.T) {
+	address := coturn(t)
+	udp, err := net.ListenPacket("udp4", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, err := New(Config{PacketConns: []net.PacketConn{udp}, ICEServers: []string{"stun:" + address}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.Close()
+	offer, err := transport.Offer(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Loopback is not among the host candidates, so the server's view is news.
+	want := fmt.Sprintf(" 127.0.0.1 %d typ srflx", udp.LocalAddr().(*net.UDPAddr).Port)
+	if !strings.Contains(offer.SDP, want) {
+		t.Errorf("no %q in\n%s", want, offer.SDP)
+	}
+}
+
+// TestChromiumRelayOnly has a page that uses nothing but the relay, over UDP and
+// over TCP, with us reached directly and by the relay too.
+func TestChromiumRelayOnly(t *testing.T) {
+	address := coturn(t)
+	page := browse(t, chromedp.Flag("allow-loopback-in-peer-connection", true))
+	for _, test := range []struct {
+		transport string
+		relayOnly bool
+	}{{"udp", false}, {"tcp", false}, {"udp", true}} {
+		t.Run(fmt.Sprintf("%s, both relayed: %v", test.transport, test.relayOnly), func(t *testing.T) {
+			call(t, page, fmt.Sprintf(
+				`Promise.resolve((config = {iceTransportPolicy: "relay", iceServers: [{urls: "turn:%s?transport=%s", username: "%s", credential: "%s"}]}).iceTransportPolicy)`,
+				address, test.transport, turnUser, turnPassword))
+			transport := loopbackTransport(t, func(c *Config) {
+				if test.relayOnly {
+					c.ICEServers, c.RelayOnly = []string{turnURL(address, test.transport)}, true
+				}
+			})
+			conn := connectPage(t, page, transport, true)
+			echo(t, conn, 1<<20)
+			if path := conn.Path(); test.relayOnly && path.Local != "relay" {
+				t.Errorf("path %+v, want a relay at our end", path)
+			}
+		})
+	}
+}
+
+func TestICEServerURLs(t *testing.T) {
+	servers, err := parseICEServers([]string{
+		"stun:stun.example", "stun:stun.example:1234", "turn:me:pass:word@turn.example:3478?transport=tcp",
+		"turns:me:pw@[2001:db8::1]:443",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(servers.stun, " "); got != "stun.example:3478 stun.example:1234" {
+		t.Errorf("STUN servers %s", got)
+	}
+	if len(servers.turn) != 2 || servers.turn[0].URLs[0] != "turn:turn.example:3478?transport=tcp" ||
+		servers.turn[0].Username != "me" || servers.turn[0].Credential != "pass:word" ||
+		servers.turn[1].URLs[0] != "turns:[2001:db8::1]:443" {
+		t.Errorf("TURN servers %+v", servers.turn)
+	}
+	for _, bad := range []string{"", "stun.example", "http://stun.example", "turn:turn.example", "turn:user@turn.example", "stuns:stun.example", "turn:a:b@"} {
+		if err := CheckICEServer(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v shows a password", err)
+		}
+	}
+	if _, err := New(Config{RelayOnly: true}); err == nil {
+		t.Error("relay only without a relay was taken")
+	}
+}
