@@ -49,6 +49,7 @@ type Storage struct {
 	paths  []string       // by place, "" for padding
 	pieces sync.WaitGroup // begun and not ended
 	uses   sync.WaitGroup // reads and the like under way
+	ring   *ring          // with Config.Cache, else nil
 
 	mu      sync.Mutex
 	real    []bool // by file: its bytes are in the file itself, not in the part file
@@ -83,13 +84,20 @@ func Open(cfg Config) (*Storage, error) {
 			s.real[i] = err == nil && there.Mode().IsRegular()
 		}
 	}
+	if cfg.Cache > 0 {
+		var err error
+		if s.ring, err = newRing(cfg.Info, cfg.Dir, cfg.Cache); err != nil {
+			return nil, fmt.Errorf("making the cache: %w", err)
+		}
+	}
 	return s, nil
 }
 
-// CreateEmpty creates the wanted files of length zero, which no piece will bring.
+// CreateEmpty creates the wanted files of length zero, which no piece will bring,
+// but for those that Plan has seen.
 func (s *Storage) CreateEmpty() error {
 	for i, f := range s.cfg.Info.Files {
-		if f.Length != 0 || f.Pad || !s.real[i] {
+		if f.Length != 0 || f.Pad || !s.inFile(i) || s.wasSeen(i) {
 			continue
 		}
 		h, err := s.openPlace(i, true)
@@ -137,17 +145,15 @@ func (s *Storage) handle(sp span, write bool) (h *handle, off int64, err error) 
 // openPlace opens the file of a place. A file that was there and is gone is not made
 // anew, which would lose what was in it without a word.
 func (s *Storage) openPlace(place int, write bool) (*handle, error) {
-	s.mu.Lock()
-	closed, seen := s.closed, s.seen[place]
-	s.mu.Unlock()
-	if closed {
+	if s.isClosed() {
 		return nil, ErrClosed
 	}
-	var make *creation
+	seen := s.wasSeen(place)
+	var how *creation
 	if !seen {
-		make = s.creation(place)
+		how = s.creation(place)
 	}
-	h, err := s.cfg.Handles.acquire(s.paths[place], write, make)
+	h, err := s.cfg.Handles.acquire(s.paths[place], write, how)
 	if seen && errors.Is(err, fs.ErrNotExist) {
 		return nil, vanished(s.paths[place])
 	}
@@ -158,6 +164,18 @@ func (s *Storage) openPlace(place int, write bool) (*handle, error) {
 	s.seen[place], s.touched[place] = true, true
 	s.mu.Unlock()
 	return h, nil
+}
+
+func (s *Storage) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *Storage) wasSeen(place int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[place]
 }
 
 // creation says how the file of a place is made.
@@ -235,7 +253,7 @@ func (s *Storage) ReadAt(p []byte, off int64) error {
 	if !s.use() {
 		return ErrClosed
 	}
-	defer s.begun.Done()
+	defer s.uses.Done()
 	if s.ring != nil {
 		return s.ring.readAt(p, off)
 	}
@@ -348,6 +366,9 @@ func (s *Storage) Close() {
 	s.mu.Unlock()
 	s.uses.Wait()
 	s.cfg.Handles.drop(s.paths)
+	if s.ring != nil {
+		s.ring.close()
+	}
 }
 
 // OwnFile returns the path of a file whose bytes lie in it at their own offsets.
