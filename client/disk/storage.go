@@ -122,13 +122,15 @@ func (s *Storage) place(file int) (place int, start int64) {
 	return s.part(), s.cfg.Info.Files[file].Offset
 }
 
-// Begin starts a piece, or returns nil when memory, or room in the cache, is short. For one that was wrong
-// before, suspect asks for digests of its blocks.
+// Begin starts a piece, or returns nil when memory, or room in the cache, is short.
+// For one that was wrong before, suspect asks for digests of its blocks.
 func (s *Storage) Begin(piece int, stretch, suspect bool) *Piece {
-	if s.ring != nil && !s.ring.take(piece) {
+	size := s.cfg.Info.PieceSize(piece)
+	if !s.cfg.Memory.Reserve(size, stretch) {
 		return nil
 	}
-	if !s.cfg.Memory.Reserve(s.cfg.Info.PieceSize(piece), stretch) {
+	if s.ring != nil && !s.ring.take(piece) {
+		s.cfg.Memory.Release(size)
 		return nil
 	}
 	s.pieces.Add(1)
