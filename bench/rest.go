@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-bt/causeway/bench/cli"
@@ -39,21 +41,28 @@ func (b *bench) idle(ctx context.Context) error {
 		}
 		args = append(args, t.Path)
 	}
-	run, err := ours{bin: b.causeway}.run(args...)
+	// Not --json, which writes a line per torrent and second: that is no idling.
+	var links atomic.Int64
+	all := make(chan struct{})
+	run, err := proc.Start(proc.Spec{
+		Path: b.causeway, Env: cli.Isolated,
+		Args: append(args, "--quiet", "--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-trackers"),
+		OnLine: func(line []byte) {
+			if bytes.HasPrefix(line, []byte("magnet:")) && links.Add(1) == torrents {
+				close(all)
+			}
+		},
+	})
 	if err != nil {
 		return err
 	}
 	defer run.Stop()
-	ctx, cancel := context.WithTimeout(ctx, runTimeout)
-	defer cancel()
-	seeding := 0
-	if _, err := run.WaitFor(ctx, "all torrents to seed", func(e cli.Event) bool {
-		if e.Event == "seeding" {
-			seeding++
-		}
-		return seeding == torrents
-	}); err != nil {
-		return err
+	select {
+	case <-all:
+	case <-run.Done():
+		return fmt.Errorf("causeway ended:\n%s", run.Output())
+	case <-time.After(runTimeout):
+		return fmt.Errorf("%d of %d torrents seed after %v", links.Load(), torrents, runTimeout)
 	}
 	if err := sleep(ctx, settle); err != nil {
 		return err

@@ -36,6 +36,7 @@ type Event struct {
 	Uploaded    int64     `json:"uploaded"`
 	Wasted      int64     `json:"wasted"`
 	Peers       Peers     `json:"peers"`
+	Bridged     Bridged   `json:"bridged"`
 	Path        string    `json:"path"`
 	Seconds     float64   `json:"seconds"`
 	URL         string    `json:"url"`
@@ -50,6 +51,12 @@ type Peers struct {
 	UTP     int `json:"utp"`
 	WebRTC  int `json:"webrtc"`
 	WebSeed int `json:"webseed"`
+}
+
+// Bridged counts bytes that came from one swarm and were sent to the other.
+type Bridged struct {
+	ToWeb     int64 `json:"to_web"`
+	ToClassic int64 `json:"to_classic"`
 }
 
 // File is one file of a "torrent" event.

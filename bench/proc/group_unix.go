@@ -21,5 +21,5 @@ func (p *Process) PeakMemory() int64 {
 	if !ok || runtime.GOOS != "linux" {
 		return 0 // ru_maxrss is in KiB on Linux, in other units elsewhere
 	}
-	return int64(usage.Maxrss) << 10
+	return int64(usage.Maxrss) << 10 //nolint:unconvert // 32 bits on some systems
 }

@@ -22,6 +22,11 @@ const (
 	Aria2        Program = "aria2c"
 	Transmission Program = "transmission-daemon"
 	OpenTracker  Program = "opentracker"
+
+	WebTorrent Program = "webtorrent" // no executable: scripts for Node, with npm's bittorrent-tracker
+	Chromium   Program = "chromium"
+	Firefox    Program = "firefox-esr"
+	Coturn     Program = "turnserver"
 )
 
 // Encryption says how a peer treats message stream encryption, in both directions.
@@ -81,8 +86,14 @@ func Available(p Program) error {
 		}
 		return nil
 	}
+	if p == WebTorrent {
+		return nodeAvailable()
+	}
 	if _, err := exec.LookPath(string(p)); err != nil {
-		packages := map[Program]string{Aria2: "aria2", Transmission: "transmission-daemon", OpenTracker: "opentracker"}
+		packages := map[Program]string{
+			Aria2: "aria2", Transmission: "transmission-daemon", OpenTracker: "opentracker",
+			Chromium: "chromium", Firefox: "firefox-esr", Coturn: "coturn",
+		}
 		return fmt.Errorf("%s is missing (Debian: %s): %w", p, packages[p], err)
 	}
 	return nil
@@ -145,6 +156,8 @@ func Launch(ctx context.Context, dir string, o Options) (*Peer, error) {
 		p, err = launchAria2(ctx, dir, o)
 	case Transmission:
 		p, err = launchTransmission(ctx, dir, o)
+	case WebTorrent:
+		p, err = launchWebTorrent(ctx, o)
 	default:
 		err = fmt.Errorf("no such peer")
 	}

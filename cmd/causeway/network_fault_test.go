@@ -95,7 +95,9 @@ func TestTrackerAnsweringRubbish(t *testing.T) {
 		{"half a peer", true, saying("d8:intervali1800e5:peers7:abcdefge")},
 		{"no interval", true, saying("d8:intervali0e12:min intervali-1e5:peers0:e")},
 		{"a failure", false, saying("d14:failure reason3:no!8:intervali0ee")},
-		{"status 500", false, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "d5:peers0:e", 500) }},
+		{"status 500", false, func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "d5:peers0:e", http.StatusInternalServerError)
+		}},
 		{"redirecting for ever", false, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path+"x?"+r.URL.RawQuery, http.StatusFound)
 		}},

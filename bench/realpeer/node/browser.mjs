@@ -1,0 +1,39 @@
+// Opens a URL in some pages of a headless browser, and closes it when standard input
+// ends. What the pages do is their own affair. Usage: node browser.mjs OPTIONS
+import puppeteer from 'puppeteer-core'
+
+const o = JSON.parse(process.argv[2])
+
+// Peers have loopback addresses here; there may be no other network.
+const launch = {
+  chrome: {
+    args: [
+      '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-dev-shm-usage', '--no-first-run',
+      '--disable-background-networking', '--disable-component-update', '--disable-sync',
+      '--allow-loopback-in-peer-connection',
+      ...(o.showAddresses ? ['--disable-features=WebRtcHideLocalIpsWithMdns'] : [])
+    ]
+  },
+  firefox: {
+    extraPrefsFirefox: {
+      'media.peerconnection.ice.loopback': true,
+      'media.peerconnection.ice.obfuscate_host_addresses': !o.showAddresses
+    }
+  }
+}[o.browser]
+
+const browser = await puppeteer.launch({
+  browser: o.browser, executablePath: o.path, userDataDir: o.profile, headless: true,
+  handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false, ...launch
+})
+const end = async () => { await browser.close(); process.exit() }
+process.on('SIGTERM', end).on('SIGINT', end)
+process.stdin.on('end', end).resume()
+browser.on('disconnected', () => process.exit(1))
+
+for (const url of o.urls) {
+  const page = await browser.newPage()
+  page.on('console', (message) => console.log(url, message.text()))
+  page.on('pageerror', (error) => console.log(url, error.message))
+  await page.goto(url)
+}
