@@ -148,7 +148,7 @@ func (t *Torrent) dialCandidates(now time.Time) (again time.Time) {
 		return time.Time{}
 	}
 	list, again := l.candidates.ready(now, room, func(c *candidate) bool {
-		return !(complete && c.seed) && !l.bans.banned(c.addr, [20]byte{}, now)
+		return (!complete || !c.seed) && !l.bans.banned(c.addr, [20]byte{}, now)
 	})
 	for _, c := range list {
 		c.dialling = true
