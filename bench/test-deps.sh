@@ -9,6 +9,11 @@ command -v aria2c >/dev/null || missing="$missing aria2"
 command -v transmission-daemon >/dev/null || missing="$missing transmission-daemon"
 command -v opentracker >/dev/null || missing="$missing opentracker"
 /usr/bin/python3 -c 'import libtorrent' 2>/dev/null || missing="$missing python3-libtorrent"
+command -v chromium >/dev/null || missing="$missing chromium"
+command -v firefox-esr >/dev/null || missing="$missing firefox-esr"
+command -v turnserver >/dev/null || missing="$missing coturn"
+command -v node >/dev/null || missing="$missing nodejs"
+command -v npm >/dev/null || missing="$missing npm"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # for go test -race
 
 if [ -n "$missing" ]; then

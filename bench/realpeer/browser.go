@@ -77,7 +77,9 @@ func StartBrowser(t testing.TB, o BrowserOptions) *Browser {
 		if t.Failed() {
 			t.Logf("consoles of %s:\n%s\nits events:", o.Browser, b.Output())
 			for _, e := range b.Events.All() {
-				t.Logf("%+v", e)
+				if e.Event != "status" {
+					t.Logf("%+v", e)
+				}
 			}
 		}
 	})
