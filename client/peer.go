@@ -58,6 +58,7 @@ type peer struct {
 	requests    requestQueue
 	unchoked    bool                // we serve it
 	allowedFast map[uint32]struct{} // pieces served even while choked
+	fastServed  int64               // bytes of them asked for while choked
 
 	// Owned by the loop.
 	pick           picker.Peer

@@ -156,9 +156,16 @@ func (p *peer) mayServe(b wire.Block) bool {
 	if p.unchoked {
 		return true
 	}
-	_, allowed := p.allowedFast[b.Piece]
-	return allowed
+	if _, allowed := p.allowedFast[b.Piece]; !allowed {
+		return false
+	}
+	p.fastServed += int64(b.Length)
+	return p.fastServed <= maxFastRepeats*allowedFastPieces*info.PieceLength
 }
+
+// maxFastRepeats is how often over a choked peer may have its allowed-fast pieces:
+// who asks for more wants to go round the choker (BEP 6).
+const maxFastRepeats = 2
 
 // cancelServe takes a request back. With the fast extension every request is
 // answered, so the peer is told that it was (BEP 6).
