@@ -44,11 +44,13 @@ const (
 //	STUN response  the agent that sent the request (by transaction)
 //	anything else  the owner of the address it came from
 type mux struct {
-	conns  []net.PacketConn // all of one UDP port; the first is written to
-	write  func(b []byte, to netip.AddrPort) (int, error)
-	hosts  *hosts
-	logger *slog.Logger
-	wg     sync.WaitGroup
+	conns   []net.PacketConn // all of one UDP port; the first is written to
+	write   func(b []byte, to netip.AddrPort) (int, error)
+	sender  *sender // nil: none, write writes at once
+	hosts   *hosts
+	logger  *slog.Logger
+	wg      sync.WaitGroup // readers
+	sending sync.WaitGroup // sender
 
 	mu        sync.RWMutex
 	closed    bool
@@ -83,6 +85,11 @@ func newMux(conns []net.PacketConn, hosts *hosts, logger *slog.Logger) *mux {
 		questions: map[transactionID]chan<- netip.AddrPort{},
 	}
 	m.write = writer(conns[0])
+	if batches, ok := conns[0].(batchConn); ok && canSegment {
+		m.sender = newSender(batches, m.write)
+		m.write = m.sender.write
+		m.sending.Go(m.sender.run)
+	}
 	for _, conn := range conns {
 		if buffered, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 			_ = buffered.SetReadBuffer(socketBuffer) // as much as the system allows
@@ -295,6 +302,10 @@ func (m *mux) Close() error {
 		m.remove(conn)
 	}
 	m.mu.Unlock()
+	if m.sender != nil {
+		m.sender.close()
+		m.sending.Wait()
+	}
 	var errs []error
 	for _, conn := range m.conns {
 		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
