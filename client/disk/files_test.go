@@ -99,7 +99,6 @@ func TestHandlesAreBounded(t *testing.T) {
 	if len(handles.open) != 16 || handles.used.Len() != 16 {
 		t.Errorf("%d files open, want 16", len(handles.open))
 	}
-	s.must(s.Sync())
 	stamps, err := s.Stamps()
 	if err != nil || len(stamps) != len(entries)+1 {
 		t.Errorf("%d stamps, %v", len(stamps), err)
@@ -107,6 +106,19 @@ func TestHandlesAreBounded(t *testing.T) {
 	s.Close()
 	if len(handles.open) != 0 {
 		t.Errorf("%d files open after Close", len(handles.open))
+	}
+}
+
+func TestFilesThatWereClosedAreSynced(t *testing.T) {
+	tr := edges(t)
+	s := start(t, tr, t.TempDir(), func(c *Config) { c.Handles = NewHandles(1) })
+	s.must(s.download(all(tr)...))
+	if !reflect.DeepEqual(s.touched, []bool{true, true, true, false}) {
+		t.Errorf("to be synced: %v", s.touched)
+	}
+	s.must(s.Sync())
+	if !reflect.DeepEqual(s.touched, make([]bool, 4)) {
+		t.Errorf("left to be synced: %v", s.touched)
 	}
 }
 

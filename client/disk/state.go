@@ -77,24 +77,28 @@ func (s *Store) with(f func(*bolt.DB) error) (err error) {
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o777); err != nil {
 		return fmt.Errorf("opening the resume state: %w; choose another folder with --state", err)
 	}
-	defer s.damaged(&err)()
-	db, err := bolt.Open(s.path, 0o600, &bolt.Options{Timeout: lockTimeout})
+	// bbolt maps the file into memory, and ends on a damaged one with a panic or a
+	// fault. The lock would stay with the mapping.
+	var file *os.File
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			unlock(file)
+			file.Close()
+			err = fmt.Errorf("the resume state %s is damaged (%v); remove it to start afresh, or choose another folder with --state", s.path, r)
+		}
+	}()
+	db, err := bolt.Open(s.path, 0o600, &bolt.Options{
+		Timeout: lockTimeout,
+		OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
+	})
 	if err != nil {
 		return fmt.Errorf("opening the resume state %s: %w; remove it to start afresh, or choose another folder with --state", s.path, err)
 	}
 	return errors.Join(f(db), db.Close())
-}
-
-// damaged makes an error of the panics and faults by which bbolt, which maps the
-// file into memory, ends on a damaged one.
-func (s *Store) damaged(err *error) (recoverPanic func()) {
-	old := debug.SetPanicOnFault(true)
-	return func() {
-		debug.SetPanicOnFault(old)
-		if r := recover(); r != nil {
-			*err = fmt.Errorf("the resume state %s is damaged (%v); remove it to start afresh, or choose another folder with --state", s.path, r)
-		}
-	}
 }
 
 func (s *Store) update(f func(*bolt.Tx) error) error {

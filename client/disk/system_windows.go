@@ -20,3 +20,6 @@ func isDiskFull(err error) bool {
 }
 
 func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
+
+// unlock has nothing to do: locks end with the file's handle.
+func unlock(*os.File) {}
