@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"reflect"
 	"sync"
@@ -396,7 +397,7 @@ func (c *counter) WriteBuffers(v *net.Buffers) (n int64, err error) {
 	}
 	if c.blocks += int(n / BlockSize); c.blocks >= c.target {
 		close(c.done)
-		c.target = 1 << 62
+		c.target = math.MaxInt
 	}
 	*v = nil
 	return n, nil

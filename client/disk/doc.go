@@ -9,9 +9,10 @@
 //
 //	pool := disk.NewPool(runtime.GOMAXPROCS(0))
 //	s, err := disk.Open(disk.Config{Info: info, Dir: dir, Pool: pool, Memory: mem, Done: done})
-//	p := s.Begin(7)            // nil when memory is short
-//	p.Put(0, block)            // from any goroutine; done is called when all are in
-//	s.ReadBlocks(buf, 7, 0)    // once verified
+//	have, check, err := s.Plan(state) // what is there already
+//	p := s.Begin(7, false, false)     // nil when memory is short
+//	p.Put(0, block, peer)             // from any goroutine; done is called when all are in
+//	s.ReadBlocks(buf, 7, 0)           // once verified
 //
 // It knows nothing of peers, nor of which piece should come next.
 package disk
