@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -56,25 +57,45 @@ func (r *remover) look(ctx context.Context, torrent *client.Torrent) {
 	}
 	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
-	for torrent.Stats().State == client.StateChecking {
+	checking := true
+	for checking && ctx.Err() == nil {
 		select {
 		case <-ticker.C:
+			checking = torrent.Stats().State == client.StateChecking
 		case <-ctx.Done():
-			return
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, i := range r.existing {
-		reader, err := torrent.OpenFile(ctx, i)
-		if err != nil {
-			return
-		}
-		if reader.Buffered() == torrent.Info().Files[i].Length {
+		if checking || wasComplete(ctx, torrent, i) {
 			delete(r.files, i)
 		}
-		reader.Close()
 	}
+}
+
+// wasComplete tells whether all of a file is there but the pieces that it shares
+// with others, which may lack the others' part.
+func wasComplete(ctx context.Context, torrent *client.Torrent, file int) bool {
+	reader, err := torrent.OpenFile(ctx, file)
+	if err != nil {
+		return false
+	}
+	defer reader.Close()
+	info := torrent.Info()
+	start, end := info.Files[file].Offset, info.Files[file].Offset+info.Files[file].Length
+	first := (start + info.PieceLength - 1) / info.PieceLength * info.PieceLength
+	last := end
+	if end < info.Length {
+		last = end / info.PieceLength * info.PieceLength
+	}
+	if first >= last {
+		return true // nobody can tell
+	}
+	if _, err := reader.Seek(first-start, io.SeekStart); err != nil {
+		return false
+	}
+	return reader.Buffered() >= last-first
 }
 
 // remove deletes the files, and the folders that are empty then.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,8 +25,14 @@ type seeder struct {
 
 func startSeeder(t *testing.T) *seeder {
 	t.Helper()
-	s := &seeder{folder: album(t)}
-	s.cmd = command(t, s.folder, append([]string{"seed", "album", "--json"}, loopback...)...)
+	return startSeederOf(t, album(t), "album")
+}
+
+// startSeederOf seeds what is called name in a folder.
+func startSeederOf(t *testing.T, folder, name string, flags ...string) *seeder {
+	t.Helper()
+	s := &seeder{folder: folder}
+	s.cmd = command(t, s.folder, slices.Concat([]string{"seed", name, "--json"}, loopback, flags)...)
 	s.cmd.Stderr = os.Stderr
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
