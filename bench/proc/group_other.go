@@ -9,6 +9,3 @@ func ownGroup(*exec.Cmd) {}
 func terminate(cmd *exec.Cmd) error { return cmd.Process.Kill() }
 
 func killGroup(cmd *exec.Cmd) { _ = cmd.Process.Kill() }
-
-// PeakMemory returns 0: this system does not tell.
-func (p *Process) PeakMemory() int64 { return 0 }

@@ -142,6 +142,14 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
+// watchMemory samples the memory of a run; the returned function gives its peak, in
+// bytes, once the run has ended.
+func watchMemory(run *cli.Run) func() int64 {
+	peak := make(chan int64, 1)
+	go func() { peak <- proc.Peak(run.PID(), run.Done()) }()
+	return func() int64 { return <-peak }
+}
+
 // eventually waits for a condition that nothing announces.
 func eventually(t *testing.T, d time.Duration, what string, condition func() bool) {
 	t.Helper()

@@ -104,6 +104,7 @@ func refusedOrContained(t *testing.T, torrent []byte) {
 		{"info", path}, {"verify", path, dir}, args([]string{"download", path, "-o", dir}, alone),
 	} {
 		run := start(t, command...)
+		peak := watchMemory(run)
 		// A torrent that is taken waits for peers, who do not come.
 		_, err := run.WaitFor(within(t, patience), "progress or the end", func(e cli.Event) bool { return e.Event == "progress" })
 		if err == nil {
@@ -124,7 +125,7 @@ func refusedOrContained(t *testing.T, torrent []byte) {
 			t.Errorf("causeway %s refused it with other than one line: %q", command[0], e.Message)
 		}
 		const bound = 1 << 30 // a million files are merely large; nothing else comes near
-		if n := run.PeakMemory(); n > bound {
+		if n := peak(); n > bound {
 			t.Errorf("causeway %s used %d MiB", command[0], n>>20)
 		}
 	}
@@ -166,11 +167,12 @@ func TestForgedMetadata(t *testing.T) {
 			}
 			honest := fmt.Sprintf("127.0.0.1:%d", honestPort)
 			run := start(t, args([]string{"download", tor.Magnet(liar.Addr(), honest), "-o", dir}, alone)...)
+			peak := watchMemory(run)
 			eventually(t, patience, "a connection to the liar", func() bool { return liar.Report().Connections > 0 })
 			realSeed(t, tor, realpeer.Options{Port: honestPort})
 			finish(t, run, tor, dir)
 			const bound = 300 << 20
-			if n := run.PeakMemory(); n > bound {
+			if n := peak(); n > bound {
 				t.Errorf("the download used %d MiB", n>>20)
 			}
 		})
