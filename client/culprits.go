@@ -12,6 +12,7 @@ import (
 type contributor struct {
 	addr   netip.AddrPort
 	peerID [20]byte
+	web    bool // it is a browser
 }
 
 // suspect is what is kept of a piece that was wrong: once it has come right, the

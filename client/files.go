@@ -13,6 +13,9 @@ import (
 const (
 	// saveInterval is how often the resume state is saved while pieces come in.
 	saveInterval = time.Second
+	// maxSaveInterval is how often at least, on a slow disk: what is written later
+	// than that after a save counts as written by others (disk.Storage.Plan).
+	maxSaveInterval = 4 * time.Second
 	// syncInterval is how often what was written is brought to the disk itself. A
 	// crash of the system costs a re-check of what came in since.
 	syncInterval = 30 * time.Second
@@ -24,6 +27,7 @@ const (
 type resumeState struct {
 	dirty      bool // pieces came in since the last save
 	saving     bool
+	syncNext   bool // the next save is to sync: the torrent is complete
 	next       time.Time
 	nextSync   time.Time
 	synced     wire.Bitfield
@@ -75,12 +79,11 @@ func (t *Torrent) checkFiles(ctx context.Context, storage *disk.Storage) (state 
 	if state == nil && t.opts.Trusted {
 		return nil, check, nil
 	}
-	t.hash(ctx, storage, check, have)
-	return state, have, ctx.Err()
+	return state, have, t.hash(ctx, storage, check, have)
 }
 
 // hash checks pieces and adds the right ones to have.
-func (t *Torrent) hash(ctx context.Context, storage *disk.Storage, check, have wire.Bitfield) {
+func (t *Torrent) hash(ctx context.Context, storage *disk.Storage, check, have wire.Bitfield) error {
 	info := t.Info()
 	total := int64(check.Count()) * info.PieceLength
 	good := newPieceSet(info.NumPieces())
@@ -101,7 +104,7 @@ func (t *Torrent) hash(ctx context.Context, storage *disk.Storage, check, have w
 		}
 		t.client.cfg.OnEvent(CheckingEvent{t.infoHash, min(t.checked.Load(), total), total})
 	}()
-	storage.Check(ctx, check, func(piece int, ok bool) {
+	err := storage.Check(ctx, check, func(piece int, ok bool) {
 		if ok {
 			good.add(piece)
 		}
@@ -112,6 +115,7 @@ func (t *Torrent) hash(ctx context.Context, storage *disk.Storage, check, have w
 			have.Set(i)
 		}
 	}
+	return err
 }
 
 // goLive starts to download and to serve.
@@ -205,9 +209,7 @@ func (t *Torrent) tellPeers() {
 // written.
 func (t *Torrent) pieceEnded(r disk.Result) {
 	l := &t.loop
-	webBlocks := l.webBlocks[r.Piece]
 	delete(l.pieces, r.Piece)
-	delete(l.webBlocks, r.Piece)
 	if r.Err != nil {
 		l.picker.Abandon(r.Piece)
 		if !errors.Is(r.Err, disk.ErrClosed) {
@@ -222,7 +224,7 @@ func (t *Torrent) pieceEnded(r disk.Result) {
 	}
 	t.rightPiece(r)
 	size := t.Info().PieceSize(r.Piece)
-	t.noteOrigin(r.Piece, webBlocks, disk.NumBlocks(size))
+	t.noteOrigin(r.Piece, r.From)
 	t.verified.Load().add(r.Piece)
 	l.completed += size
 	if l.picker.Wants(r.Piece) {
@@ -264,7 +266,7 @@ func (t *Torrent) checkComplete() {
 
 func (t *Torrent) saveIfDue(now time.Time) {
 	s := &t.loop.state
-	if !s.dirty || s.saving || now.Before(s.next) {
+	if !s.dirty && !s.syncNext || s.saving || now.Before(s.next) {
 		return
 	}
 	t.save(!now.Before(s.nextSync))
@@ -277,11 +279,16 @@ func (t *Torrent) keepsState() bool { return t.client.store != nil && t.opts.Cac
 // is brought to the disk first.
 func (t *Torrent) save(sync bool) {
 	s := &t.loop.state
-	if !t.keepsState() || s.saving {
-		s.dirty = s.dirty && t.keepsState()
+	if !t.keepsState() {
+		s.dirty = false
 		return
 	}
-	s.saving, s.dirty = true, false
+	sync = sync || s.syncNext
+	if s.saving {
+		s.syncNext = sync
+		return
+	}
+	s.saving, s.dirty, s.syncNext = true, false, false
 	state := t.snapshot(t.loop.wantedLeft == 0)
 	storage, start := t.storage.Load(), time.Now()
 	t.spawn(func() {
@@ -290,10 +297,12 @@ func (t *Torrent) save(sync bool) {
 			now := time.Now()
 			s.saving = false
 			// A slow disk is not kept busy with nothing but this.
-			s.next = now.Add(max(saveInterval, 10*now.Sub(start)))
+			s.next = now.Add(min(max(saveInterval, 10*now.Sub(start)), maxSaveInterval))
 			if err == nil && sync {
 				s.synced, s.nextSync = state.Synced, now.Add(syncInterval)
 			}
+			s.dirty = s.dirty || err != nil
+			s.syncNext = s.syncNext || err != nil && sync
 			switch {
 			case errors.Is(err, disk.ErrVanished):
 				t.fail(err)
@@ -341,7 +350,7 @@ func (t *Torrent) closeFiles() {
 		return
 	}
 	_, results, _ := t.mail.take()
-	changed := t.loop.state.dirty || t.uploaded.Load() > 0
+	changed := t.loop.state.dirty || t.loop.state.syncNext || t.uploaded.Load() > 0
 	for _, r := range results {
 		if r.OK {
 			t.verified.Load().add(r.Piece)

@@ -116,7 +116,7 @@ func (t *Torrent) handle(p *peer, m *wire.Message, now time.Time) error {
 	case wire.Choke:
 		t.choked(p)
 	case wire.Unchoke:
-		p.choking = false
+		p.choking, p.pick.Choking = false, false
 	case wire.Interested:
 		p.interested = true
 		t.fillSlots()
@@ -148,7 +148,7 @@ func (t *Torrent) handle(p *peer, m *wire.Message, now time.Time) error {
 // choked: the peer serves us no more. Without the fast extension it has forgotten
 // our requests; with it, each is still answered.
 func (t *Torrent) choked(p *peer) {
-	p.choking = true
+	p.choking, p.pick.Choking = true, true
 	if p.reserved.Fast() || t.loop.picker == nil {
 		return
 	}
@@ -188,9 +188,14 @@ func (t *Torrent) peerHas(p *peer, m *wire.Message) error {
 		return p.early.add(m)
 	}
 	n, pk := info.NumPieces(), t.loop.picker
+	if m.ID != wire.Have {
+		if p.havesAnew++; p.havesAnew > maxHavesAnew {
+			return fmt.Errorf("it told all its pieces anew %d times", p.havesAnew)
+		}
+	}
 	switch m.ID {
 	case wire.Have:
-		if int(m.Index) >= n {
+		if m.Index >= uint32(n) {
 			return fmt.Errorf("it has piece %d of %d", m.Index, n)
 		}
 		pk.PeerHas(&p.pick, int(m.Index))
@@ -218,6 +223,10 @@ func (t *Torrent) peerHas(p *peer, m *wire.Message) error {
 	t.peerChanged(p, m.ID != wire.Have)
 	return nil
 }
+
+// maxHavesAnew bounds how often a peer may replace all it has told of its pieces, and
+// how often it may lose one after having had all: each takes time for every piece.
+const maxHavesAnew = 64
 
 // seedCheckEvery is after how many Have messages a peer is looked at for being a
 // seed now: to count its pieces takes a while.
@@ -303,6 +312,11 @@ func (t *Torrent) extended(p *peer, m *wire.Message, now time.Time) error {
 			return err
 		}
 		if info := t.Info(); info != nil && t.loop.picker != nil && int(piece) < info.NumPieces() {
+			if p.isSeed {
+				if p.havesAnew++; p.havesAnew > maxHavesAnew {
+					return fmt.Errorf("it lost a piece of all %d times", p.havesAnew)
+				}
+			}
 			t.loop.picker.PeerLost(&p.pick, int(piece))
 			p.isSeed = false
 		}

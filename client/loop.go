@@ -144,7 +144,7 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 	switch {
 	case l.streaming:
 		return tickStreaming
-	case len(l.peers) > 0 || l.phase == phaseMetadata || l.state.dirty:
+	case len(l.peers) > 0 || l.phase == phaseMetadata || l.state.dirty || l.state.syncNext:
 		return tickBusy
 	case !again.IsZero():
 		return max(again.Sub(now), tickBusy)
@@ -175,9 +175,7 @@ func (t *Torrent) shutdown() {
 	for p := range l.peers {
 		t.drop(p, ErrClosed)
 	}
-	for _, piece := range l.pieces {
-		piece.Drop()
-	}
+	t.dropPieces()
 	t.leave()
 	t.drainCommands()
 	t.closeFiles()

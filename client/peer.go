@@ -86,6 +86,7 @@ type peer struct {
 	candidate      *candidate
 	rejects        int // of requests, while it had unchoked us
 	havePieces     int // Have messages and the like that it sent
+	havesAnew      int // times it replaced all of that
 }
 
 // early is what a peer said of its pieces before we knew how many there are.
@@ -246,8 +247,8 @@ func (t *Torrent) newPeer(c *newConn) *peer {
 		pexSent: make(map[netip.AddrPort]struct{}),
 	}
 	p.drained = sync.NewCond(&p.mu)
-	p.pick.Tag = p
-	p.who = &contributor{addr: c.addr, peerID: p.peerID}
+	p.pick.Tag, p.pick.Choking = p, true
+	p.who = &contributor{addr: c.addr, peerID: p.peerID, web: c.kind == WebRTC}
 	p.lastRead.Store(now.UnixNano())
 	cfg := wire.WriterConfig{Source: t, Served: p.served, ReadFailed: p.readFailed, Reject: p.reserved.Fast()}
 	if t.client.up != nil {

@@ -218,9 +218,6 @@ func (t *Torrent) blockReceived(p *peer, e *event) {
 	if t.loop.pieces[e.piece.Index] != e.piece {
 		return // the piece has ended since
 	}
-	if p.kind == WebRTC {
-		t.loop.webBlocks[e.piece.Index]++
-	}
 	r := pickerRequest(e.piece.Index, e.block)
 	for _, other := range t.loop.picker.Received(&p.pick, r) {
 		t.cancelRequest(other.Tag.(*peer), e.piece, e.block)

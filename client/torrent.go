@@ -90,7 +90,6 @@ type loop struct {
 	suspects    map[int]*suspect
 	deadlines   map[int]time.Time // of the pieces that readers want
 	streaming   bool              // there are such pieces
-	webBlocks   map[int]int       // by open piece, blocks that came from browsers
 	wanted      int64             // bytes in wanted pieces
 	wantedLeft  int64             // of them lacking
 	completed   int64             // bytes verified
@@ -151,7 +150,6 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		candidates: newCandidates(),
 		pieces:     make(map[int]*disk.Piece),
 		suspects:   make(map[int]*suspect),
-		webBlocks:  make(map[int]int),
 		choker: choker.New(choker.Config{
 			Slots: c.cfg.Slots, WebSlots: c.webSlots(), Random: randomInt,
 		}),
@@ -330,6 +328,16 @@ func (t *Torrent) fail(err error) {
 	t.failed.fire()
 	for p := range l.peers {
 		t.drop(p, fmt.Errorf("the torrent failed: %w", err))
+	}
+	t.dropPieces()
+}
+
+// dropPieces gives up the pieces that are open, and their memory.
+func (t *Torrent) dropPieces() {
+	for index, piece := range t.loop.pieces {
+		if piece.Drop() {
+			delete(t.loop.pieces, index)
+		}
 	}
 }
 

@@ -415,12 +415,18 @@ func (s *webSwarm) whyAlone() string {
 
 // noteOrigin notes where a verified piece came from, for what is counted as
 // bridged.
-func (t *Torrent) noteOrigin(piece, webBlocks, blocks int) {
+func (t *Torrent) noteOrigin(piece int, from []any) {
 	o := t.origins.Load()
 	if o == nil {
 		return
 	}
-	if 2*webBlocks > blocks {
+	web := 0
+	for _, f := range from {
+		if c, ok := f.(*contributor); ok && c.web {
+			web++
+		}
+	}
+	if 2*web > len(from) {
 		o.web.add(piece)
 	} else {
 		o.classic.add(piece)

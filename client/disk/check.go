@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -70,40 +71,52 @@ const checkBuffer = 256 << 10
 var checkBuffers = sync.Pool{New: func() any { return new([checkBuffer]byte) }}
 
 // Check hashes pieces that are in the files, on all workers, and calls each for
-// every one from those. It returns early when ctx ends.
-func (s *Storage) Check(ctx context.Context, pieces wire.Bitfield, each func(piece int, ok bool)) {
+// every one from those. It returns early when ctx ends, or when a file that is there
+// cannot be read: that its data is wrong would be a wrong conclusion.
+func (s *Storage) Check(ctx context.Context, pieces wire.Bitfield, each func(piece int, ok bool)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var jobs sync.WaitGroup
-	defer jobs.Wait()
-	for p := range s.cfg.Info.NumPieces() {
+	for p := range pieces.From(0) {
 		if ctx.Err() != nil {
-			return
-		}
-		if !pieces.Has(p) {
-			continue
+			break
 		}
 		jobs.Add(1)
 		s.cfg.Pool.submit(func() {
 			defer jobs.Done()
-			if ctx.Err() == nil {
-				each(p, s.verify(p))
+			if ctx.Err() != nil {
+				return
 			}
+			ok, err := s.verify(p)
+			if err != nil {
+				cancel(err)
+				return
+			}
+			each(p, ok)
 		})
 	}
+	jobs.Wait()
+	return context.Cause(ctx)
 }
 
-func (s *Storage) verify(piece int) bool {
+// verify reports whether a piece in the files is right. Files that are absent or too
+// short are wrong.
+func (s *Storage) verify(piece int) (ok bool, err error) {
 	buf := checkBuffers.Get().(*[checkBuffer]byte)
 	defer checkBuffers.Put(buf)
 	h := sha1.New()
 	off := int64(piece) * s.cfg.Info.PieceLength
 	for left := s.cfg.Info.PieceSize(piece); left > 0; {
 		part := buf[:min(left, checkBuffer)]
-		if s.ReadAt(part, off) != nil {
-			return false
+		switch err := s.ReadAt(part, off); {
+		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, fs.ErrNotExist):
+			return false, nil
+		case err != nil:
+			return false, err
 		}
 		h.Write(part)
 		off += int64(len(part))
 		left -= int64(len(part))
 	}
-	return bytes.Equal(h.Sum(nil), s.cfg.Info.PieceHash(piece))
+	return bytes.Equal(h.Sum(nil), s.cfg.Info.PieceHash(piece)), nil
 }

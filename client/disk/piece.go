@@ -128,22 +128,23 @@ type Result struct {
 	// was wrong.
 	OK  bool
 	Err error
-	// For a piece that is wrong or was marked as suspect, a digest of each block
-	// and who sent it. Digests of one process compare.
+	// From says who sent each block.
+	From []any
+	// For a piece that is wrong or was marked as suspect, a digest of each block.
+	// Digests of one process compare.
 	Digests []uint64
-	From    []any
 }
 
 func (p *Piece) finish() {
-	r := Result{Piece: p.Index}
+	r := Result{Piece: p.Index, From: p.from}
 	if bytes.Equal(p.sum.Sum(nil), p.store.cfg.Info.PieceHash(p.Index)) {
 		if p.suspect {
-			r.Digests, r.From = p.digests(), p.from
+			r.Digests = p.digests()
 		}
 		r.Err = p.store.writePiece(p.Index, p.parts())
 		r.OK = r.Err == nil
 	} else {
-		r.Digests, r.From = p.digests(), p.from
+		r.Digests = p.digests()
 	}
 	p.end()
 	p.store.cfg.Done(r)

@@ -124,7 +124,7 @@ func (c *choice) reserved(pc *piece) bool {
 // there are any left that can be had.
 func (c *choice) deadlines() (left bool) {
 	for _, d := range c.p.deadlines {
-		if !c.p.lacking(d.piece) || c.p.Availability(d.piece) == 0 {
+		if !c.p.lacking(d.piece) || !c.p.served(d.piece) {
 			continue
 		}
 		left = true
@@ -149,6 +149,16 @@ func (c *choice) deadlines() (left bool) {
 		})
 	}
 	return left
+}
+
+// served reports whether some peer has a piece and would send it.
+func (p *Picker) served(index int) bool {
+	for peer := range p.peers {
+		if !peer.Choking && peer.Has(index) {
+			return true
+		}
+	}
+	return false
 }
 
 // overdue reports whether all who owe a block with a deadline have had their time.

@@ -17,6 +17,8 @@ type Peer struct {
 	Tag any
 	// Snubbing: it was asked for blocks and has sent nothing for a while.
 	Snubbing bool
+	// Choking: it serves nothing, or next to nothing.
+	Choking bool
 	// Patience is how long a request to it may take before others are asked too.
 	Patience time.Duration
 	// Hurry is Patience for pieces with a deadline.
