@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// programPath finds another program. Where CAUSEWAY_REQUIRE_PEERS=1, as in
+// continuous integration, its absence is a failure.
+func programPath(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {
+			t.Fatalf("%s is required: %v", name, err)
+		}
+		t.Skipf("this test plays with %s: %v", name, err)
+	}
+	return path
+}
+
+func runProgram(t *testing.T, name string, arguments ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, programPath(t, name), arguments...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, arguments, err, stderr.String())
+	}
+	return string(out)
+}
+
+// clipSeconds is how long a clip plays; its size makes it last some seconds at
+// clipLimit, so that it is played while it arrives.
+const (
+	clipSeconds = 8
+	clipLimit   = "400K"
+)
+
+// clip makes a film with sound in a folder of its own, and returns its path.
+func clip(t *testing.T, name string, arguments ...string) string {
+	t.Helper()
+	folder := t.TempDir()
+	subtitles := filepath.Join(t.TempDir(), "subtitles.srt")
+	if err := os.WriteFile(subtitles, []byte("1\n00:00:01,000 --> 00:00:03,000\nHello\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(folder, name)
+	runProgram(t, "ffmpeg", slices.Concat([]string{
+		"-v", "error",
+		"-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=320x240:rate=25:duration=%d", clipSeconds),
+		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:duration=%d", clipSeconds),
+		"-i", subtitles,
+	}, arguments, []string{"-b:v", "1500k", "file:" + out})...)
+	return out
+}
+
+var (
+	endMP4   = []string{"-map", "0", "-map", "1", "-c:v", "mpeg4", "-c:a", "aac"}
+	startMP4 = append(slices.Clone(endMP4), "-movflags", "+faststart")
+	withSubs = []string{"-map", "0", "-map", "1", "-map", "2", "-c:v", "mpeg4", "-c:a", "aac", "-c:s", "srt"}
+	onlyMP3  = []string{"-map", "1", "-c:a", "libmp3lame", "-b:a", "320k"}
+)
+
+// frames are the checksums of the decoded frames from a second on.
+func frames(t *testing.T, input string, from float64) string {
+	t.Helper()
+	if !strings.Contains(input, "://") {
+		input = "file:" + input
+	}
+	return runProgram(t, "ffmpeg", "-v", "error", "-ss", fmt.Sprintf("%.2f", from), "-i", input, "-f", "framemd5", "-")
+}
+
+// TestStreamedFramesAreTheSame: ffmpeg, seeking at random in what is just being
+// downloaded, decodes what the original file has.
+func TestStreamedFramesAreTheSame(t *testing.T) {
+	for name, arguments := range map[string][]string{
+		"index at the end.mp4":      endMP4,
+		"index at the start.mp4":    startMP4,
+		"it's 100% naïve #1 日本.mkv": withSubs,
+		"music.mp3":                 onlyMP3,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			original := clip(t, name, arguments...)
+			seeder := startSeederOf(t, filepath.Dir(original), name, "--up-limit", clipLimit)
+			s := startStream(t, t.TempDir(), seeder.magnet, "--peer", seeder.address)
+			url := s.event(t, "serving")["url"].(string)
+			random := rand.New(rand.NewPCG(1, uint64(len(name))))
+			for range 5 {
+				from := random.Float64() * (clipSeconds - 1)
+				if frames(t, url, from) != frames(t, original, from) {
+					t.Errorf("other frames from second %.2f on", from)
+				}
+			}
+			if frames(t, url, 0) != frames(t, original, 0) {
+				t.Error("other frames from the start on")
+			}
+			duration := runProgram(t, "ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", url)
+			if !strings.HasPrefix(duration, fmt.Sprint(clipSeconds, ".")) {
+				t.Errorf("ffprobe reads a duration of %q", duration)
+			}
+		})
+	}
+}
+
+// TestStreamToPlayer starts players, which end the command when they have played
+// all of a film that is still arriving.
+func TestStreamToPlayer(t *testing.T) {
+	original := clip(t, `a "film".mkv`, withSubs...)
+	folder := filepath.Dir(original)
+	if err := os.WriteFile(filepath.Join(folder, `a "film".de.srt`), []byte("1\n00:00:01,000 --> 00:00:03,000\nHallo\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	seeder := startSeederOf(t, filepath.Dir(folder), filepath.Base(folder), "--up-limit", clipLimit)
+	for _, test := range []struct {
+		player, arguments string
+		needs             []string
+	}{
+		{player: "mpv", needs: []string{"mpv"}, arguments: "--no-config --vo=null --ao=pcm --ao-pcm-file=" + filepath.Join(t.TempDir(), "sound") + " --untimed"},
+		{player: vlcCommand(t), needs: []string{"vlc"}, arguments: ""},
+		{player: "ffmpeg -v error -i {} -f null -", needs: []string{"ffmpeg"}},
+	} {
+		t.Run(test.needs[0], func(t *testing.T) {
+			for _, program := range test.needs {
+				programPath(t, program)
+			}
+			s := startStream(t, t.TempDir(), seeder.magnet, "--peer", seeder.address, "--player", test.player, "--player-args", test.arguments)
+			serving := s.event(t, "serving")
+			if subtitles, _ := serving["subtitle_urls"].([]any); len(subtitles) != 1 {
+				t.Errorf("subtitles %v", subtitles)
+			}
+			for _, state := range []string{"started", "ended"} {
+				if e := s.event(t, "player"); e["state"] != state {
+					t.Fatalf("the player has %v\n%s", e, s.stderr.String())
+				}
+			}
+			if code := s.end(t); code != exitDone {
+				t.Errorf("exit code %d\n%s", code, s.stderr.String())
+			}
+		})
+	}
+}
+
+// vlcCommand is VLC without a screen, and without being root, which it refuses to
+// run as.
+func vlcCommand(t *testing.T) string {
+	t.Helper()
+	const vlc = "vlc -I dummy --play-and-exit --no-dbus --vout=dummy --aout=dummy --rate=4 {}"
+	if os.Getuid() != 0 {
+		return vlc
+	}
+	home, err := os.MkdirTemp("", "vlc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	if err := os.Chmod(home, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return "setpriv --reuid=nobody --clear-groups env HOME=" + home + " " + vlc
+}
+
+// TestStreamPlayerThatFails says why, and ends the command; with --no-quit it goes on.
+func TestStreamPlayerThatFails(t *testing.T) {
+	root, _ := filmFolder(t)
+	torrent := filepath.Join(root, "films.torrent")
+	player := `sh -c 'echo out of popcorn; exit 3'`
+	programPath(t, "sh")
+	r := causeway(t, root, slices.Concat([]string{"stream", torrent, "--player", player}, loopback)...).want(t, exitFailed)
+	if !strings.Contains(r.stderr, "popcorn") || !strings.Contains(r.stderr, "exit status 3") {
+		t.Errorf("got %q", r.stderr)
+	}
+	for _, arguments := range [][]string{{"--player", player, "--no-quit"}, {"--player", "potplayer"}} {
+		s := startStream(t, root, append([]string{torrent}, arguments...)...)
+		url := s.event(t, "serving")["url"].(string)
+		s.event(t, "warning")
+		response, err := http.Head(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("status %s", response.Status)
+		}
+	}
+}
+
+// TestStreamAlbum plays fifty files as one playlist.
+func TestStreamAlbum(t *testing.T) {
+	const tracks = 50
+	root := t.TempDir()
+	folder := filepath.Join(root, "An album #1, 100%")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	runProgram(t, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:duration=%d", tracks),
+		"-t", fmt.Sprintf("%d.8", tracks-1), // what would be left over is too short to be played
+		"-c:a", "libmp3lame", "-f", "segment", "-segment_time", "1", "file:"+strings.ReplaceAll(folder, "%", "%%")+"/Track %d ü.mp3")
+	made, err := filepath.Glob(filepath.Join(folder, "*.mp3"))
+	if err != nil || len(made) != tracks {
+		t.Fatalf("%d tracks, %v", len(made), err)
+	}
+	seeder := startSeederOf(t, root, filepath.Base(folder))
+	s := startStream(t, t.TempDir(), seeder.magnet, "--peer", seeder.address, "--playlist")
+	response, err := http.Get(s.event(t, "serving")["playlist_url"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	played := 0
+	for line := range strings.Lines(string(list)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		response, err := http.Get(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		want, readErr := os.ReadFile(filepath.Join(folder, fmt.Sprintf("Track %d ü.mp3", played)))
+		if err != nil || readErr != nil || !bytes.Equal(got, want) {
+			t.Errorf("track %d at %s differs: %v, %v", played, line, err, readErr)
+		}
+		played++
+	}
+	if played != len(made) {
+		t.Errorf("%d tracks in\n%s", played, list)
+	}
+	t.Run("mpv", func(t *testing.T) {
+		programPath(t, "mpv")
+		s := startStream(t, t.TempDir(), seeder.magnet, "--peer", seeder.address, "--playlist",
+			"--player", "mpv", "--player-args", "--no-config --ao=pcm --ao-pcm-file="+filepath.Join(t.TempDir(), "sound"))
+		if code := s.end(t); code != exitDone {
+			t.Errorf("exit code %d\n%s", code, s.stderr.String())
+		}
+	})
+}
