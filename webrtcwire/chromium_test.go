@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -181,5 +182,29 @@ func TestChromium(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestChromiumNamesResolve looks up the mDNS names in a page's offer. (In
+// TestChromium the page may find us first.)
+func TestChromiumNamesResolve(t *testing.T) {
+	page := browse(t)
+	remote, err := inspect(strings.ReplaceAll(call(t, page, "offer()"), "\r\n", "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(remote.mdns) == 0 {
+		t.Fatal("Chromium does not hide its addresses")
+	}
+	resolver := newResolver(false, slog.New(slog.DiscardHandler))
+	defer resolver.close()
+	if _, err := resolver.open(); err != nil {
+		t.Skipf("no multicast on this machine: %v", err)
+	}
+	for _, name := range remote.mdns {
+		addr, err := resolver.resolve(testContext(t), name.name)
+		if err != nil || addr.IsLoopback() || addr.IsUnspecified() {
+			t.Errorf("%s resolves to %v, %v", name.name, addr, err)
+		}
 	}
 }

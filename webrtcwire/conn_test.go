@@ -191,15 +191,23 @@ func TestConnCloseWhileBlocked(t *testing.T) {
 	a, b := pair(t)
 	readFailed, writeFailed := make(chan error, 1), make(chan error, 1)
 	go func() { _, err := a.Read(make([]byte, 1)); readFailed <- err }()
+	wrote := make(chan struct{})
 	go func() {
 		for {
 			if _, err := a.Write(make([]byte, maxSend)); err != nil {
 				writeFailed <- err
 				return
 			}
+			wrote <- struct{}{}
 		}
 	}()
-	eventually(t, "the writer to block", func() bool { return a.dc.BufferedAmount()+maxSend > sendBuffer })
+	for blocked := false; !blocked; {
+		select {
+		case <-wrote:
+		case <-time.After(time.Second):
+			blocked = true
+		}
+	}
 	for range 2 {
 		if err := a.Close(); err != nil {
 			t.Fatal(err)
