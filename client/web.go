@@ -85,7 +85,7 @@ type webSwarm struct {
 
 	mu          sync.Mutex
 	offers      map[ws.ID]*webrtcwire.Offer // that nobody has answered
-	negotiating map[ws.ID]struct{}          // by peer id
+	negotiating map[negotiation]struct{}
 	handles     []*ws.Handle
 	status      map[string]ws.Status
 	answered    int // offers of ours that were answered
@@ -96,9 +96,17 @@ type webSwarm struct {
 	nextTold time.Time
 }
 
+// negotiation is a connection on its way. There may be two with one peer, by its
+// offer and by ours: it may have dropped either in favour of the other, which only it
+// knows. When both are made, join keeps one.
+type negotiation struct {
+	peer    ws.ID
+	offered bool // by us
+}
+
 func newWebSwarm(t *Torrent) *webSwarm {
 	return &webSwarm{
-		t: t, offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[ws.ID]struct{}),
+		t: t, offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[negotiation]struct{}),
 		status: make(map[string]ws.Status),
 	}
 }
@@ -242,38 +250,39 @@ var (
 )
 
 // begin notes that a connection to a peer is on its way, unless there is one.
-func (s *webSwarm) begin(peer ws.ID) error {
+func (s *webSwarm) begin(n negotiation) error {
 	if s.t.peerCount.Load() >= int64(s.t.client.cfg.MaxPeers) {
 		return errFull
 	}
-	if peer == ws.ID(s.t.client.id) {
+	if n.peer == ws.ID(s.t.client.id) {
 		return errSelf
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, busy := s.negotiating[peer]; busy || s.t.connected(peer) {
+	if _, busy := s.negotiating[n]; busy || s.t.connected(n.peer) {
 		return errKnownBrowser
 	}
 	if len(s.negotiating) >= negotiationsPerTorrent {
 		return errManyNegotiations
 	}
-	s.negotiating[peer] = struct{}{}
+	s.negotiating[n] = struct{}{}
 	return nil
 }
 
 // Answer implements ws.Torrent.
 func (s *webSwarm) Answer(ctx context.Context, peer, _ ws.ID, sdp string) (string, error) {
-	if err := s.begin(peer); err != nil {
+	n := negotiation{peer: peer}
+	if err := s.begin(n); err != nil {
 		return "", err
 	}
 	answer, err := s.t.client.rtc.Answer(ctx, sdp)
 	if err != nil {
-		s.end(peer, err)
+		s.end(n, err)
 		return "", err
 	}
-	if !s.t.spawn(func() { s.connect(peer, false, answer.Wait) }) {
+	if !s.t.spawn(func() { s.connect(n, answer.Wait) }) {
 		answer.Close()
-		s.end(peer, nil)
+		s.end(n, nil)
 		return "", ErrClosed
 	}
 	return answer.SDP, nil
@@ -288,7 +297,8 @@ func (s *webSwarm) Answered(peer, offer ws.ID, sdp string) {
 	if o == nil {
 		return // answered before, or expired
 	}
-	if err := s.begin(peer); err != nil {
+	n := negotiation{peer: peer, offered: true}
+	if err := s.begin(n); err != nil {
 		s.t.spawn(func() { o.Close() })
 		return
 	}
@@ -302,18 +312,18 @@ func (s *webSwarm) Answered(peer, offer ws.ID, sdp string) {
 		}
 		return conn, err
 	}
-	if !s.t.spawn(func() { s.connect(peer, true, accept) }) {
+	if !s.t.spawn(func() { s.connect(n, accept) }) {
 		o.Close()
 	}
 }
 
 // connect waits for a connection and hands it to the loop.
-func (s *webSwarm) connect(peer ws.ID, offered bool, wait func(context.Context) (*webrtcwire.Conn, error)) {
+func (s *webSwarm) connect(n negotiation, wait func(context.Context) (*webrtcwire.Conn, error)) {
 	conn, err := wait(s.t.ctx)
 	if err == nil {
-		err = s.greet(conn, offered)
+		err = s.greet(conn, n.offered)
 	}
-	s.end(peer, err)
+	s.end(n, err)
 }
 
 func (s *webSwarm) greet(conn *webrtcwire.Conn, offered bool) error {
@@ -330,10 +340,10 @@ func (s *webSwarm) greet(conn *webrtcwire.Conn, offered bool) error {
 }
 
 // end notes that a connection was made, or why it was not.
-func (s *webSwarm) end(peer ws.ID, err error) {
+func (s *webSwarm) end(n negotiation, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.negotiating, peer)
+	delete(s.negotiating, n)
 	if err != nil && s.t.ctx.Err() == nil {
 		s.failures++
 		s.lastFailure = err

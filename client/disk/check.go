@@ -42,8 +42,14 @@ func (s *Storage) inFile(file int) bool {
 
 func (s *Storage) stamp(place int) (Stamp, error) {
 	path := s.paths[place]
+	// What is known of the file comes before the look at it: a writer may be
+	// creating it right now.
+	s.mu.Lock()
+	seen := s.seen[place]
+	s.mu.Unlock()
+	open, isOpen := s.cfg.Handles.current(path)
 	now, err := os.Stat(path)
-	if open, ok := s.cfg.Handles.current(path); ok {
+	if isOpen {
 		defer s.cfg.Handles.release(open)
 		if opened, statErr := open.Stat(); statErr == nil && (err != nil || !os.SameFile(now, opened)) {
 			return Stamp{}, vanished(path)
@@ -52,7 +58,7 @@ func (s *Storage) stamp(place int) (Stamp, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && s.seen[place]:
+	case errors.Is(err, fs.ErrNotExist) && seen:
 		return Stamp{}, vanished(path)
 	case errors.Is(err, fs.ErrNotExist):
 		return Stamp{Size: -1}, nil

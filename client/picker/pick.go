@@ -43,12 +43,24 @@ func (p *Picker) Pick(dst []Request, peer *Peer, n int) []Request {
 		c.begun()
 	}
 	c.shared()
-	if peer.inFlight == 0 && !c.full() && c.begin(true) {
+	if peer.inFlight == 0 && !c.full() && p.stuck() && c.begin(true) {
 		c.begun()
 	}
 	c.late()
 	c.endgame()
 	return c.out
+}
+
+// stuck reports whether it is peers that keep pieces open, rather than the disk,
+// which has half of them or more whole and waiting: more memory helps only then.
+func (p *Picker) stuck() bool {
+	incomplete := 0
+	for _, pc := range p.openList {
+		if pc.missing > 0 {
+			incomplete++
+		}
+	}
+	return 2*incomplete > len(p.openList)
 }
 
 // PickFrom is Pick for a given few pieces only: those that a choking peer serves
