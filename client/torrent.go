@@ -178,7 +178,9 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		}
 	}
 	for _, url := range opts.Trackers {
-		t.source.trackers = append(t.source.trackers, []string{url})
+		if !slices.Contains(slices.Concat(t.source.trackers...), url) {
+			t.source.trackers = append(t.source.trackers, []string{url})
+		}
 	}
 	t.addWebTrackers()
 	t.web = newWebSwarm(t)
