@@ -322,6 +322,17 @@ func TestSubtitlesAsWebVTT(t *testing.T) {
 	}
 }
 
+// TestPagesLeavePaddingOut, and number the files as everything else does.
+func TestPagesLeavePaddingOut(t *testing.T) {
+	_, base := serve(t, stream.Config{}, newTorrent(
+		newFile("a.mkv", []byte("a")), newFile(".pad/16383", []byte("0")), newFile("b.mkv", []byte("b")),
+	))
+	page := bodyOf(t, do(t, http.MethodGet, base+"/"))
+	if strings.Contains(page, ".pad") || !strings.Contains(page, `<li value="2" class="video">`) || !strings.Contains(page, "2 files") {
+		t.Errorf("got %s", page)
+	}
+}
+
 func TestPagesEscapeEverything(t *testing.T) {
 	torrent := awkwardTorrent()
 	torrent.name = `"><img src=x onerror=alert(1)>`

@@ -37,6 +37,7 @@ type pageTorrent struct {
 }
 
 type pageFile struct {
+	Index                            int
 	Path, Link, Download, Size, Kind string
 	Playable                         bool
 	Subtitles                        []pageSubtitle
@@ -71,9 +72,13 @@ func describe(t Torrent, links Links) pageTorrent {
 		total int64
 	)
 	for i, f := range files {
+		if isPadding(f.Path()) {
+			continue
+		}
 		total += f.Length()
 		kind := media.KindOf(f.Path())
 		row := pageFile{
+			Index:    i,
 			Path:     f.Path(),
 			Link:     links.File(t, i),
 			Download: withDownload(links.File(t, i)),
@@ -91,6 +96,9 @@ func describe(t Torrent, links Links) pageTorrent {
 	out.Size = size(total)
 	return out
 }
+
+// isPadding knows padding files by where BEP 47 has them put.
+func isPadding(path string) bool { return strings.HasPrefix(path, ".pad/") }
 
 func withDownload(link string) string {
 	if strings.Contains(link, "?") {

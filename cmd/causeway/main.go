@@ -1,4 +1,4 @@
-// Command causeway downloads, seeds, makes and checks torrents. `causeway help`
+// Command causeway downloads, streams, seeds, makes and checks torrents. `causeway help`
 // tells how. Each command has a file of its own; what they do is in the other
 // packages.
 package main

@@ -152,7 +152,7 @@ func (p *printer) redraw() {
 		return
 	}
 	width, height, err := term.GetSize(int(p.terminal.Fd()))
-	if err != nil {
+	if err != nil || width <= 0 || height <= 0 { // some terminals do not know
 		width, height = 80, 24
 	}
 	// A line that wraps, or one above the screen, could not be erased.

@@ -2,6 +2,7 @@ package player
 
 import (
 	"maps"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,11 +88,27 @@ func vlcArgs(m Media) []string {
 	for i, u := range m.URLs {
 		args = append(args, u)
 		if i == 0 && len(m.Subtitles) > 0 {
+			slaves := make([]string, len(m.Subtitles))
+			for j, s := range m.Subtitles {
+				slaves[j] = asURL(s)
+			}
 			// The separator "#" never occurs bare in a URL without fragment.
-			args = append(args, ":input-slave="+strings.Join(m.Subtitles, "#"))
+			args = append(args, ":input-slave="+strings.Join(slaves, "#"))
 		}
 	}
 	return args
+}
+
+// asURL returns a path as a file URL, and URLs as they are.
+func asURL(s string) string {
+	if strings.Contains(s, "://") {
+		return s
+	}
+	path := filepath.ToSlash(s)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // a Windows drive
+	}
+	return (&url.URL{Scheme: "file", Path: path}).String()
 }
 
 // mpvArgs gives the subtitles to the first URL alone by mpv's per-file options.

@@ -225,6 +225,16 @@ func TestArgvOfEachPlayer(t *testing.T) {
 			t.Errorf("%s:\ngot  %s\nwant --extra %s", name, got, want)
 		}
 	}
+	// VLC takes the number sign for the end of the file's name.
+	t.Setenv("CAUSEWAY_PLAYER_PATH", filepath.Join(dir, "vlc.exe"))
+	vlc, err := player.Find("vlc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	media.Subtitles = []string{"/films/a film #1 50%.srt"}
+	if got, want := strings.Join(vlc.Argv(media), " "), ":input-slave=file:///films/a%20film%20%231%2050%25.srt"; !strings.Contains(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	if len(player.Names()) != 7 {
 		t.Errorf("players: %q", player.Names())
 	}
