@@ -24,6 +24,7 @@ type Event struct {
 	Event       string    `json:"event"`
 	TCP         string    `json:"tcp"`
 	UDP         string    `json:"udp"`
+	PeerID      string    `json:"peer_id"`
 	InfoHash    string    `json:"infohash"`
 	Name        string    `json:"name"`
 	Magnet      string    `json:"magnet"`
