@@ -96,15 +96,18 @@ func LaunchBrowser(dir string, o BrowserOptions) (*Browser, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
-	if err != nil {
-		return nil, fmt.Errorf("serve the page: %w", err)
-	}
 	b := &Browser{Events: &proc.Journal[PageEvent]{}}
 	b.server = &http.Server{Handler: b.site(filepath.Dir(path), o), ReadHeaderTimeout: startTimeout}
-	go func() { _ = b.server.Serve(listener) }() // until Stop
 	var urls []string
 	for i := range max(o.Pages, 1) {
+		// Each page has a port, and so an origin, of its own: webtorrent.js keeps its
+		// pieces in the origin's storage by infohash.
+		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		if err != nil {
+			b.server.Close()
+			return nil, fmt.Errorf("serve the page: %w", err)
+		}
+		go func() { _ = b.server.Serve(listener) }() // until Stop
 		urls = append(urls, fmt.Sprintf("http://%s/?%d", listener.Addr(), i))
 	}
 	flags, err := json.Marshal(map[string]any{
