@@ -34,6 +34,7 @@ const (
 type window struct {
 	roundTrip time.Duration // the shortest seen from a request to its block
 	rate      float64       // bytes per second, of the last samples
+	average   float64       // the same, smoothed
 	since     time.Time     // start of the sample
 	bytes     int64         // in the sample
 }
@@ -57,6 +58,10 @@ func (w *window) received(askedAt, at time.Time, n int) {
 	rate := float64(w.bytes) / elapsed.Seconds()
 	// It follows a rise at once, and a fall slowly: a lull says little.
 	w.rate = max(rate, w.rate+0.1*(rate-w.rate))
+	if w.average == 0 {
+		w.average = rate
+	}
+	w.average += 0.25 * (rate - w.average)
 	w.since, w.bytes = at, 0
 }
 
@@ -75,7 +80,7 @@ const (
 	hurriedStart = 8
 	// hurriedSlack replaces slackTime while a player waits: what is queued at a peer
 	// comes before what a seek asks for.
-	hurriedSlack = 60 * time.Millisecond
+	hurriedSlack = 90 * time.Millisecond
 )
 
 // hurriedBlocks is blocks while a player waits.
@@ -83,7 +88,7 @@ func (w *window) hurriedBlocks() int {
 	if w.rate == 0 {
 		return hurriedStart
 	}
-	need := w.rate * (2*w.roundTrip + hurriedSlack).Seconds()
+	need := w.average * (w.roundTrip + hurriedSlack).Seconds()
 	return max(int(need/wire.BlockSize)+1, minWindow)
 }
 

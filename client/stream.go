@@ -238,11 +238,7 @@ func (t *Torrent) schedule(now time.Time) {
 	pieceTime := t.expectedPieceTime()
 	for rank, piece := range wants {
 		t.wantPiece(piece)
-		at, known := l.deadlines[piece]
-		if expected := now.Add(time.Duration(rank+1)*pieceTime + deadlineSlack); !known || expected.Before(at) {
-			at = expected
-		}
-		deadlines[piece] = at
+		deadlines[piece] = now.Add(time.Duration(rank+1)*pieceTime + deadlineSlack)
 	}
 	l.deadlines = deadlines
 	l.picker.SetDeadlines(deadlines)
@@ -266,12 +262,12 @@ func (t *Torrent) expectedPieceTime() time.Duration {
 }
 
 // wantedByReaders returns the lacking pieces in the readers' windows, the most
-// urgent first, and whether a reader is held up.
+// urgent first, then those to be prefetched; and whether a reader is held up.
 func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
 	info, verified := t.Info(), t.verified.Load()
 	t.streams.mu.Lock()
 	defer t.streams.mu.Unlock()
-	var ranges [][2]int // of pieces, end exclusive
+	var ranges, prefetch [][2]int // of pieces, end exclusive
 	for r := range t.streams.readers {
 		if r.pos >= r.length || (r.window == 0 && !r.waiting) {
 			continue
@@ -282,11 +278,21 @@ func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
 		waiting = waiting || r.waiting
 	}
 	for _, file := range t.streams.prefetch {
-		ranges = append(ranges, t.edges(file)...)
+		prefetch = append(prefetch, t.edges(file)...)
 	}
-	seen := make(map[int]bool)
-	for rank := 0; len(pieces) < maxDeadlines; rank++ {
-		more := false
+	pieces = appendInTurns(pieces, ranges, verified)
+	return appendInTurns(pieces, prefetch, verified), waiting
+}
+
+// appendInTurns appends the lacking pieces of ranges that are not there yet: the
+// first of each, then the second of each, and so on.
+func appendInTurns(pieces []int, ranges [][2]int, verified *pieceSet) []int {
+	seen := make(map[int]bool, len(pieces))
+	for _, piece := range pieces {
+		seen[piece] = true
+	}
+	for rank, more := 0, true; more && len(pieces) < maxDeadlines; rank++ {
+		more = false
 		for _, r := range ranges {
 			piece := r[0] + rank
 			if piece >= r[1] {
@@ -298,11 +304,8 @@ func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
 				pieces = append(pieces, piece)
 			}
 		}
-		if !more {
-			break
-		}
 	}
-	return pieces, waiting
+	return pieces
 }
 
 // edges returns the pieces of a file's head and tail.

@@ -82,6 +82,17 @@ func (l *Lent) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return l.socket.WriteToUDPAddrPort(b, to)
 }
 
+// WriteMsgUDPAddrPort is that of net.UDPConn, by the shared socket: control
+// messages can have the system cut b into several packets.
+func (l *Lent) WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
+	select {
+	case <-l.ended:
+		return 0, 0, &net.OpError{Op: "write", Net: "udp", Source: l.LocalAddr(), Err: net.ErrClosed}
+	default:
+	}
+	return l.socket.conn.WriteMsgUDPAddrPort(b, oob, to)
+}
+
 // WriteTo sends one packet to a *net.UDPAddr.
 func (l *Lent) WriteTo(b []byte, to net.Addr) (int, error) {
 	addr, ok := to.(*net.UDPAddr)

@@ -44,6 +44,7 @@ func NewUDPSocket(conn *net.UDPConn) *UDPSocket {
 	u.buffers.New = func() any { b := make([]byte, packetBuffer); return &b }
 	// The system's limit may be lower, in which case it gives what it can.
 	_ = conn.SetReadBuffer(udpReceiveBuffer)
+	enableGRO(conn)
 	go u.read()
 	return u
 }
@@ -108,9 +109,9 @@ func (u *UDPSocket) Close() error {
 
 func (u *UDPSocket) read() {
 	defer close(u.done)
-	datagram := make([]byte, maxDatagram)
+	datagrams, control := make([]byte, maxDatagram), make([]byte, groControl)
 	for {
-		n, from, err := u.conn.ReadFromUDPAddrPort(datagram)
+		n, size, from, err := readSegments(u.conn, datagrams, control)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
@@ -119,7 +120,12 @@ func (u *UDPSocket) read() {
 			time.Sleep(readErrorPause)
 			continue
 		}
-		u.deliver(datagram[:n], from)
+		for b := datagrams[:n]; ; b = b[size:] {
+			u.deliver(b[:min(size, len(b))], from)
+			if len(b) <= size {
+				break
+			}
+		}
 	}
 }
 
