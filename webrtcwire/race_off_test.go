@@ -1,0 +1,5 @@
+//go:build !race
+
+package webrtcwire
+
+const raceSlowdown = 1
