@@ -16,7 +16,7 @@ const module = "github.com/causeway-bt/causeway"
 var arrows = map[string][]string{
 	"cmd":    {"client", "wire", "webrtcwire", "tracker", "stream", "web"},
 	"client": {"wire", "webrtcwire", "tracker"},
-	"bench":  {}, // drives the program from outside
+	"bench":  {"webrtcwire"}, // drives the program from outside, by its transports too
 }
 
 // room returns the top-level folder of one of the module's packages.
