@@ -201,17 +201,17 @@ func (c *Client) Add(src *meta.Source, opts TorrentOptions) (*Torrent, error) {
 		return nil, fmt.Errorf("finding the folder %s: %w", opts.Dir, err)
 	}
 	opts.Dir = dir
-	t, err := newTorrent(c, src, opts)
-	if err != nil {
-		return nil, err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if c.torrents[t.infoHash] != nil {
-		return nil, fmt.Errorf("the torrent %x is running already", t.infoHash)
+	if infoHash := src.InfoHash(); c.torrents[infoHash] != nil {
+		return nil, fmt.Errorf("the torrent %x is running already", infoHash)
+	}
+	t, err := newTorrent(c, src, opts)
+	if err != nil {
+		return nil, err
 	}
 	c.torrents[t.infoHash] = t
 	go t.run()
@@ -241,8 +241,8 @@ func (c *Client) remove(t *Torrent) {
 	delete(c.torrents, t.infoHash)
 }
 
-// Close ends all torrents, tells trackers so, and saves the state. The error is
-// the first that kept state from being saved.
+// Close ends all torrents, tells trackers so, and saves the state. The error says
+// what kept state from being saved.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -251,17 +251,18 @@ func (c *Client) Close() error {
 	}
 	c.closed = true
 	c.mu.Unlock()
+	torrents := c.Torrents()
 	c.cancel()
 	var closing sync.WaitGroup
-	errs := make(chan error, len(c.Torrents()))
-	for _, t := range c.Torrents() {
+	errs := make(chan error, len(torrents))
+	for _, t := range torrents {
 		closing.Go(func() { errs <- t.Close() })
 	}
 	closing.Wait()
 	close(errs)
-	var first error
+	var all error
 	for err := range errs {
-		first = errors.Join(first, err)
+		all = errors.Join(all, err)
 	}
 	if c.dht != nil {
 		c.dht.Close()
@@ -273,7 +274,7 @@ func (c *Client) Close() error {
 	c.closeSockets()
 	c.wg.Wait()
 	c.pool.Close()
-	return first
+	return all
 }
 
 func (c *Client) closeSockets() {

@@ -49,8 +49,8 @@ type Config struct {
 
 	// DHTBootstrap replaces DefaultDHTBootstrap unless it is nil; host:port each.
 	DHTBootstrap []string
-	// DownLimit and UpLimit are in bytes per second of everything sent and
-	// received over peer connections, 0 no limit.
+	// DownLimit is in bytes per second of blocks received, UpLimit of all that is
+	// sent to peers but small messages; 0 no limit.
 	DownLimit, UpLimit int64
 	// STUN and TURN are ICE servers, as webrtcwire.Config takes them. STUN nil:
 	// DefaultICEServers. With RelayOnly, browsers are reached through TURN only.

@@ -106,8 +106,14 @@ const (
 // bans are peers that are kept away, by address and peer id, and by IP address
 // after several. Loopback is never banned as a whole.
 type bans struct {
-	until map[any]time.Time // netip.AddrPort, [20]byte or netip.Addr
+	until map[any]time.Time // by netip.AddrPort, hostAndID or netip.Addr
 	count map[netip.Addr]int
+}
+
+// hostAndID is a peer id where it was met: an id alone is no proof of anything.
+type hostAndID struct {
+	host   netip.Addr
+	peerID [20]byte
 }
 
 func newBans() bans {
@@ -120,15 +126,15 @@ func (b *bans) add(c *contributor, now time.Time) {
 		clear(b.count)
 	}
 	end := now.Add(banFor)
-	b.until[c.addr], b.until[c.peerID] = end, end
 	host := c.addr.Addr()
+	b.until[c.addr], b.until[hostAndID{host, c.peerID}] = end, end
 	if b.count[host]++; b.count[host] >= bansOfHost && !host.IsLoopback() {
 		b.until[host] = end
 	}
 }
 
 func (b *bans) banned(addr netip.AddrPort, peerID [20]byte, now time.Time) bool {
-	for _, key := range []any{addr, peerID, addr.Addr()} {
+	for _, key := range []any{addr, hostAndID{addr.Addr(), peerID}, addr.Addr()} {
 		if end, ok := b.until[key]; ok && now.Before(end) {
 			return true
 		}

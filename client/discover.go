@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -67,15 +68,39 @@ func (t *Torrent) startDiscovery() {
 	}
 }
 
-// stopDiscovery leaves only the trackers: the torrent turned out to be private.
+// stopDiscovery leaves only the trackers.
 func (t *Torrent) stopDiscovery() {
 	if t.loop.stopDHT != nil {
 		t.loop.stopDHT()
 	}
 }
 
+// turnPrivate leaves a torrent, which was not known to be private, to its own
+// trackers (BEP 27): peers that were found by other ways are let go.
+func (t *Torrent) turnPrivate() {
+	t.stopDiscovery()
+	t.removeWebTrackers()
+	for addr, c := range t.loop.candidates.byAddr {
+		if !c.given && !c.dialling && !c.connected {
+			delete(t.loop.candidates.byAddr, addr)
+		}
+	}
+	for p := range t.loop.peers {
+		if p.candidate == nil || !p.candidate.given {
+			t.drop(p, errPrivate)
+		}
+	}
+	if t.loop.announcer != nil {
+		t.loop.announcer.WantMore()
+	}
+}
+
+var errPrivate = errors.New("the torrent is private; its trackers will name it again if it belongs there")
+
 // leave tells the trackers that we go.
-func (t *Torrent) leave() {
+func (t *Torrent) leave() { t.leaving.Do(t.stopAnnouncing) }
+
+func (t *Torrent) stopAnnouncing() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
 	var leaving sync.WaitGroup
@@ -138,7 +163,7 @@ func (t *Torrent) dialCandidates(now time.Time) (again time.Time) {
 	if l.phase == phaseChecking || l.phase == phaseFailed || t.client.cfg.DisableTCP {
 		return time.Time{}
 	}
-	complete := l.phase == phaseLive && l.wantedLeft == 0
+	complete := t.isSeed()
 	room := min(enoughPeers-len(l.peers), dialsPerTorrent-l.dialling)
 	if !complete && len(l.peers) < fewPeers && l.announcer != nil && !now.Before(l.wantMoreAt) {
 		l.wantMoreAt = now.Add(wantMoreInterval)

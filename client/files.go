@@ -153,11 +153,9 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 			l.picker.SetHave(i)
 		}
 	}
-	t.left.Store(l.wantedLeft)
+	t.countLeft()
 	t.verified.Store(verified)
-	if l.wantedLeft > 0 {
-		t.origins.Store(&origins{web: newPieceSet(n), classic: newPieceSet(n)})
-	}
+	t.origins.Store(&origins{web: newPieceSet(n), classic: newPieceSet(n)})
 	l.state = resumeState{synced: wire.NewBitfield(n), next: time.Now(), nextSync: time.Now().Add(syncInterval)}
 	if state != nil {
 		l.state.uploaded, l.state.downloaded = state.Uploaded, state.Downloaded
@@ -182,16 +180,28 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 	t.tellPeers()
 	t.startDiscovery()
 	t.wakeReaders()
-	t.schedule(time.Now())
+	t.schedule(time.Now(), true)
 	t.wakeUp()
 }
+
+// maxLateHaves bounds the pieces that a peer which came before the files were checked
+// is told of one by one; beyond, it had better connect anew and get a bitfield, which
+// must come first (BEP 3).
+const maxLateHaves = 10000
+
+var errLate = errors.New("it came before the files were checked; the next time it is told what we have")
 
 // tellPeers brings the peers that came before the files were checked up to date.
 func (t *Torrent) tellPeers() {
 	l := &t.loop
 	verified := t.verified.Load()
+	haves := verified.count()
 	for p := range l.peers {
 		l.picker.AddPeer(&p.pick)
+		if haves > maxLateHaves {
+			t.drop(p, errLate)
+			continue
+		}
 		for i := range verified.n {
 			if verified.has(i) {
 				p.w.Send(wire.Message{ID: wire.Have, Index: uint32(i)})
@@ -229,8 +239,8 @@ func (t *Torrent) pieceEnded(r disk.Result) {
 	l.completed += size
 	if l.picker.Wants(r.Piece) {
 		l.wantedLeft -= size
-		t.left.Store(l.wantedLeft)
 	}
+	t.countLeft()
 	l.state.dirty = true
 	for p := range l.peers {
 		p.w.Send(wire.Message{ID: wire.Have, Index: uint32(r.Piece)})

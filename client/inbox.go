@@ -75,13 +75,14 @@ func (t *Torrent) extHandshake(p *peer) wire.Message {
 	if t.client.listener != nil {
 		h.Port = t.client.port()
 	}
+	h.M[wire.ExtPEX] = 0 // switched off
 	if t.mayExchangePeers() {
 		h.M[wire.ExtPEX] = wire.OurPEX
 	}
 	if info := t.Info(); info != nil {
 		h.MetadataSize = int64(len(info.Raw))
 	}
-	h.UploadOnly = t.loop.phase == phaseLive && t.loop.wantedLeft == 0
+	h.UploadOnly = t.isSeed()
 	return wire.Message{ID: wire.Extended, Payload: h.Encode()}
 }
 
@@ -118,8 +119,7 @@ func (t *Torrent) handle(p *peer, m *wire.Message, now time.Time) error {
 	case wire.Unchoke:
 		p.choking, p.pick.Choking = false, false
 	case wire.Interested:
-		p.interested = true
-		t.fillSlots()
+		p.interested, t.loop.fillSoon = true, true
 	case wire.NotInterested:
 		p.interested = false
 	case wire.Have, wire.BitfieldID, wire.HaveAll, wire.HaveNone:
@@ -163,7 +163,7 @@ func (t *Torrent) rejected(p *peer, m *wire.Message) {
 	p.mu.Lock()
 	r, ok := p.requests.take(m.Index, m.Begin, m.Length)
 	p.mu.Unlock()
-	if !ok || t.loop.pieces[r.piece.Index] != r.piece {
+	if !ok || r.cancelled || t.loop.pieces[r.piece.Index] != r.piece {
 		return
 	}
 	t.loop.picker.Unask(&p.pick, pickerRequest(r.piece.Index, r.block))
@@ -246,7 +246,7 @@ func (t *Torrent) peerChanged(p *peer, look bool) {
 
 // dropIfBothSeeds ends connections between seeds, which have nothing to say.
 func (t *Torrent) dropIfBothSeeds(p *peer) {
-	if p.isSeed && t.loop.phase == phaseLive && t.loop.wantedLeft == 0 && t.opts.Cache == 0 {
+	if p.isSeed && t.isSeed() {
 		if p.candidate != nil {
 			p.candidate.seed = true
 		}
@@ -333,7 +333,7 @@ func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
 		for name, n := range h.M {
 			p.ext.M[name] = n
 		}
-		p.ext.UploadOnly = h.UploadOnly || p.ext.UploadOnly
+		p.ext.UploadOnly = h.UploadOnly
 		if h.MetadataSize != 0 {
 			p.ext.MetadataSize = h.MetadataSize
 		}
@@ -343,6 +343,9 @@ func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
 	}
 	if h.Port != 0 && p.addr.IsValid() {
 		p.listen = netip.AddrPortFrom(p.addr.Addr(), uint16(h.Port))
+		if c := t.loop.candidates.byAddr[p.listen]; c != nil && p.candidate == nil && !c.connected {
+			c.connected, p.candidate = true, c // it is not dialled too
+		}
 	}
 	if t.loop.phase == phaseMetadata {
 		t.fetchMetadata(time.Now())

@@ -107,9 +107,12 @@ func (t *Torrent) readMail() {
 	if len(results) > 0 {
 		t.wakeReaders()
 	}
+	if t.loop.fillSoon {
+		t.fillSlots()
+	}
 	switch {
 	case streams || len(results) > 0 && t.loop.streaming:
-		t.schedule(now)
+		t.schedule(now, streams)
 	case len(results) > 0:
 		t.requestAll(now) // memory was freed, and pieces may be open again
 	}
@@ -129,7 +132,11 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 		t.fetchMetadata(now)
 	}
 	if l.phase == phaseLive {
+		t.abandonIfAlone(now)
 		t.requestAll(now)
+		if l.fillSoon {
+			t.fillSlots()
+		}
 		if !now.Before(l.nextRechoke) {
 			l.nextRechoke = now.Add(rechokeInterval)
 			t.rechoke(now)
@@ -142,9 +149,9 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 	}
 	again := t.dialCandidates(now)
 	switch {
-	case l.streaming:
+	case l.streaming && len(l.peers) > 0:
 		return tickStreaming
-	case len(l.peers) > 0 || l.phase == phaseMetadata || l.state.dirty || l.state.syncNext:
+	case len(l.peers) > 0 || len(l.pieces) > 0 || l.phase == phaseMetadata || l.state.dirty || l.state.syncNext:
 		return tickBusy
 	case !again.IsZero():
 		return max(again.Sub(now), tickBusy)
@@ -152,6 +159,24 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 		return t.web.nextTold.Sub(now)
 	default:
 		return tickIdle
+	}
+}
+
+// aloneFor is how long a torrent without peers keeps what it has of open pieces: its
+// memory is for those that have some.
+const aloneFor = 30 * time.Second
+
+func (t *Torrent) abandonIfAlone(now time.Time) {
+	l := &t.loop
+	if len(l.peers) > 0 {
+		l.lastPeer = now
+		return
+	}
+	if now.Sub(l.lastPeer) < aloneFor {
+		return
+	}
+	for index := range l.pieces {
+		t.abandon(index)
 	}
 }
 

@@ -20,6 +20,10 @@ const (
 	// asked. It may try again after metadataRetry.
 	metadataTimeout = 8 * time.Second
 	metadataRetry   = 15 * time.Second
+	// metadataTime, and the time it takes at metadataRate bytes per second, is what a
+	// peer has for all of it.
+	metadataTime = 30 * time.Second
+	metadataRate = 32 << 10
 )
 
 // metadataFetch is the state of fetching the info dictionary.
@@ -35,6 +39,7 @@ type metadataPeer struct {
 	early  map[int][]byte
 	asked  int // next piece to ask for
 	last   time.Time
+	end    time.Time // when it must all be here
 	retry  time.Time // not before
 }
 
@@ -46,7 +51,7 @@ func (m *metadataPeer) pieces() int {
 func (t *Torrent) fetchMetadata(now time.Time) {
 	f := &t.loop.metadata
 	for p := range t.loop.peers {
-		if m := p.metadata; m != nil && m.active && now.Sub(m.last) > metadataTimeout {
+		if m := p.metadata; m != nil && m.active && (now.Sub(m.last) > metadataTimeout || now.After(m.end)) {
 			t.endMetadata(p, now)
 		}
 	}
@@ -65,6 +70,7 @@ func (t *Torrent) fetchMetadata(now time.Time) {
 			continue
 		}
 		p.metadata = &metadataPeer{active: true, size: p.ext.MetadataSize, early: make(map[int][]byte), last: now}
+		p.metadata.end = now.Add(metadataTime + time.Duration(p.metadata.size/metadataRate)*time.Second)
 		f.active++
 		t.askMetadata(p)
 	}
@@ -159,11 +165,11 @@ func (t *Torrent) metadataPiece(p *peer, msg wire.MetadataMessage, now time.Time
 	if msg.Piece >= m.asked || len(msg.Data) != want {
 		return fmt.Errorf("metadata piece %d of %d bytes, which was not asked for", msg.Piece, len(msg.Data))
 	}
-	m.last = now
 	next := len(m.data) / wire.MetadataPieceSize
 	if msg.Piece < next || m.early[msg.Piece] != nil {
 		return nil
 	}
+	m.last = now
 	m.early[msg.Piece] = msg.Data
 	for data := m.early[next]; data != nil; data = m.early[next] {
 		m.data = append(m.data, data...)
@@ -209,7 +215,7 @@ func (t *Torrent) gotMetadata(p *peer, raw []byte, now time.Time) error {
 		}
 	}
 	if info.Private {
-		t.stopDiscovery()
+		t.turnPrivate()
 	}
 	if !t.opts.MetadataOnly {
 		t.openFiles()

@@ -46,12 +46,13 @@ type peer struct {
 
 	unrequested int // blocks; owned by the reader
 
-	lastRead       atomic.Int64 // nanoseconds since 1970
+	lastRead       atomic.Int64 // nanoseconds after joined
 	received, sent atomic.Int64 // payload bytes
 
 	// Shared by the loop and the connection's goroutines.
 	mu          sync.Mutex
 	inbox       []event
+	inboxBytes  int  // of payloads in it
 	posted      bool // the loop was told of the inbox
 	drained     *sync.Cond
 	gone        bool
@@ -111,7 +112,8 @@ type event struct {
 
 const (
 	// maxInbox bounds what waits for the loop; the reader then waits too.
-	maxInbox = 4096
+	maxInbox      = 4096
+	maxInboxBytes = 1 << 20
 	// idleTimeout is how long a peer may be silent. Peers send something every two
 	// minutes (BEP 3).
 	idleTimeout = 150 * time.Second
@@ -207,7 +209,7 @@ func (t *Torrent) admit(c *newConn) error {
 // with the larger peer id opened. One that has gone silent is given up, and TCP is
 // better than WebRTC, which costs ten times as much.
 func (t *Torrent) better(c *newConn, other *peer) bool {
-	if time.Since(time.Unix(0, other.lastRead.Load())) > keepAliveAfter {
+	if other.silence(time.Now()) > keepAliveAfter {
 		return true
 	}
 	if c.kind != other.kind {
@@ -249,7 +251,6 @@ func (t *Torrent) newPeer(c *newConn) *peer {
 	p.drained = sync.NewCond(&p.mu)
 	p.pick.Tag, p.pick.Choking = p, true
 	p.who = &contributor{addr: c.addr, peerID: p.peerID, web: c.kind == WebRTC}
-	p.lastRead.Store(now.UnixNano())
 	cfg := wire.WriterConfig{Source: t, Served: p.served, ReadFailed: p.readFailed, Reject: p.reserved.Fast()}
 	if t.client.up != nil {
 		cfg.Limiters = append(cfg.Limiters, t.client.up)
@@ -282,7 +283,9 @@ func (t *Torrent) drop(p *peer, why error) {
 	p.drained.Broadcast()
 	p.mu.Unlock()
 	p.w.Close()
-	p.conn.Close()
+	if p.kind != WebRTC || !t.spawn(func() { p.conn.Close() }) {
+		p.conn.Close() // at once; that of WebRTC waits for the network
+	}
 	if c := p.candidate; c != nil {
 		c.connected = false
 		if p.received.Load() == 0 {
@@ -291,9 +294,7 @@ func (t *Torrent) drop(p *peer, why error) {
 			c.next = time.Now().Add(retryBase)
 		}
 	}
-	if l.phase == phaseLive {
-		t.fillSlots()
-	}
+	l.fillSoon = true
 	t.wakeUp()
 }
 
@@ -338,7 +339,7 @@ func (t *Torrent) countPeers() {
 
 // readFailed ends the torrent when verified data cannot be read.
 func (p *peer) readFailed(_ wire.Block, err error) {
-	if !errors.Is(err, disk.ErrClosed) {
+	if !errors.Is(err, disk.ErrClosed) && !errors.Is(err, disk.ErrEvicted) {
 		p.t.do(func() { p.t.fail(err) })
 	}
 }
@@ -348,10 +349,15 @@ func (t *Torrent) ReadBlocks(b []byte, piece, begin uint32) error {
 	return t.storage.Load().ReadBlocks(b, piece, begin)
 }
 
+// silence returns for how long nothing was read from the peer.
+func (p *peer) silence(now time.Time) time.Duration {
+	return now.Sub(p.joined) - time.Duration(p.lastRead.Load())
+}
+
 // tickPeer does what is due for one peer.
 func (t *Torrent) tickPeer(p *peer, now time.Time) {
 	t.readInbox(p, now)
-	if now.Sub(time.Unix(0, p.lastRead.Load())) > idleTimeout {
+	if p.silence(now) > idleTimeout {
 		t.drop(p, errSilent)
 		return
 	}
@@ -365,6 +371,9 @@ func (t *Torrent) tickPeer(p *peer, now time.Time) {
 	}
 	p.pick.Snubbing = p.snubbing(now)
 	p.pick.Patience, p.pick.Hurry = p.patience(), p.hurry()
+	if t.loop.phase == phaseLive {
+		t.expireRequests(p, now)
+	}
 	if p.weInterested || p.interested {
 		p.useless = time.Time{}
 	} else if p.useless.IsZero() {

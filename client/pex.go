@@ -11,6 +11,8 @@ const (
 	// pexInterval is the time between two peer exchange messages to a peer. BEP 11
 	// allows one a minute, and webtorrent.js hangs up on less.
 	pexInterval = 65 * time.Second
+	// pexRetry is when it is looked again, if there was nothing to tell.
+	pexRetry = 5 * time.Second
 	// minPEXInterval is how much time a peer must leave; what comes sooner is not
 	// looked at.
 	minPEXInterval = 20 * time.Second
@@ -26,6 +28,7 @@ func (t *Torrent) exchangePeers(now time.Time) {
 	}
 	for p := range t.loop.peers {
 		if number := p.ext.M[wire.ExtPEX]; number != 0 && !now.Before(p.nextPEX) {
+			p.nextPEX = now.Add(pexRetry)
 			if m, ok := t.pexMessage(p); ok {
 				p.w.Send(wire.Message{ID: wire.Extended, Ext: number, Payload: m.Encode()})
 				p.nextPEX = now.Add(pexInterval)

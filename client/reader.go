@@ -25,7 +25,7 @@ func (p *peer) read() error {
 			return err
 		}
 		now := time.Now()
-		p.lastRead.Store(now.UnixNano())
+		p.lastRead.Store(int64(now.Sub(p.joined)))
 		var err error
 		switch m.ID {
 		case wire.KeepAlive:
@@ -103,7 +103,7 @@ func (p *peer) count(n, wasted int) {
 // post puts an event into the inbox, and with notify wakes the loop.
 func (p *peer) post(e event, notify bool) error {
 	p.mu.Lock()
-	for len(p.inbox) >= maxInbox && !p.gone {
+	for (len(p.inbox) >= maxInbox || p.inboxBytes >= maxInboxBytes) && !p.gone {
 		p.drained.Wait()
 	}
 	if p.gone {
@@ -111,6 +111,7 @@ func (p *peer) post(e event, notify bool) error {
 		return ErrClosed
 	}
 	p.inbox = append(p.inbox, e)
+	p.inboxBytes += len(e.message.Payload)
 	tell := notify && !p.posted
 	p.posted = p.posted || tell
 	p.mu.Unlock()
@@ -129,7 +130,7 @@ func (p *peer) takeInbox(spare []event) []event {
 		return nil
 	}
 	events := p.inbox
-	p.inbox = spare[:0]
+	p.inbox, p.inboxBytes = spare[:0], 0
 	p.drained.Signal()
 	return events
 }
@@ -182,6 +183,8 @@ type request struct {
 	block int
 	begin uint32
 	at    time.Time
+	// cancelled: it was taken back, but may still be answered.
+	cancelled bool
 }
 
 // requestQueue holds requests in the order they were sent, which is mostly the
@@ -216,22 +219,31 @@ func (q *requestQueue) take(piece, begin, length uint32) (request, bool) {
 	return request{}, false
 }
 
-// takeIf returns the requests for which match is true, and takes them out unless
-// keep is true.
-func (q *requestQueue) takeIf(match func(request) bool, keep bool) (taken []request) {
+// takeIf takes out the requests for which match is true.
+func (q *requestQueue) takeIf(match func(request) bool) (taken []request) {
 	rest := q.items[:q.head]
 	for _, r := range q.items[q.head:] {
 		if match(r) {
 			taken = append(taken, r)
-			if !keep {
-				continue
-			}
+		} else {
+			rest = append(rest, r)
 		}
-		rest = append(rest, r)
 	}
 	clear(q.items[len(rest):])
 	q.items = rest
 	return taken
+}
+
+// cancelIf marks the requests for which match is true as cancelled, and returns those
+// that were not before.
+func (q *requestQueue) cancelIf(match func(request) bool) (cancelled []request) {
+	for i := q.head; i < len(q.items); i++ {
+		if r := &q.items[i]; !r.cancelled && match(*r) {
+			cancelled = append(cancelled, *r)
+			r.cancelled = true
+		}
+	}
+	return cancelled
 }
 
 func (q *requestQueue) clear() { q.items, q.head = nil, 0 }

@@ -156,6 +156,45 @@ func (p *peer) patience() time.Duration {
 	return min(d, maxPatience)
 }
 
+const (
+	// giveUpAfter is how long a peer that owes blocks may send none before they are
+	// asked anew, of it too: it has forgotten them, most likely. It must be long
+	// enough for one block of the slowest.
+	giveUpAfter = 20 * time.Second
+	// requestLife is after what time a request that later ones have overtaken is
+	// taken back.
+	requestLife = 2 * maxPatience
+)
+
+// expireRequests takes back what a peer will not answer any more.
+func (t *Torrent) expireRequests(p *peer, now time.Time) {
+	last := p.lastBlock
+	if p.firstAsked.After(last) {
+		last = p.firstAsked
+	}
+	dead := now.Sub(last) > giveUpAfter
+	p.mu.Lock()
+	expired := p.requests.takeIf(func(r request) bool {
+		age := now.Sub(r.at)
+		return age > requestLife || dead && age > giveUpAfter
+	})
+	p.mu.Unlock()
+	for _, r := range expired {
+		t.takeBack(p, r)
+	}
+}
+
+// takeBack makes a block that a peer was asked for free to be asked anew.
+func (t *Torrent) takeBack(p *peer, r request) {
+	if r.cancelled {
+		return
+	}
+	if t.loop.pieces[r.piece.Index] == r.piece {
+		t.loop.picker.Unask(&p.pick, pickerRequest(r.piece.Index, r.block))
+	}
+	p.w.Send(cancelMessage(r))
+}
+
 // requestAll asks every peer for more.
 func (t *Torrent) requestAll(now time.Time) {
 	for p := range t.loop.peers {
@@ -176,7 +215,9 @@ func (t *Torrent) request(p *peer, now time.Time) {
 	}
 	l.picks = l.picks[:0]
 	if !p.choking {
-		l.picks = l.picker.PickFrom(l.picks, &p.pick, room, p.suggested)
+		if !l.streaming {
+			l.picks = l.picker.PickFrom(l.picks, &p.pick, room, p.suggested)
+		}
 		l.picks = l.picker.Pick(l.picks, &p.pick, room-len(l.picks))
 	} else {
 		l.picks = l.picker.PickFrom(l.picks, &p.pick, room, p.fastPieces)
@@ -231,11 +272,29 @@ func (t *Torrent) blockReceived(p *peer, e *event) {
 
 // beginPiece opens a piece for the picker, if there is memory for it.
 func (t *Torrent) beginPiece(index int, stretch bool) bool {
-	piece := t.storage.Load().Begin(index, stretch, t.loop.suspects[index] != nil)
+	begin := func() *disk.Piece { return t.storage.Load().Begin(index, stretch, t.loop.suspects[index] != nil) }
+	piece := begin()
+	if stranded := -1; piece == nil {
+		if stranded = t.loop.picker.Stranded(); stranded >= 0 && t.abandon(stranded) {
+			piece = begin()
+		}
+	}
 	if piece == nil {
 		return false
 	}
 	t.loop.pieces[index] = piece
+	return true
+}
+
+// abandon gives up an open piece and its memory. It reports false if the piece is
+// about to end by itself.
+func (t *Torrent) abandon(index int) bool {
+	piece := t.loop.pieces[index]
+	if piece == nil || !piece.Drop() {
+		return false
+	}
+	delete(t.loop.pieces, index)
+	t.loop.picker.Abandon(index)
 	return true
 }
 

@@ -33,7 +33,7 @@ func (t *Torrent) rechoke(now time.Time) {
 	if len(t.loop.peers) == 0 {
 		return
 	}
-	chosen := t.loop.choker.Rechoke(now, t.loop.wantedLeft == 0, t.chokerPeers())
+	chosen := t.loop.choker.Rechoke(now, t.isSeed(), t.chokerPeers())
 	for p := range t.loop.peers {
 		t.setUnchoked(p, chosen[p.id])
 	}
@@ -41,6 +41,7 @@ func (t *Torrent) rechoke(now time.Time) {
 
 // fillSlots gives free slots to peers that wait for one.
 func (t *Torrent) fillSlots() {
+	t.loop.fillSoon = false
 	if t.loop.phase != phaseLive {
 		return
 	}

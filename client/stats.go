@@ -76,7 +76,7 @@ func (t *Torrent) stats() Stats {
 		s.State = StateChecking
 	case l.phase == phaseFailed:
 		s.State = StateFailed
-	case l.wantedLeft == 0:
+	case t.isSeed():
 		s.State, s.ETA = StateSeeding, 0
 	default:
 		s.State = StateDownloading

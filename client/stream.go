@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -61,6 +62,9 @@ func (t *Torrent) OpenFile(ctx context.Context, file int) (*FileReader, error) {
 // Prefetch asks for the head and the tail of a file before the rest: what a player
 // looks at to find out what the file is.
 func (t *Torrent) Prefetch(file int) {
+	if info := t.Info(); info == nil || file < 0 || file >= len(info.Files) {
+		return
+	}
 	t.streams.mu.Lock()
 	t.streams.prefetch = append(t.streams.prefetch, file)
 	t.streams.mu.Unlock()
@@ -81,7 +85,11 @@ func (r *FileReader) Read(p []byte) (int, error) {
 	for {
 		progress := r.t.progress()
 		if n := min(r.available(r.pos, int64(len(p))), int64(len(p))); n > 0 {
-			if err := r.t.storage.Load().ReadAt(p[:n], r.start+r.pos); err != nil {
+			err := r.t.storage.Load().ReadAt(p[:n], r.start+r.pos)
+			if errors.Is(err, disk.ErrEvicted) {
+				continue // the loop was quicker; by now the piece counts as lacking
+			}
+			if err != nil {
 				return 0, err
 			}
 			r.update(func() { r.pos += n })
@@ -224,8 +232,9 @@ const (
 )
 
 // schedule gives deadlines to the pieces that readers wait for or will soon want:
-// the next piece of each reader first, then the second of each, and so on.
-func (t *Torrent) schedule(now time.Time) {
+// the next piece of each reader first, then the second of each, and so on. moved says
+// that readers have moved.
+func (t *Torrent) schedule(now time.Time, moved bool) {
 	l := &t.loop
 	if l.phase != phaseLive {
 		return
@@ -243,7 +252,7 @@ func (t *Torrent) schedule(now time.Time) {
 	l.deadlines = deadlines
 	l.picker.SetDeadlines(deadlines)
 	l.streaming = len(deadlines) > 0
-	if waiting {
+	if moved && waiting && l.picker.DeadlineServed() {
 		t.cancelOthers(deadlines)
 	}
 	t.requestAll(now)
@@ -268,17 +277,21 @@ func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
 	t.streams.mu.Lock()
 	defer t.streams.mu.Unlock()
 	var ranges, prefetch [][2]int // of pieces, end exclusive
+	limit := t.windowLimit()
 	for r := range t.streams.readers {
 		if r.pos >= r.length || (r.window == 0 && !r.waiting) {
 			continue
 		}
 		from := r.start + r.pos
-		to := min(from+max(r.window, 1), r.start+r.length)
+		to := min(from+max(min(r.window, limit), 1), r.start+r.length)
 		ranges = append(ranges, [2]int{int(from / info.PieceLength), int((to-1)/info.PieceLength) + 1})
 		waiting = waiting || r.waiting
 	}
 	for _, file := range t.streams.prefetch {
 		prefetch = append(prefetch, t.edges(file)...)
+	}
+	if t.opts.Cache > 0 && len(t.streams.readers) > 0 {
+		t.streams.prefetch = nil // what was evicted is not fetched for nobody
 	}
 	pieces = appendInTurns(pieces, ranges, verified)
 	return appendInTurns(pieces, prefetch, verified), waiting
@@ -330,7 +343,10 @@ func (t *Torrent) wantPiece(piece int) {
 	size := t.Info().PieceSize(piece)
 	l.wanted += size
 	l.wantedLeft += size
-	t.left.Store(l.wantedLeft)
+	t.countLeft()
+	if l.wantedLeft == size {
+		t.save(false) // no longer clean: pieces will be written
+	}
 }
 
 // makeRoom keeps what is cached within its bounds: it returns those of the lacking
@@ -353,12 +369,8 @@ func (t *Torrent) makeRoom(lacking []int) []int {
 		if keep[piece] || t.verified.Load().has(piece) {
 			continue
 		}
-		if open := l.pieces[piece]; open != nil {
-			if !open.Drop() {
-				continue // it is evicted when it is there
-			}
-			delete(l.pieces, piece)
-			l.picker.Abandon(piece)
+		if l.pieces[piece] != nil && !t.abandon(piece) {
+			continue // it is evicted when it is there
 		}
 		t.unwantPiece(piece)
 		storage.Evict(piece)
@@ -377,10 +389,14 @@ func (t *Torrent) evict(inWindow map[int]bool, n int) {
 		}
 		excess--
 		verified.remove(piece)
+		l.picker.SetWanted(piece, false)
 		l.picker.Lost(piece)
-		t.unwantPiece(piece)
 		size := t.Info().PieceSize(piece)
+		l.wanted -= size
 		l.completed -= size
+		for p := range l.peers {
+			p.w.StopServing(func(b wire.Block) bool { return int(b.Piece) != piece })
+		}
 		storage.Evict(piece)
 		for p := range l.peers {
 			if number := p.ext.M[wire.ExtDontHave]; number != 0 {
@@ -400,7 +416,17 @@ func (t *Torrent) unwantPiece(piece int) {
 	size := t.Info().PieceSize(piece)
 	l.wanted -= size
 	l.wantedLeft -= size
-	t.left.Store(l.wantedLeft)
+	t.countLeft()
+}
+
+// windowLimit returns how far ahead of its position a reader's window may reach: with
+// a cache, each has its share.
+func (t *Torrent) windowLimit() int64 {
+	if t.opts.Cache == 0 || len(t.streams.readers) == 0 {
+		return math.MaxInt64
+	}
+	share := t.storage.Load().Slots()/len(t.streams.readers) - 2 // behind, and where a window begins
+	return int64(max(share, 0)) * t.Info().PieceLength
 }
 
 // windowPieces returns all pieces in the readers' windows, and the one behind each
@@ -409,10 +435,10 @@ func (t *Torrent) windowPieces() map[int]bool {
 	info := t.Info()
 	t.streams.mu.Lock()
 	defer t.streams.mu.Unlock()
-	pieces := make(map[int]bool)
+	pieces, limit := make(map[int]bool), t.windowLimit()
 	for r := range t.streams.readers {
 		from := max(r.start+r.pos-info.PieceLength, r.start)
-		to := min(r.start+r.pos+max(r.window, 1), r.start+r.length)
+		to := min(r.start+r.pos+max(min(r.window, limit), 1), r.start+r.length)
 		for p := from / info.PieceLength; p*info.PieceLength < to; p++ {
 			pieces[int(p)] = true
 		}
@@ -425,16 +451,13 @@ func (t *Torrent) windowPieces() map[int]bool {
 func (t *Torrent) cancelOthers(deadlines map[int]time.Time) {
 	for p := range t.loop.peers {
 		p.mu.Lock()
-		taken := p.requests.takeIf(func(r request) bool {
+		cancelled := p.requests.cancelIf(func(r request) bool {
 			_, urgent := deadlines[r.piece.Index]
 			return !urgent
-		}, p.reserved.Fast())
+		})
 		p.mu.Unlock()
-		for _, r := range taken {
-			if t.loop.pieces[r.piece.Index] == r.piece {
-				t.loop.picker.Unask(&p.pick, pickerRequest(r.piece.Index, r.block))
-			}
-			p.w.Send(cancelMessage(r))
+		for _, r := range cancelled {
+			t.takeBack(p, r)
 		}
 	}
 }

@@ -56,6 +56,7 @@ type Torrent struct {
 	tasks    sync.WaitGroup // goroutines of this torrent other than the loop
 	spawning sync.Mutex     // guards tasks against an Add after its Wait
 	closing  bool           // guarded by spawning
+	leaving  sync.Once
 
 	loop loop
 }
@@ -64,6 +65,7 @@ type Torrent struct {
 type sourceInfo struct {
 	name     string
 	trackers [][]string
+	added    []string // WebSocket trackers that are not the torrent's own
 	webSeeds []string
 	sel      string
 }
@@ -94,7 +96,9 @@ type loop struct {
 	wantedLeft  int64             // of them lacking
 	completed   int64             // bytes verified
 	state       resumeState
-	spareInbox  []event // scratch
+	fillSoon    bool      // peers wait for upload slots that may be free
+	lastPeer    time.Time // when a peer was last connected
+	spareInbox  []event   // scratch
 	dialling    int
 	choker      *choker.Choker
 	nextRechoke time.Time
@@ -332,6 +336,22 @@ func (t *Torrent) fail(err error) {
 		t.drop(p, fmt.Errorf("the torrent failed: %w", err))
 	}
 	t.dropPieces()
+	t.stopDiscovery()
+	t.spawn(t.leave)
+}
+
+// isSeed reports whether everything that is wanted is here, and stays.
+func (t *Torrent) isSeed() bool {
+	return t.loop.phase == phaseLive && t.loop.wantedLeft == 0 && t.opts.Cache == 0
+}
+
+// countLeft tells the announces how much is lacking.
+func (t *Torrent) countLeft() {
+	left := t.loop.wantedLeft
+	if t.opts.Cache > 0 {
+		left = t.Info().Length - t.loop.completed
+	}
+	t.left.Store(left)
 }
 
 // dropPieces gives up the pieces that are open, and their memory.

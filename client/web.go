@@ -139,7 +139,34 @@ func WithWebTrackers(tiers [][]string) [][]string {
 func (t *Torrent) addWebTrackers() {
 	cfg := &t.client.cfg
 	if !cfg.DisableWebRTC && !cfg.DisableTrackers && !cfg.DisableWebTrackers && t.mayDiscover() {
+		own := len(t.source.trackers)
 		t.source.trackers = WithWebTrackers(t.source.trackers)
+		t.source.added = slices.Concat(t.source.trackers[own:]...)
+	}
+}
+
+// removeWebTrackers takes the trackers that were added away again: the torrent turned
+// out to be private.
+func (t *Torrent) removeWebTrackers() {
+	added := t.source.added
+	if len(added) == 0 {
+		return
+	}
+	t.source.trackers = slices.DeleteFunc(slices.Clone(t.source.trackers), func(tier []string) bool {
+		return slices.Contains(added, tier[0])
+	})
+	s := t.web
+	s.handles = slices.DeleteFunc(s.handles, func(h *ws.Handle) bool {
+		if !slices.Contains(added, h.URL()) {
+			return false
+		}
+		t.spawn(func() { h.Close() })
+		return true
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, url := range added {
+		delete(s.status, url)
 	}
 }
 
@@ -251,8 +278,12 @@ var (
 
 // begin notes that a connection to a peer is on its way, unless there is one.
 func (s *webSwarm) begin(n negotiation) error {
-	if s.t.peerCount.Load() >= int64(s.t.client.cfg.MaxPeers) {
+	cfg := &s.t.client.cfg
+	if s.t.peerCount.Load() >= int64(cfg.MaxPeers) || s.t.client.connections.Load() >= int64(cfg.MaxConnections) {
 		return errFull
+	}
+	if err := s.t.Err(); err != nil {
+		return err
 	}
 	if n.peer == ws.ID(s.t.client.id) {
 		return errSelf

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"sync"
 
 	"github.com/causeway-bt/causeway/wire"
@@ -83,13 +84,19 @@ func (s *Storage) Check(ctx context.Context, pieces wire.Bitfield, each func(pie
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var jobs sync.WaitGroup
+	// Few at a time: the blocks of other torrents want to be hashed as well.
+	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for p := range pieces.From(0) {
 		if ctx.Err() != nil {
 			break
 		}
+		turns <- struct{}{}
 		jobs.Add(1)
 		s.cfg.Pool.submit(func() {
-			defer jobs.Done()
+			defer func() {
+				<-turns
+				jobs.Done()
+			}()
 			if ctx.Err() != nil {
 				return
 			}

@@ -44,6 +44,13 @@ func (m *Memory) Reserve(n int64, stretch bool) bool {
 	return true
 }
 
+// Take sets n bytes aside whatever the limit.
+func (m *Memory) Take(n int64) {
+	m.mu.Lock()
+	m.reserved += n
+	m.mu.Unlock()
+}
+
 // Release gives n reserved bytes back.
 func (m *Memory) Release(n int64) {
 	m.mu.Lock()

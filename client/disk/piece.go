@@ -182,6 +182,7 @@ func (p *Piece) end() {
 	p.mu.Unlock()
 	p.store.cfg.Memory.Put(blocks...)
 	p.store.cfg.Memory.Release(p.size)
+	p.store.open.Add(-1)
 	p.store.pieces.Done()
 }
 

@@ -1,8 +1,8 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,9 +20,10 @@ type ring struct {
 	info *meta.Info
 	file *os.File
 
-	mu    sync.RWMutex // held for reading during I/O, so that no slot changes under it
-	slots map[int]int  // by piece
-	free  []int
+	mu      sync.RWMutex // held for reading during I/O, so that no slot changes under it
+	slots   map[int]int  // by piece
+	written map[int]bool // pieces whose slot holds their data
+	free    []int
 }
 
 func newRing(info *meta.Info, dir string, size int64) (*ring, error) {
@@ -33,7 +34,7 @@ func newRing(info *meta.Info, dir string, size int64) (*ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &ring{info: info, file: file, slots: make(map[int]int)}
+	r := &ring{info: info, file: file, slots: make(map[int]int), written: make(map[int]bool)}
 	for i := range min(max(int(size/info.PieceLength), minSlots), info.NumPieces()) {
 		r.free = append(r.free, i)
 	}
@@ -61,31 +62,41 @@ func (r *ring) evict(piece int) {
 	defer r.mu.Unlock()
 	if slot, has := r.slots[piece]; has {
 		delete(r.slots, piece)
+		delete(r.written, piece)
 		r.free = append(r.free, slot)
 	}
 }
 
 func (r *ring) write(piece int, parts [][]byte) error {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
 	slot, has := r.slots[piece]
 	if !has {
+		r.mu.RUnlock()
 		return fmt.Errorf("the cache has no room for piece %d", piece)
 	}
-	return writeAll(r.file, parts, int64(slot)*r.info.PieceLength)
+	err := writeAll(r.file, parts, int64(slot)*r.info.PieceLength)
+	r.mu.RUnlock()
+	if err == nil {
+		r.mu.Lock()
+		r.written[piece] = true
+		r.mu.Unlock()
+	}
+	return err
 }
 
-// readAt fills p from an offset in the torrent. Pieces that were evicted meanwhile
-// are an error.
+// ErrEvicted says that a piece has left the cache, or has not come back yet.
+var ErrEvicted = errors.New("the piece is not in the cache")
+
+// readAt fills p from an offset in the torrent.
 func (r *ring) readAt(p []byte, off int64) error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for len(p) > 0 {
 		piece, in := int(off/r.info.PieceLength), off%r.info.PieceLength
-		slot, has := r.slots[piece]
-		if !has {
-			return fmt.Errorf("piece %d has left the cache: %w", piece, io.ErrUnexpectedEOF)
+		if !r.written[piece] {
+			return ErrEvicted
 		}
+		slot := r.slots[piece]
 		n := min(int64(len(p)), r.info.PieceSize(piece)-in)
 		if _, err := r.file.ReadAt(p[:n], int64(slot)*r.info.PieceLength+in); err != nil {
 			return fmt.Errorf("reading the cache: %w", err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/causeway-bt/causeway/client/meta"
 )
@@ -48,6 +49,7 @@ type Storage struct {
 	cfg    Config
 	paths  []string       // by place, "" for padding
 	pieces sync.WaitGroup // begun and not ended
+	open   atomic.Int64   // pieces begun and not ended
 	uses   sync.WaitGroup // reads and the like under way
 	ring   *ring          // with Config.Cache, else nil
 
@@ -126,7 +128,10 @@ func (s *Storage) place(file int) (place int, start int64) {
 // For one that was wrong before, suspect asks for digests of its blocks.
 func (s *Storage) Begin(piece int, stretch, suspect bool) *Piece {
 	size := s.cfg.Info.PieceSize(piece)
-	if !s.cfg.Memory.Reserve(size, stretch) {
+	switch {
+	case s.open.Load() == 0: // one piece at a time can be had even if others took all
+		s.cfg.Memory.Take(size)
+	case !s.cfg.Memory.Reserve(size, stretch):
 		return nil
 	}
 	if s.ring != nil && !s.ring.take(piece) {
@@ -134,6 +139,7 @@ func (s *Storage) Begin(piece int, stretch, suspect bool) *Piece {
 		return nil
 	}
 	s.pieces.Add(1)
+	s.open.Add(1)
 	return newPiece(s, piece, suspect)
 }
 

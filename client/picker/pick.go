@@ -60,7 +60,26 @@ func (p *Picker) stuck() bool {
 			incomplete++
 		}
 	}
-	return 2*incomplete > len(p.openList)
+	return 2*incomplete > len(p.openList) || len(p.openList) == 0
+}
+
+// Stranded returns an open piece that no peer serves and of which nothing is owed, the
+// one with the fewest blocks, or -1.
+func (p *Picker) Stranded() int {
+	worst, blocks := -1, 0
+	for _, pc := range p.openList {
+		got := len(pc.blocks) - pc.missing
+		if pc.free == pc.missing && pc.free > 0 && !p.served(pc.index) && (worst < 0 || got < blocks) {
+			worst, blocks = pc.index, got
+		}
+	}
+	return worst
+}
+
+// DeadlineServed reports whether a peer has one of the pieces with deadlines and would send
+// it.
+func (p *Picker) DeadlineServed() bool {
+	return slices.ContainsFunc(p.deadlines, func(d deadline) bool { return p.lacking(d.piece) && p.served(d.piece) })
 }
 
 // PickFrom is Pick for a given few pieces only: those that a choking peer serves

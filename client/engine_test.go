@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"io"
 	"runtime"
 	"sync"
@@ -14,7 +15,7 @@ import (
 
 // The only seed silently loses the first requests (as a peer does that chokes and
 // unchokes without rejecting, or whose queue overflows). They must be asked again.
-func TestReviewLostRequestsAreAskedAgain(t *testing.T) {
+func TestLostRequestsAreAskedAgain(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 8*64<<10)
 	data := readData(t, dir)
 	var mu sync.Mutex
@@ -41,7 +42,7 @@ func TestReviewLostRequestsAreAskedAgain(t *testing.T) {
 
 // Peers that hold one piece each begin it and leave. Others, with other pieces, must
 // still be of use.
-func TestReviewAbandonedPiecesHoldMemory(t *testing.T) {
+func TestAbandonedPiecesFreeMemory(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 16*64<<10)
 	data := readData(t, dir)
 	cfg := plain(t)
@@ -82,7 +83,7 @@ func TestReviewAbandonedPiecesHoldMemory(t *testing.T) {
 
 // A reader waits for a piece that only a choking peer has. The rest of the torrent
 // must go on.
-func TestReviewReaderOfAnUnavailablePieceStopsAll(t *testing.T) {
+func TestReaderOfAnUnavailablePieceStopsNothingElse(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 16*64<<10)
 	data := readData(t, dir)
 	choking := newScripted(t, torrent.Info.InfoHash, func(c *scriptedConn) {
@@ -110,15 +111,15 @@ func TestReviewReaderOfAnUnavailablePieceStopsAll(t *testing.T) {
 	}
 }
 
-// In cache mode, evicted pieces are taken off "left" twice.
-func TestReviewCacheAccounting(t *testing.T) {
+// With a cache, what is evicted counts as left again, once.
+func TestCacheAccounting(t *testing.T) {
 	leech, data := startStream(t, 6<<20, quiet(t), TorrentOptions{Cache: 1 << 20})
 	until(t, 5*time.Second, "connected", func() bool { return leech.Stats().Peers.TCP > 0 })
 	s := leech.Stats()
 	r := openFile(t, leech)
 	defer r.Close()
 	r.SetWindow(300 << 10)
-	if s.Left == 0 || s.State == StateSeeding {
+	if leech.announceStats().Left == 0 || s.State == StateSeeding {
 		t.Errorf("before anything is there: %s, left %d (trackers are told %d; upload_only is sent)", s.State, s.Left, leech.announceStats().Left)
 	}
 	if _, err := io.CopyN(io.Discard, r, int64(len(data))); err != nil {
@@ -129,9 +130,9 @@ func TestReviewCacheAccounting(t *testing.T) {
 	}
 }
 
-// In cache mode, a piece that is evicted while requests for it wait to be served
-// ends the torrent.
-func TestReviewCacheServesWhatItEvicts(t *testing.T) {
+// With a cache, a piece that is evicted while requests for it wait to be served must not
+// end the torrent.
+func TestCacheEvictsWhatIsQueuedToBeServed(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 40*64<<10)
 	seeder := newClient(t, plain(t))
 	add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir})
@@ -171,11 +172,13 @@ func TestReviewCacheServesWhatItEvicts(t *testing.T) {
 	}
 }
 
-// Three peers that send the same metadata piece again and again keep the honest one
-// from being asked.
-func TestReviewMetadataSlowLoris(t *testing.T) {
+// Three peers that send the same metadata piece again and again must not keep the
+// honest one from being asked.
+func TestMetadataSlowLoris(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 64<<10)
 	var bad []string
+	var sending sync.WaitGroup
+	t.Cleanup(sending.Wait)
 	for range 3 {
 		s := newScripted(t, torrent.Info.InfoHash, func(c *scriptedConn) {
 			h := wire.ExtHandshake{M: map[string]byte{wire.ExtMetadata: 1}, MetadataSize: 1 << 20}
@@ -189,12 +192,15 @@ func TestReviewMetadataSlowLoris(t *testing.T) {
 				return
 			}
 			reply := wire.MetadataMessage{Type: wire.MetadataData, Piece: 0, TotalSize: 1 << 20, Data: make([]byte, 16<<10)}
-			go func() {
-				for range 20 {
+			sending.Go(func() {
+				for t.Context().Err() == nil {
 					c.send(wire.Message{ID: wire.Extended, Ext: wire.OurMetadata, Payload: reply.Encode()})
-					time.Sleep(2 * time.Second)
+					select {
+					case <-time.After(2 * time.Second):
+					case <-t.Context().Done():
+					}
 				}
-			}()
+			})
 		})
 		bad = append(bad, s.addr())
 	}
@@ -211,7 +217,7 @@ func TestReviewMetadataSlowLoris(t *testing.T) {
 
 // Blocks that a reader made us cancel are rejected, as BEP 6 asks. That is no reason
 // to hang up.
-func TestReviewCancelledRequestsCountAsRejects(t *testing.T) {
+func TestRejectsOfCancelledRequestsAreNotHeldAgainstAPeer(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 32*64<<10)
 	data := readData(t, dir)
 	var conns, cancels atomic.Int64
@@ -229,13 +235,17 @@ func TestReviewCancelledRequestsCountAsRejects(t *testing.T) {
 	})
 	leech := add(t, newClient(t, plain(t)), &meta.Source{Torrent: torrent},
 		TorrentOptions{Dir: t.TempDir(), Peers: []string{s.addr()}})
-	r := openFile(t, leech)
-	defer r.Close()
-	r.SetWindow(4 * 64 << 10)
-	go r.Read(make([]byte, 10))
-	for i := range 4000 {
+	for i := range 2000 {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
+		r, err := leech.OpenFile(ctx, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetWindow(4 * 64 << 10)
 		r.Seek(int64(i%8)*4*64<<10, io.SeekStart)
-		time.Sleep(2 * time.Millisecond)
+		r.Read(make([]byte, 10))
+		r.Close()
+		cancel()
 		if conns.Load() > 1 {
 			break
 		}
@@ -247,7 +257,7 @@ func TestReviewCancelledRequestsCountAsRejects(t *testing.T) {
 }
 
 // A failed torrent must give its memory back: others of the client need it.
-func TestReviewFailedTorrentHoldsMemory(t *testing.T) {
+func TestFailedTorrentFreesMemory(t *testing.T) {
 	_, torrent := makeTorrent(t, "data.bin", 16*64<<10)
 	s := newScripted(t, torrent.Info.InfoHash, func(c *scriptedConn) {
 		c.send(wire.Message{ID: wire.HaveAll}, wire.Message{ID: wire.Unchoke})
@@ -262,7 +272,7 @@ func TestReviewFailedTorrentHoldsMemory(t *testing.T) {
 }
 
 // Adding a torrent that runs already must leave nothing behind.
-func TestReviewAddTwiceLeaks(t *testing.T) {
+func TestAddTwiceLeaksNothing(t *testing.T) {
 	_, torrent := makeTorrent(t, "data.bin", 64<<10)
 	c := newClient(t, plain(t))
 	add(t, c, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir()})
