@@ -29,6 +29,7 @@ type streamFlags struct {
 	onDone     string
 	onExit     string
 	remove     bool
+	cache      byteSize
 	doneHook   *hook
 	exitHook   *hook
 	wantStdout bool
@@ -44,8 +45,10 @@ func (f *streamFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.onDone, "on-done", "", "run `COMMAND` when the file is there, without a shell")
 	flags.StringVar(&f.onExit, "on-exit", "", "run `COMMAND` at the end, without a shell")
 	flags.BoolVar(&f.remove, "remove", false, "delete what was downloaded, however the command ends")
+	flags.Var(&f.cache, "cache", "keep at most so much on disk, as 500M, and nothing at the end; what was played makes room")
 	f.http.add(flags)
 	f.engine.add(flags)
+	flags.Lookup("cache").DefValue = "" // none
 }
 
 func (a *app) streamCommand() *cobra.Command {
@@ -100,6 +103,9 @@ func (f *streamFlags) check(a *app) error {
 	if f.exitHook, err = parseHook("--on-exit", f.onExit); err != nil {
 		return err
 	}
+	if f.cache > 0 && f.onDone != "" {
+		return usagef("with --cache the file is never all there, so --on-done would not run; leave one of them out")
+	}
 	return f.http.check()
 }
 
@@ -152,7 +158,7 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 // start adds the torrent with the files to be played, and serves them.
 func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	options := client.TorrentOptions{
-		Dir: st.flags.out, Sequential: true,
+		Dir: st.flags.out, Sequential: true, Cache: int64(st.flags.cache),
 		Peers: st.flags.engine.peers, Trackers: st.flags.engine.trackerList(),
 	}
 	preset := ""
@@ -170,7 +176,7 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 		return err
 	}
 	options.Select = st.choice.selection()
-	if st.flags.remove {
+	if st.flags.remove && st.flags.cache == 0 {
 		if st.remover, err = newRemover(info, options.Dir, st.choice.all()); err != nil {
 			return err
 		}
