@@ -274,8 +274,8 @@ func (t *Torrent) blockReceived(p *peer, e *event) {
 func (t *Torrent) beginPiece(index int, stretch bool) bool {
 	begin := func() *disk.Piece { return t.storage.Load().Begin(index, stretch, t.loop.suspects[index] != nil) }
 	piece := begin()
-	if stranded := -1; piece == nil {
-		if stranded = t.loop.picker.Stranded(); stranded >= 0 && t.abandon(stranded) {
+	if piece == nil {
+		if stranded := t.loop.picker.Stranded(); stranded >= 0 && t.abandon(stranded) {
 			piece = begin()
 		}
 	}

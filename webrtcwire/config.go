@@ -146,4 +146,4 @@ func parseICEServers(urls []string) (iceServers, error) {
 	return servers, nil
 }
 
-var errSTUNS = errors.New("STUN over TLS is not supported; use stun: or turns:")
+var errSTUNS = errors.New("STUN over TLS is not supported; use a stun: or turns: URL")

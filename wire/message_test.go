@@ -60,7 +60,7 @@ func TestMessagesHaveTheBytesOfTheBEPs(t *testing.T) {
 			if !reflect.DeepEqual(m, g.message) {
 				t.Errorf("read %+v, want %+v", m, g.message)
 			}
-			if err := r.Next(&m); err != io.EOF {
+			if err := r.Next(&m); !errors.Is(err, io.EOF) {
 				t.Errorf("behind the last message: %v, want io.EOF", err)
 			}
 		})

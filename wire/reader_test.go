@@ -69,7 +69,7 @@ func TestReaderAtEveryFragmentation(t *testing.T) {
 	}
 	for name, src := range readers {
 		got, err := collect(src)
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			t.Errorf("%s: %v, want io.EOF", name, err)
 		}
 		if !reflect.DeepEqual(normal(got), normal(want)) {
@@ -106,7 +106,7 @@ func TestReaderCutAtEveryByte(t *testing.T) {
 			want = io.EOF
 		}
 		first, second := bytes.NewReader(stream[:cut]), bytes.NewReader(stream[cut:])
-		if _, err := collect(first); err != want {
+		if _, err := collect(first); !errors.Is(err, want) {
 			t.Errorf("cut at %d: %v, want %v", cut, err, want)
 		}
 		first.Seek(0, io.SeekStart)

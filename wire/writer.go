@@ -135,7 +135,7 @@ func (w *Writer) Send(ms ...Message) {
 	}
 	w.mu.Unlock()
 	if full {
-		w.fail(errBacklog)
+		_ = w.fail(errBacklog)
 		return
 	}
 	w.signal()
@@ -213,7 +213,7 @@ func (w *Writer) Idle() time.Duration {
 
 // Close makes Run return, also when it is held up in a write, and drops what is
 // queued. It leaves the connection open for reading.
-func (w *Writer) Close() { w.fail(ErrWriterClosed) }
+func (w *Writer) Close() { _ = w.fail(ErrWriterClosed) }
 
 // fail ends the Writer, and returns what ended it first.
 func (w *Writer) fail(err error) error {

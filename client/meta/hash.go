@@ -159,7 +159,7 @@ func (r *pieceReader) add(ctx context.Context, index int, from, to int64) error 
 		if path != "" {
 			n, err := r.file.ReadAt(part, from)
 			if n < len(part) {
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					err = fmt.Errorf("%s became shorter while it was read", path)
 				}
 				return &readError{index, err}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestRefusedInfo(t *testing.T) {
-	folder := func(files ...any) dict { return dict{"length": nil, "files": list(files)} }
+	folder := func(files ...any) dict { return dict{"length": nil, "files": files} }
 	tests := []struct {
 		name string
 		raw  []byte

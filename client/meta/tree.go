@@ -3,6 +3,7 @@ package meta
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -115,7 +116,8 @@ func (t *tree) addFile(path string, components []string) error {
 // pathCause is the error of a file system without the path, which the message
 // around it names already.
 func pathCause(err error) error {
-	if e, ok := err.(*fs.PathError); ok {
+	var e *fs.PathError
+	if errors.As(err, &e) {
 		return e.Err
 	}
 	return err

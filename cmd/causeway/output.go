@@ -55,7 +55,7 @@ func (p *printer) event(name string, fields any) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.out.Write(line)
+	_, _ = p.out.Write(line) // nobody is there to be told
 }
 
 // encodeLine encodes an object, with a line end.

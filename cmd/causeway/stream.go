@@ -295,7 +295,7 @@ func (st *streaming) run(ctx context.Context) error {
 	} else if errors.Is(err, errInterrupted) {
 		st.app.line("stopped; the same command continues where it was")
 	}
-	if err == errPlayed {
+	if errors.Is(err, errPlayed) {
 		return nil
 	}
 	return err

@@ -92,12 +92,6 @@ func (t *fakeTorrent) last() Status {
 	return t.statuses[len(t.statuses)-1]
 }
 
-func (t *fakeTorrent) answered() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.answers)
-}
-
 func (t *fakeTorrent) offersTaken() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
