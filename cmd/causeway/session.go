@@ -22,6 +22,10 @@ const (
 
 	// lonelyAfter is when a torrent without peers is worth a hint.
 	lonelyAfter = 30 * time.Second
+
+	// settleTime is how long torrents are looked at each second in any case: what is
+	// missing of data to be seeded shows in it.
+	settleTime = 10 * time.Second
 )
 
 // session is a run of the engine that is shown to the user.
@@ -32,7 +36,8 @@ type session struct {
 	changes chan change
 	tasks   []*task
 	told    map[string]bool // trackers whose errors have been told
-	shown   time.Time       // of the last plain lines
+	started time.Time
+	shown   time.Time // of the last plain lines
 	failed  []error
 
 	onComplete func(*task) // called once for each complete torrent
@@ -50,7 +55,8 @@ type task struct {
 	*client.Torrent
 	started  time.Time
 	bar      *bar
-	done     bool // complete or failed
+	said     string // the last plain line
+	done     bool   // complete or failed
 	hinted   bool
 	missing  bool // onMissing was called
 	infoHash string
@@ -66,7 +72,7 @@ type change struct {
 func (a *app) open(f *engineFlags) (*session, error) {
 	s := &session{
 		app: a, events: make(chan client.Event, eventQueue), changes: make(chan change),
-		told: make(map[string]bool), shown: time.Now(),
+		told: make(map[string]bool), started: time.Now(), shown: time.Now(),
 	}
 	var err error
 	s.engine, err = a.start(f, func(event client.Event) {
@@ -266,6 +272,9 @@ func (s *session) report() {
 	if plain {
 		s.shown = time.Now()
 	}
+	if !plain && !s.app.bars() && !s.app.json && time.Since(s.started) > settleTime {
+		return // nobody would see it, and a thousand torrents take a while to ask
+	}
 	for _, t := range s.tasks {
 		stats := t.Stats()
 		s.app.event("progress", newProgressEvent(t.infoHash, stats))
@@ -276,7 +285,8 @@ func (s *session) report() {
 		}
 		bar, text := s.statusOf(t, stats)
 		lines = append(lines, bar)
-		if plain && stats.State != client.StateFailed {
+		if plain && stats.State != client.StateFailed && text != t.said {
+			t.said = text
 			s.app.line("%s: %s", t.Name(), text)
 		}
 	}
