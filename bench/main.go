@@ -45,6 +45,7 @@ var sections = []struct {
 	{"idle", (*bench).idle},
 	{"restart", (*bench).restart},
 	{"web", (*bench).web},
+	{"stream", (*bench).stream},
 }
 
 func main() {
@@ -61,7 +62,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var only, size, tmp, pairs string
 	flags.StringVar(&b.causeway, "causeway", "bin/causeway", "the program to measure")
-	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, web")
+	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, web, stream")
 	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher); default all")
 	flags.IntVar(&b.runs, "runs", 5, "measured runs, after one for warming up")
 	flags.StringVar(&size, "size", "2G", "size of the transfer, in bytes with K, M or G (1024)")
