@@ -22,13 +22,21 @@ const launch = {
   }
 }[o.browser]
 
-const browser = await puppeteer.launch({
+// The browser ends with this process, however that ends: it has a process group of
+// its own, which nobody else knows.
+let browser
+process.on('exit', () => {
+  try { process.kill(-browser.process().pid, 'SIGKILL') } catch { /* it has ended */ }
+})
+const end = () => process.exit()
+process.on('SIGTERM', end).on('SIGINT', end)
+process.stdin.on('end', end).resume()
+process.stdout.on('error', end) // nobody listens any more
+
+browser = await puppeteer.launch({
   browser: o.browser, executablePath: o.path, userDataDir: o.profile, headless: true,
   handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false, ...launch
 })
-const end = async () => { await browser.close(); process.exit() }
-process.on('SIGTERM', end).on('SIGINT', end)
-process.stdin.on('end', end).resume()
 browser.on('disconnected', () => process.exit(1))
 
 for (const url of o.urls) {
