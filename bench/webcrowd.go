@@ -81,7 +81,7 @@ func (b *bench) crowdOnce(ctx context.Context, tor *fixture.Torrent, n int) (cro
 		}
 		defer closer.Close()
 		leeches = append(leeches, leech)
-		go leech.Run(crowdWindow) // until it is closed
+		go func() { _ = leech.Run(crowdWindow) }() // until it is closed
 	}
 	if err := sleep(ctx, crowdSettle); err != nil {
 		return crowdSample{}, err

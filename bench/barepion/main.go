@@ -91,14 +91,15 @@ func receive(size int64) error {
 	if err != nil {
 		return err
 	}
-	go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := answerTo(pc, r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		_, _ = w.Write(answer)
-	}))
+	})}
+	go func() { _ = server.Serve(listener) }() // until the process ends
 	fmt.Printf("{\"addr\":%q}\n", listener.Addr())
 	fmt.Printf("{\"seconds\":%f}\n", (<-done).Seconds())
 	_, err = io.Copy(io.Discard, os.Stdin) // until its time was read
