@@ -78,6 +78,7 @@ type peer struct {
 	window         window
 	down, up       rateMeter
 	lastBlock      time.Time
+	tardy          bool      // others sent what it owes before it sent anything, while a player waits
 	firstAsked     time.Time // of the requests under way, when the first was sent
 	pexSent        map[netip.AddrPort]struct{}
 	nextPEX        time.Time
@@ -369,7 +370,7 @@ func (t *Torrent) tickPeer(p *peer, now time.Time) {
 		p.down.update(now, p.received.Load())
 		p.up.update(now, p.sent.Load())
 	}
-	p.pick.Snubbing = p.snubbing(now)
+	p.pick.Snubbing = p.tardy || p.snubbing(now)
 	p.pick.Patience, p.pick.Hurry = p.patience(), p.hurry()
 	if t.loop.phase == phaseLive {
 		t.expireRequests(p, now)

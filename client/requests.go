@@ -80,7 +80,7 @@ const (
 	hurriedStart = 8
 	// hurriedSlack replaces slackTime while a player waits: what is queued at a peer
 	// comes before what a seek asks for.
-	hurriedSlack = 90 * time.Millisecond
+	hurriedSlack = 40 * time.Millisecond
 )
 
 // hurriedBlocks is blocks while a player waits.
@@ -96,7 +96,7 @@ func (w *window) hurriedBlocks() int {
 // another peer is asked too.
 func (p *peer) hurry() time.Duration {
 	if p.window.rate < 1 {
-		return maxHurry
+		return 2 * minHurry
 	}
 	queue := float64(p.pick.InFlight()+1) * wire.BlockSize / p.window.rate
 	return min(2*time.Duration(queue*float64(time.Second))+2*p.window.roundTrip+minHurry, maxHurry)
@@ -259,14 +259,18 @@ func (t *Torrent) showInterest(p *peer) {
 // blockReceived notes that a block has come.
 func (t *Torrent) blockReceived(p *peer, e *event) {
 	p.lastBlock = e.at
-	p.pick.Snubbing = false
+	p.pick.Snubbing, p.tardy = false, false
 	p.window.received(e.askedAt, e.at, int(e.message.Length))
 	if t.loop.pieces[e.piece.Index] != e.piece {
 		return // the piece has ended since
 	}
 	r := pickerRequest(e.piece.Index, e.block)
 	for _, other := range t.loop.picker.Received(&p.pick, r) {
-		t.cancelRequest(other.Tag.(*peer), e.piece, e.block)
+		late := other.Tag.(*peer)
+		if t.loop.streaming && late.lastBlock.Before(late.firstAsked) {
+			late.tardy, other.Snubbing = true, true
+		}
+		t.cancelRequest(late, e.piece, e.block)
 	}
 }
 

@@ -1,6 +1,7 @@
 package webrtcwire
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -36,7 +37,7 @@ func TestPacketsGoToTheirAddressFamily(t *testing.T) {
 		}
 	}
 	for local, from := range map[string]string{"192.0.2.1": "192.0.2.2:2", "2001:db8::1": "[2001:db8::2]:2"} {
-		if _, addr, err := read[local](make([]byte, 10)); err != nil && err != io.EOF || addr.String() != from {
+		if _, addr, err := read[local](make([]byte, 10)); err != nil && !errors.Is(err, io.EOF) || addr.String() != from {
 			t.Errorf("the candidate %s got a packet of %v (%v), want %s", local, addr, err, from)
 		}
 	}

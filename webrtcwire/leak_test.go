@@ -213,7 +213,7 @@ func TestPeersThatVanishLeaveNothing(t *testing.T) {
 			return err
 		}
 		reading.Go(func() {
-			if _, err := conn.Read(make([]byte, 1)); err == nil || err == io.EOF {
+			if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("read from a peer that vanished: %v, want an error that says so", err)
 			}
 			conn.Close()

@@ -224,7 +224,7 @@ func TestVanishedAndClosedPeersAreNoticed(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want io.EOF", err)
 	}
 	eventually(t, "the connection to be released", func() bool { return a.s.t.Stats().Conns == 0 })

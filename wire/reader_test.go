@@ -110,7 +110,7 @@ func TestReaderCutAtEveryByte(t *testing.T) {
 			t.Errorf("cut at %d: %v, want %v", cut, err, want)
 		}
 		first.Seek(0, io.SeekStart)
-		if ms, err := collect(io.MultiReader(first, second)); err != io.EOF || len(ms) != len(golden) {
+		if ms, err := collect(io.MultiReader(first, second)); !errors.Is(err, io.EOF) || len(ms) != len(golden) {
 			t.Errorf("split at %d: %d messages, %v", cut, len(ms), err)
 		}
 	}

@@ -73,7 +73,7 @@ func Listen() *Tracker {
 		if err != nil {
 			return // it has been told so
 		}
-		defer conn.CloseNow()
+		defer func() { _ = conn.CloseNow() }()
 		conn.SetReadLimit(maxMessage)
 		for t.serve(r.Context(), conn) == nil {
 		}

@@ -277,7 +277,7 @@ func (s *Storage) ReadAt(p []byte, off int64) error {
 			_, err = h.ReadAt(part, at)
 			s.cfg.Handles.release(h)
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
