@@ -239,9 +239,9 @@ func (c *content) read(p []byte) (int, error) {
 	n, err := c.reader.Read(p)
 	c.at += int64(n)
 	c.record.waitEnds(time.Now())
-	if err == io.EOF && c.pos+int64(n) < c.size {
+	if errors.Is(err, io.EOF) && c.pos+int64(n) < c.size {
 		err = io.ErrUnexpectedEOF
-	} else if err == io.EOF {
+	} else if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	if n == 0 && err == nil {

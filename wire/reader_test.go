@@ -183,7 +183,7 @@ func TestWhatIsNotReadOfABlockIsSkipped(t *testing.T) {
 func TestUnknownMessagesArePassedOver(t *testing.T) {
 	stream := unhex(t, "00000004 fe 010203  00000001 15  00000001 ff  00000005 04 00000009")
 	ms, err := collect(bytes.NewReader(stream))
-	if err != io.EOF || len(ms) != 1 || ms[0].ID != Have || ms[0].Index != 9 {
+	if !errors.Is(err, io.EOF) || len(ms) != 1 || ms[0].ID != Have || ms[0].Index != 9 {
 		t.Errorf("read %+v, %v, want the Have alone", ms, err)
 	}
 }

@@ -44,7 +44,7 @@ func (s *sink) messages(t *testing.T) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ms, err := collect(bytes.NewReader(s.data.Bytes()))
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	return ms
@@ -240,7 +240,7 @@ func TestPeerThatReadsNothing(t *testing.T) {
 		}
 		select {
 		case err := <-ended:
-			if err != errBacklog {
+			if !errors.Is(err, errBacklog) {
 				t.Errorf("ended with %v, want %v", err, errBacklog)
 			}
 		default:
@@ -275,7 +275,7 @@ func TestCloseInTheMiddleOfAWrite(t *testing.T) {
 		w.Serve(block(0, 0))
 		synctest.Wait() // held up in the write
 		w.Close()
-		if err := <-ended; err != ErrWriterClosed {
+		if err := <-ended; !errors.Is(err, ErrWriterClosed) {
 			t.Errorf("ended with %v, want %v", err, ErrWriterClosed)
 		}
 	})
