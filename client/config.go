@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/wire/transport"
 )
@@ -18,15 +19,6 @@ const (
 	DefaultMaxConnections = 500
 	DefaultMemory         = 64 << 20
 )
-
-// DefaultDHTBootstrap are the public nodes by which a DHT node finds its first
-// neighbours.
-var DefaultDHTBootstrap = []string{
-	"router.bittorrent.com:6881",
-	"dht.transmissionbt.com:6881",
-	"router.utorrent.com:6881",
-	"dht.libtorrent.org:25401",
-}
 
 // Config configures a Client. The zero value of a field means what its comment
 // says; the zero Config is a working one.
@@ -47,7 +39,8 @@ type Config struct {
 	// are; else they get DefaultWebTrackers.
 	DisableWebTrackers bool
 
-	// DHTBootstrap replaces DefaultDHTBootstrap unless it is nil; host:port each.
+	// DHTBootstrap replaces discovery.DefaultBootstrap unless it is nil; host:port
+	// each.
 	DHTBootstrap []string
 	// DownLimit is in bytes per second of blocks received, UpLimit of all that is
 	// sent to peers but small messages; 0 no limit.
@@ -93,7 +86,7 @@ func (c *Config) setDefaults() {
 		c.Memory = DefaultMemory
 	}
 	if c.DHTBootstrap == nil {
-		c.DHTBootstrap = DefaultDHTBootstrap
+		c.DHTBootstrap = discovery.DefaultBootstrap
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
