@@ -128,17 +128,21 @@ func (t *Torrent) progress() <-chan struct{} {
 
 // update changes the reader, and tells the loop if it matters to it.
 func (r *FileReader) update(change func()) {
-	pieceLength := r.t.Info().PieceLength
 	r.t.streams.mu.Lock()
-	before := [3]int64{(r.start + r.pos) / pieceLength, (r.start + r.pos + r.window) / pieceLength, 0}
-	waited := r.waiting
+	before, waited := r.pieces(), r.waiting
 	change()
-	after := [3]int64{(r.start + r.pos) / pieceLength, (r.start + r.pos + r.window) / pieceLength, 0}
-	changed := before != after || waited != r.waiting
+	changed := r.pieces() != before || r.waiting != waited
 	r.t.streams.mu.Unlock()
 	if changed {
 		r.t.streamsChanged()
 	}
+}
+
+// pieces returns the pieces in which the reader's window begins and ends.
+func (r *FileReader) pieces() [2]int64 {
+	from := r.start + r.pos
+	pieceLength := r.t.Info().PieceLength
+	return [2]int64{from / pieceLength, (from + r.window) / pieceLength}
 }
 
 // available returns how many verified bytes there are from off on without a gap, up
