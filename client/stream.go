@@ -92,15 +92,12 @@ func (r *FileReader) Read(p []byte) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			r.update(func() { r.pos += n })
+			r.update(func() { r.pos, r.waiting = r.pos+n, false })
 			return int(n), nil
 		}
 		r.update(func() { r.waiting = true })
-		err := r.wait(progress)
-		r.t.streams.mu.Lock()
-		r.waiting = false
-		r.t.streams.mu.Unlock()
-		if err != nil {
+		if err := r.wait(progress); err != nil {
+			r.update(func() { r.waiting = false })
 			return 0, err
 		}
 	}
