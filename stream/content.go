@@ -239,9 +239,9 @@ func (c *content) read(p []byte) (int, error) {
 	n, err := c.reader.Read(p)
 	c.at += int64(n)
 	c.record.waitEnds(time.Now())
-	if errors.Is(err, io.EOF) && c.pos+int64(n) < c.size {
+	if err == io.EOF && c.pos+int64(n) < c.size { //nolint:errorlint // as io.Reader has it
 		err = io.ErrUnexpectedEOF
-	} else if errors.Is(err, io.EOF) {
+	} else if err == io.EOF { //nolint:errorlint // as io.Reader has it
 		err = nil
 	}
 	if n == 0 && err == nil {

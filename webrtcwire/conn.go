@@ -320,7 +320,7 @@ func (c *Conn) endError(byPeer error) error {
 	switch {
 	case errors.Is(cause, ErrClosed):
 		return cause
-	case errors.Is(byPeer, io.EOF) && errors.Is(cause, errPeerClosed):
+	case byPeer == io.EOF && errors.Is(cause, errPeerClosed): //nolint:errorlint // a wrapped one has a cause
 		return io.EOF
 	}
 	return fmt.Errorf("webrtcwire: %w: %w", cause, byPeer)

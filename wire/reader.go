@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -237,7 +236,7 @@ func (r *Reader) SkipBlock() error {
 }
 
 func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF { //nolint:errorlint // a wrapped one says more
 		return io.ErrUnexpectedEOF
 	}
 	return err
