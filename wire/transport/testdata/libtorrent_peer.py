@@ -22,8 +22,9 @@ ses = lt.session({
 })
 params = lt.parse_magnet_uri("magnet:?xt=urn:btih:" + infohash)
 params.save_path = "/nonexistent"
+# A torrent that starts paused refuses encrypted handshakes until resume() has taken effect.
+params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
 torrent = ses.add_torrent(params)
-torrent.resume()
 print("port", ses.listen_port(), flush=True)
 if peer != "-":
     host, port = peer.rsplit(":", 1)
