@@ -44,7 +44,9 @@ var sections = []struct {
 	{"link", (*bench).link},
 	{"idle", (*bench).idle},
 	{"restart", (*bench).restart},
-	{"web", (*bench).web},
+	{"page", (*bench).page},
+	{"native", (*bench).native},
+	{"crowd", (*bench).crowd},
 	{"stream", (*bench).stream},
 }
 
@@ -62,8 +64,8 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var only, size, tmp, pairs string
 	flags.StringVar(&b.causeway, "causeway", "bin/causeway", "the program to measure")
-	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, web, stream")
-	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher); default all")
+	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream")
+	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher), or seeders of the page (ours, node); default all")
 	flags.IntVar(&b.runs, "runs", 5, "measured runs, after one for warming up")
 	flags.StringVar(&size, "size", "2G", "size of the transfer, in bytes with K, M or G (1024)")
 	flags.StringVar(&tmp, "tmp", "/dev/shm", "tmpfs for the content; wants three times the size")
@@ -99,7 +101,7 @@ func run(ctx context.Context, args []string) error {
 
 	fmt.Fprintf(b.out, "Measured on %s.\n", machine())
 	for _, s := range sections {
-		if only != "" && !slices.Contains(strings.Split(only, ","), s.name) {
+		if only != "" && !slices.Contains(strings.Split(strings.ReplaceAll(only, "web", "page,native,crowd"), ","), s.name) {
 			continue
 		}
 		if err := s.run(b, ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/causeway-bt/causeway/bench/cli"
@@ -16,8 +17,17 @@ import (
 // webSize is how much goes over WebRTC in one run, unless -size says less.
 const webSize = 256 << 20
 
-// web measures what goes over WebRTC.
-func (b *bench) web(ctx context.Context) error {
+const (
+	// pageTimeout bounds one download by a page, which should take under half a minute.
+	pageTimeout = 90 * time.Second
+
+	// nodeRetries bounds the repetitions of a round in which webtorrent in Node got
+	// stuck, as it does now and then.
+	nodeRetries = 5
+)
+
+// overWeb makes a torrent for the sections that go over WebRTC, and runs one of them.
+func (b *bench) overWeb(ctx context.Context, section func(context.Context, *fixture.Torrent) error) error {
 	dir, err := b.scratch("web")
 	if err != nil {
 		return err
@@ -28,13 +38,12 @@ func (b *bench) web(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, section := range []func(context.Context, *fixture.Torrent) error{b.toPage, b.nativeWeb, b.crowd} {
-		if err := section(ctx, tor); err != nil {
-			return err
-		}
-	}
-	return nil
+	return section(ctx, tor)
 }
+
+func (b *bench) page(ctx context.Context) error   { return b.overWeb(ctx, b.toPage) }
+func (b *bench) native(ctx context.Context) error { return b.overWeb(ctx, b.nativeWeb) }
+func (b *bench) crowd(ctx context.Context) error  { return b.overWeb(ctx, b.toCrowd) }
 
 // webRun runs causeway with WebRTC as its only transport, and the tracker at a URL.
 func (b *bench) webRun(trackerURL string, args ...string) (*cli.Run, error) {
@@ -95,10 +104,9 @@ type pageSample struct {
 
 // toPage measures one seeder and one page in Chromium.
 func (b *bench) toPage(ctx context.Context, tor *fixture.Torrent) error {
-	seeders := []string{"node"}
-	if b.causeway != "" {
-		seeders = append(seeders, "ours")
-	}
+	seeders := slices.DeleteFunc([]string{"node", "ours"}, func(who string) bool {
+		return (who == "ours" && b.causeway == "") || (b.pairs != nil && !slices.Contains(b.pairs, who))
+	})
 	if err := errors.Join(realpeer.Available(realpeer.Chromium), realpeer.Available(realpeer.WebTorrent)); err != nil {
 		return err
 	}
@@ -106,6 +114,10 @@ func (b *bench) toPage(ctx context.Context, tor *fixture.Torrent) error {
 	for round := range b.runs + 1 {
 		for _, who := range seeders {
 			s, err := b.toPageOnce(ctx, tor, who)
+			for retry := 0; err != nil && who == "node" && retry < nodeRetries; retry++ {
+				fmt.Fprintf(b.log, "page round %d %s failed, again: %v\n", round, who, err)
+				s, err = b.toPageOnce(ctx, tor, who)
+			}
 			if err != nil {
 				return fmt.Errorf("%s to a page: %w", who, err)
 			}
@@ -141,7 +153,7 @@ func column[S any](samples []S, f func(S) float64) []float64 {
 }
 
 func (b *bench) toPageOnce(ctx context.Context, tor *fixture.Torrent, who string) (pageSample, error) {
-	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
 	tracker, err := realpeer.LaunchWebTracker(ctx, 0)
 	if err != nil {

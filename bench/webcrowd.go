@@ -26,10 +26,10 @@ type crowdSample struct {
 	cpu  float64 // processor seconds of the seeder per 10^9 bytes
 }
 
-// crowd measures one seeder and thirty native leeches over WebRTC, beside one leech.
+// toCrowd measures one seeder and thirty native leeches over WebRTC, beside one leech.
 // They live in this process and drop what they get, so that the seeder is measured
 // and not their disks; and they know nobody else.
-func (b *bench) crowd(ctx context.Context, tor *fixture.Torrent) error {
+func (b *bench) toCrowd(ctx context.Context, tor *fixture.Torrent) error {
 	if b.causeway == "" {
 		return nil
 	}

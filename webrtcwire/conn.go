@@ -14,21 +14,13 @@ import (
 )
 
 const (
-	// maxSend is the largest message we send: what a peer that does not say
-	// a=max-message-size must accept (RFC 8841 section 6.1).
-	maxSend = 64 << 10
+	// maxSend is the largest message we send, a third of the least window. A peer that
+	// does not say a=max-message-size must accept 64 KiB (RFC 8841 section 6.1).
+	maxSend = 32 << 10
 
 	// maxReceive is the largest message we accept: what pion's and browsers'
 	// descriptions announce.
 	maxReceive = 256 << 10
-
-	// sendBuffer bounds the bytes that wait for a peer's acknowledgement, in
-	// pion's memory, which takes half as much again. It is also the window: 512 KiB
-	// fill 5 MB/s at 100 ms, and a page that reads nothing costs less than 1 MiB.
-	sendBuffer = 512 << 10
-
-	// sendBufferLow is where a blocked writer goes on.
-	sendBufferLow = sendBuffer / 2
 
 	// receiveBuffer is the SCTP receive window, which bounds what a peer can make
 	// us hold while nobody reads. It must hold one message of maxReceive.
@@ -59,8 +51,10 @@ type Conn struct {
 	message      *[maxReceive]byte
 	readDeadline *deadline
 
-	writeMu       sync.Mutex    // held by Write
-	writable      chan struct{} // a hint that sendBufferLow was reached
+	writeMu       sync.Mutex // held by Write
+	window        window
+	written       uint64
+	writable      chan struct{} // a hint that there is room for a message
 	writeDeadline *deadline
 }
 
@@ -75,6 +69,7 @@ func newConn(s *session, dc *datachannel.DataChannel) *Conn {
 		s: s, dc: dc,
 		local: s.t.LocalAddr(), remote: &net.UDPAddr{IP: net.IPv6unspecified},
 		maxMessage:    maxSend,
+		window:        newWindow(time.Now()),
 		writable:      make(chan struct{}, 1),
 		writeDeadline: newDeadline(nil),
 	}
@@ -87,7 +82,7 @@ func newConn(s *session, dc *datachannel.DataChannel) *Conn {
 		c.path = Path{Local: pair.Local.Typ.String(), Remote: pair.Remote.Typ.String()}
 		c.local, c.remote = candidateAddr(pair.Local), candidateAddr(pair.Remote)
 	}
-	dc.SetBufferedAmountLowThreshold(sendBufferLow)
+	dc.SetBufferedAmountLowThreshold(uint64(c.window.size - maxSend))
 	dc.OnBufferedAmountLow(func() { // called with SCTP's lock held: must not block
 		select {
 		case c.writable <- struct{}{}:
@@ -220,8 +215,8 @@ func (c *Conn) dropMessage() {
 	}
 }
 
-// Write sends p in messages of up to 64 KiB. It blocks while half a mebibyte waits for
-// the peer's acknowledgement.
+// Write sends p in messages of up to 32 KiB. It blocks while twice what the path takes in a
+// round trip, and at most half a mebibyte, waits for the peer's acknowledgement.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
@@ -297,9 +292,15 @@ func (c *Conn) send(message []byte) error {
 			return os.ErrDeadlineExceeded
 		default:
 		}
-		if c.dc.BufferedAmount()+uint64(len(message)) <= sendBuffer {
+		if now := time.Now(); c.window.due(now) {
+			c.adapt(now)
+		}
+		// If there is no room, then more is buffered than the threshold that adapt has
+		// set, so it will be crossed.
+		if c.dc.BufferedAmount()+uint64(len(message)) <= uint64(c.window.size) {
 			break
 		}
+		c.window.limited = true
 		select {
 		case <-c.s.ctx.Done():
 		case <-expired:
@@ -310,7 +311,21 @@ func (c *Conn) send(message []byte) error {
 		c.s.shut(errPeerClosed)
 		return c.endError(io.ErrClosedPipe)
 	}
+	c.written += uint64(len(message))
 	return nil
+}
+
+// adapt fits the window to the path.
+func (c *Conn) adapt(now time.Time) {
+	var rtt time.Duration
+	if stats, ok := c.s.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePairStats(); ok {
+		rtt = time.Duration(stats.CurrentRoundTripTime * float64(time.Second))
+	}
+	size := c.window.size
+	delivered := c.written - min(c.dc.BufferedAmount(), c.written)
+	if c.window.adapt(now, delivered, rtt); c.window.size != size {
+		c.dc.SetBufferedAmountLowThreshold(uint64(c.window.size - maxSend))
+	}
 }
 
 // endError says how a session ended: ErrClosed if we closed it, else an error

@@ -138,6 +138,7 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 	if a.verbose {
 		config.Logger = slog.New(slog.NewTextHandler(logWriter{&a.printer}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	tuneHeap()
 	engine, err := client.New(config)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,17 @@ const (
 	packetBuffer = 2 << 10
 	// lentQueue bounds the packets that wait for each borrower; more are dropped.
 	lentQueue = 1024
+	// coalesce is how long packets gather in the system while they come fast, as a
+	// network card moderates its interrupts. The system may sleep 1 ms at least.
+	coalesce = time.Millisecond
+	// busyGap is the mean time between packets below which they come fast.
+	busyGap = 2 * time.Millisecond
+	// fullDrain is how many packets at once are worth a wake-up. More than these in
+	// each coalesce could overflow the usual receive buffer of 208 KiB.
+	fullDrain = 32
+	// maxDrain bounds how much one wake-up reads, so that packets are handled while
+	// more come.
+	maxDrain = 64
 	// readErrorPause keeps a socket that fails again and again from spinning.
 	readErrorPause = 10 * time.Millisecond
 )
@@ -44,8 +55,7 @@ func NewUDPSocket(conn *net.UDPConn) *UDPSocket {
 	u.buffers.New = func() any { b := make([]byte, packetBuffer); return &b }
 	// The system's limit may be lower, in which case it gives what it can.
 	_ = conn.SetReadBuffer(udpReceiveBuffer)
-	enableGRO(conn)
-	go u.read()
+	go u.read(newReceiver(conn))
 	return u
 }
 
@@ -107,11 +117,11 @@ func (u *UDPSocket) Close() error {
 	return err
 }
 
-func (u *UDPSocket) read() {
+func (u *UDPSocket) read(r *receiver) {
 	defer close(u.done)
-	datagrams, control := make([]byte, maxDatagram), make([]byte, groControl)
+	var pace pace
 	for {
-		n, size, from, err := readSegments(u.conn, datagrams, control)
+		n, err := r.receive(u.deliver)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return
@@ -120,13 +130,22 @@ func (u *UDPSocket) read() {
 			time.Sleep(readErrorPause)
 			continue
 		}
-		for b := datagrams[:n]; ; b = b[size:] {
-			u.deliver(b[:min(size, len(b))], from)
-			if len(b) <= size {
-				break
-			}
+		if pace.tooFast(n, time.Now()) {
+			time.Sleep(coalesce)
 		}
 	}
+}
+
+// pace tells when packets come so fast, one by one, that waking for each costs more
+// than handling it: a browser acknowledges every other packet on its own.
+type pace struct{ last time.Time }
+
+// tooFast reports whether to let packets gather before the next read, after one that
+// got n packets at now.
+func (p *pace) tooFast(n int, now time.Time) bool {
+	since := now.Sub(p.last)
+	p.last = now
+	return n < fullDrain && since < time.Duration(n)*busyGap
 }
 
 // deliver copies the packet, so that one large buffer is enough for reading and

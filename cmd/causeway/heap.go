@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// heapFloor is what the heap may grow to before garbage is collected, however little of
+	// it lives. Go's default is 4 MiB: a seeder to a page, of which 3 MiB live, would
+	// collect 50 times a second.
+	heapFloor = 16 << 20
+
+	// heapRest is how long after the last collection the process counts as at rest.
+	heapRest = 10 * time.Second
+
+	// heapBusy is how many collections there must have been for a rest to be worth one
+	// more, which gives memory back to the system.
+	heapBusy = 10
+)
+
+// heapTuner keeps the heap's goal at or above heapFloor, and gives back what it used
+// once the process is at rest. Its methods run after each collection, one at a time.
+type heapTuner struct {
+	live    [1]metrics.Sample
+	percent int
+	cycles  atomic.Int32
+	rest    *time.Timer
+}
+
+// gcTrigger becomes garbage at once, so that its finalizer runs after each collection.
+type gcTrigger struct{ tuner *heapTuner }
+
+// tuneHeap starts a heapTuner, unless the user has set GOGC.
+func tuneHeap() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	t := &heapTuner{percent: gcPercent(0)}
+	t.live[0].Name = "/gc/heap/live:bytes"
+	t.rest = time.AfterFunc(heapRest, func() {
+		t.cycles.Store(0)
+		debug.FreeOSMemory()
+	})
+	t.rest.Stop()
+	debug.SetGCPercent(t.percent)
+	runtime.SetFinalizer(&gcTrigger{t}, (*gcTrigger).collected)
+}
+
+func (g *gcTrigger) collected() {
+	g.tuner.collected()
+	runtime.SetFinalizer(g, (*gcTrigger).collected)
+}
+
+func (t *heapTuner) collected() {
+	metrics.Read(t.live[:])
+	if percent := gcPercent(t.live[0].Value.Uint64()); percent != t.percent {
+		t.percent = percent
+		debug.SetGCPercent(percent)
+	}
+	if t.cycles.Add(1) >= heapBusy {
+		t.rest.Reset(heapRest)
+	}
+}
+
+// gcPercent returns the GOGC with which a heap of live bytes grows to heapFloor, at least
+// the default of 100. Steps of 50 keep it from changing, which stops the world, each time.
+func gcPercent(live uint64) int {
+	const most, step = 400, 50
+	percent := min(int(heapFloor*100/max(live, 1<<20))-100, most)
+	return max(percent/step*step, 100)
+}

@@ -1,0 +1,28 @@
+//go:build !linux
+
+package transport
+
+import (
+	"net"
+	"net/netip"
+)
+
+// receiver reads one packet at a time.
+type receiver struct {
+	conn   *net.UDPConn
+	buffer []byte
+}
+
+func newReceiver(conn *net.UDPConn) *receiver {
+	return &receiver{conn: conn, buffer: make([]byte, maxDatagram)}
+}
+
+// receive waits for a packet and hands it over.
+func (r *receiver) receive(deliver func([]byte, netip.AddrPort)) (packets int, err error) {
+	n, from, err := r.conn.ReadFromUDPAddrPort(r.buffer)
+	if err != nil {
+		return 0, err
+	}
+	deliver(r.buffer[:n], from)
+	return 1, nil
+}
