@@ -76,6 +76,12 @@ type addrPortConn interface {
 	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
 }
 
+// packetPusher is a connection that can hand over packets as they come, which saves the
+// wake-up of a reader.
+type packetPusher interface {
+	Handle(f func(packet []byte, from netip.AddrPort))
+}
+
 func newMux(conns []net.PacketConn, hosts *hosts, logger *slog.Logger) *mux {
 	m := &mux{
 		conns: conns, hosts: hosts, logger: logger,
@@ -93,6 +99,10 @@ func newMux(conns []net.PacketConn, hosts *hosts, logger *slog.Logger) *mux {
 	for _, conn := range conns {
 		if buffered, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 			_ = buffered.SetReadBuffer(socketBuffer) // as much as the system allows
+		}
+		if pushing, ok := conn.(packetPusher); ok {
+			pushing.Handle(m.receive)
+			continue
 		}
 		m.wg.Go(func() { m.readAll(conn) })
 	}
@@ -144,6 +154,18 @@ func (m *mux) readAll(conn net.PacketConn) {
 			m.logger.Debug("reading the shared UDP socket failed", "error", err)
 			time.Sleep(readErrorPause)
 		}
+	}
+}
+
+// receive takes a packet that a packetPusher has read.
+func (m *mux) receive(b []byte, from netip.AddrPort) {
+	if len(b) > maxPacket {
+		return
+	}
+	p := packets.Get().(*packet)
+	p.n, p.from = copy(p.data[:], b), from
+	if !m.dispatch(p) {
+		packets.Put(p)
 	}
 }
 

@@ -13,7 +13,7 @@ const (
 	// heapFloor is what the heap may grow to before garbage is collected, however little of
 	// it lives. Go's default is 4 MiB: a seeder to a page, of which 3 MiB live, would
 	// collect 50 times a second.
-	heapFloor = 16 << 20
+	heapFloor = 22 << 20
 
 	// heapRest is how long after the last collection the process counts as at rest.
 	heapRest = 10 * time.Second
@@ -70,7 +70,7 @@ func (t *heapTuner) collected() {
 // gcPercent returns the GOGC with which a heap of live bytes grows to heapFloor, at least
 // the default of 100. Steps of 50 keep it from changing, which stops the world, each time.
 func gcPercent(live uint64) int {
-	const most, step = 400, 50
+	const most, step = 600, 50
 	percent := min(int(heapFloor*100/max(live, 1<<20))-100, most)
 	return max(percent/step*step, 100)
 }

@@ -148,7 +148,7 @@ func (p *pace) tooFast(n int, now time.Time) bool {
 	return n < fullDrain && since < time.Duration(n)*busyGap
 }
 
-// deliver copies the packet, so that one large buffer is enough for reading and
+// deliver copies the packet, unless it is handled at once, so that one large buffer is enough for reading and
 // the queues hold little more than what arrived.
 func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
 	class := Classify(b)
@@ -161,7 +161,12 @@ func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
 		u.unlent.Add(1)
 		return
 	}
-	p := packet{from: netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), n: len(b)}
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	if handle := l.handler.Load(); handle != nil {
+		(*handle)(b, from)
+		return
+	}
+	p := packet{from: from, n: len(b)}
 	if len(b) <= packetBuffer {
 		p.buf = u.buffers.Get().(*[]byte)
 	} else {

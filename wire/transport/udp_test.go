@@ -164,6 +164,64 @@ func TestQueueOfABorrowerThatDoesNotReadIsBounded(t *testing.T) {
 	}
 }
 
+func TestHandledPacketsAreNotQueued(t *testing.T) {
+	u := listenLoopback(t)
+	l := u.Lend(ClassUTP)
+	var got [][]byte
+	l.Handle(func(packet []byte, _ netip.AddrPort) { got = append(got, append([]byte(nil), packet...)) })
+	u.deliver(utpPacket, netip.MustParseAddrPort("127.0.0.1:1"))
+	if len(got) != 1 || string(got[0]) != string(utpPacket) || len(l.queue) != 0 {
+		t.Errorf("handled %q, %d queued", got, len(l.queue))
+	}
+	l.Close()
+	u.deliver(utpPacket, netip.MustParseAddrPort("127.0.0.1:1"))
+	if len(got) != 1 {
+		t.Error("handled a packet after Close")
+	}
+}
+
+// TestPace has packets gather while few at a time come fast, and not otherwise.
+func TestPace(t *testing.T) {
+	start := time.Now()
+	for _, test := range []struct {
+		packets int
+		since   time.Duration
+		want    bool
+	}{
+		{1, busyGap / 2, true},
+		{1, 2 * busyGap, false},
+		{10, 5 * busyGap, true},
+		{10, 20 * busyGap, false},
+		{fullDrain, time.Microsecond, false},
+	} {
+		p := pace{last: start}
+		if got := p.tooFast(test.packets, start.Add(test.since)); got != test.want {
+			t.Errorf("%d packets after %v: %v, want %v", test.packets, test.since, got, test.want)
+		}
+	}
+}
+
+// TestBurst sends more packets than one wake-up reads; all arrive, in their order.
+func TestBurst(t *testing.T) {
+	u := listenLoopback(t)
+	l := u.Lend(ClassUTP)
+	c := sender(t, u)
+	const n = 3 * maxDrain
+	for i := range n {
+		if _, err := c.Write(append(utpPacket[:len(utpPacket):len(utpPacket)], byte(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := make([]byte, 100)
+	l.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for i := range n {
+		size, _, err := l.ReadFromUDPAddrPort(b)
+		if err != nil || b[size-1] != byte(i) {
+			t.Fatalf("packet %d: %v, %v", i, b[:size], err)
+		}
+	}
+}
+
 func TestMappedAddressesAreUnmapped(t *testing.T) {
 	u := listenLoopback(t)
 	l := u.Lend(ClassUTP)
