@@ -23,7 +23,7 @@ func (b *bench) idle(ctx context.Context) error {
 	const (
 		torrents = 1000
 		fileSize = 256 << 10
-		settle   = 5 * time.Second // for start-up's garbage to be collected
+		settle   = 15 * time.Second // until start-up has ended and its memory is given back
 		watch    = 30 * time.Second
 	)
 	dir, err := b.scratch("idle")
