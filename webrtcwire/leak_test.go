@@ -99,6 +99,9 @@ func TestUnansweredOffersLeaveNothing(t *testing.T) {
 	transport := loopbackTransport(t, func(c *Config) { c.OfferLifetime = shortLife })
 	offer := func(ctx context.Context) error {
 		o, err := transport.Offer(ctx)
+		if errors.Is(err, ErrExpired) { // as it was made, on a busy machine
+			return nil
+		}
 		if err == nil {
 			<-o.s.gone
 		}

@@ -17,19 +17,20 @@ const (
 
 	// heapRest is how long after the last collection the process counts as at rest.
 	heapRest = 10 * time.Second
+)
 
-	// heapBusy is how many collections there must have been for a rest to be worth one
-	// more, which gives memory back to the system.
-	heapBusy = 10
+// Names of runtime/metrics, both in bytes.
+const (
+	liveHeap  = "/gc/heap/live:bytes"   // what the last collection kept
+	allocated = "/gc/heap/allocs:bytes" // in all, since the start
 )
 
 // heapTuner keeps the heap's goal at or above heapFloor, and gives back what it used
 // once the process is at rest. Its methods run after each collection, one at a time.
 type heapTuner struct {
-	live    [1]metrics.Sample
 	percent int
-	cycles  atomic.Int32
 	rest    *time.Timer
+	rested  atomic.Uint64 // what had been allocated in all when memory was last given back
 }
 
 // gcTrigger becomes garbage at once, so that its finalizer runs after each collection.
@@ -40,10 +41,9 @@ func tuneHeap() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
-	t := &heapTuner{percent: gcPercent(0)}
-	t.live[0].Name = "/gc/heap/live:bytes"
+	t := &heapTuner{percent: gcPercent(readMetric(liveHeap))}
 	t.rest = time.AfterFunc(heapRest, func() {
-		t.cycles.Store(0)
+		t.rested.Store(readMetric(allocated))
 		debug.FreeOSMemory()
 	})
 	t.rest.Stop()
@@ -57,14 +57,20 @@ func (g *gcTrigger) collected() {
 }
 
 func (t *heapTuner) collected() {
-	metrics.Read(t.live[:])
-	if percent := gcPercent(t.live[0].Value.Uint64()); percent != t.percent {
+	if percent := gcPercent(readMetric(liveHeap)); percent != t.percent {
 		t.percent = percent
 		debug.SetGCPercent(percent)
 	}
-	if t.cycles.Add(1) >= heapBusy {
+	// Less than a quarter is not worth a collection of its own.
+	if readMetric(allocated)-t.rested.Load() >= heapFloor/4 {
 		t.rest.Reset(heapRest)
 	}
+}
+
+func readMetric(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // gcPercent returns the GOGC with which a heap of live bytes grows to heapFloor, at least
