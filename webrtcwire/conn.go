@@ -317,16 +317,22 @@ func (c *Conn) send(message []byte) error {
 
 // adapt fits the window to the path.
 func (c *Conn) adapt(now time.Time) {
-	var rtt time.Duration
-	if stats, ok := c.s.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePairStats(); ok {
-		rtt = time.Duration(stats.CurrentRoundTripTime * float64(time.Second))
+	sctp := c.s.pc.SCTP()
+	stats := sctp.Stats()
+	p := path{rtt: seconds(stats.SmoothedRoundTripTime), cwnd: int(stats.CongestionWindow)}
+	if pair, ok := sctp.Transport().ICETransport().GetSelectedCandidatePairStats(); ok {
+		if rtt := seconds(pair.CurrentRoundTripTime); rtt > 0 && (p.rtt == 0 || rtt < p.rtt) {
+			p.rtt = rtt
+		}
 	}
 	size := c.window.size
 	delivered := c.written - min(c.dc.BufferedAmount(), c.written)
-	if c.window.adapt(now, delivered, rtt); c.window.size != size {
+	if c.window.adapt(now, delivered, p); c.window.size != size {
 		c.dc.SetBufferedAmountLowThreshold(uint64(c.window.size - maxSend))
 	}
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // endError says how a session ended: ErrClosed if we closed it, else an error
 // that wraps byPeer (io.EOF is returned bare, as net.Conn users compare it).

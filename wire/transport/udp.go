@@ -22,7 +22,7 @@ const (
 	lentQueue = 1024
 	// coalesce is how long packets gather in the system while they come fast, as a
 	// network card moderates its interrupts. The system may sleep 1 ms at least.
-	coalesce = time.Millisecond
+	coalesce = 500 * time.Microsecond
 	// busyGap is the mean time between packets below which they come fast.
 	busyGap = 2 * time.Millisecond
 	// fullDrain is how many packets at once are worth a wake-up. More than these in
