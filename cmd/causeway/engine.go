@@ -139,6 +139,7 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 		config.Logger = slog.New(slog.NewTextHandler(logWriter{&a.printer}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	tuneHeap()
+	tuneProcessors()
 	engine, err := client.New(config)
 	if err != nil {
 		return nil, err
