@@ -398,7 +398,8 @@ func (s *webSwarm) Status(st ws.Status) {
 }
 
 // browserPatience is how long a torrent waits for a browser before it says why it
-// sees none; browserInterval is when it looks again whether that has changed.
+// sees none, and looks again while connections are being made; browserInterval is when it
+// looks again otherwise.
 const (
 	browserPatience = 15 * time.Second
 	browserInterval = 2 * time.Minute
@@ -417,10 +418,20 @@ func (s *webSwarm) tellIfAlone(now time.Time) {
 		return
 	}
 	s.nextTold = now.Add(browserInterval)
+	if s.tries() {
+		s.nextTold = now.Add(browserPatience)
+	}
 	if reason := s.whyAlone(); reason != s.told {
 		s.told = reason
 		s.t.client.cfg.OnEvent(NoBrowserEvent{s.t.infoHash, reason})
 	}
+}
+
+// tries reports whether a connection is being made.
+func (s *webSwarm) tries() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.negotiating) > 0
 }
 
 // whyAlone says why no browser is connected, as far as can be told.
@@ -446,7 +457,7 @@ func (s *webSwarm) whyAlone() string {
 	case ok == 0:
 		return "no WebSocket tracker has answered yet"
 	case s.failures > 0:
-		return fmt.Sprintf("%d connections could not be made; the last: %v", s.failures, s.lastFailure)
+		return fmt.Sprintf("connections could not be made (%d); the last: %v", s.failures, s.lastFailure)
 	case browsers == 0:
 		return "the WebSocket trackers know of no other peer"
 	default:

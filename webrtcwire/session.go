@@ -269,12 +269,12 @@ func (s *session) guard(doing string, f func() error) (err error) {
 }
 
 // describe sets our description and returns it with its candidates inside.
-func (s *session) describe(ctx context.Context, description webrtc.SessionDescription) (string, error) {
+func (s *session) describe(parent context.Context, description webrtc.SessionDescription) (string, error) {
 	timeout := s.t.config.GatherTimeout
 	if s.t.config.RelayOnly {
 		timeout *= relayGatherFactor
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	gathered := webrtc.GatheringCompletePromise(s.pc)
 	if err := s.pc.SetLocalDescription(description); err != nil {
@@ -293,6 +293,9 @@ func (s *session) describe(ctx context.Context, description webrtc.SessionDescri
 	}
 	sdp := addReflexive(tidy(local.SDP), reflexive)
 	types := localTypes(sdp)
+	if len(types) == 0 && parent.Err() != nil {
+		return "", fmt.Errorf("webrtcwire: gather candidates: %w", context.Cause(parent))
+	}
 	if len(types) == 0 {
 		return "", fmt.Errorf("webrtcwire: no local candidates after %v: "+
 			"no usable network interface, or no TURN server answered", timeout)

@@ -38,7 +38,8 @@ const interval = 3600
 // Tracker is a WebSocket tracker with one client, which it hands the offers of this
 // process.
 type Tracker struct {
-	URL string // announce URL
+	URL   string // announce URL
+	Seeds int    // that it tells of, the client included; 1 unless set before the client comes
 
 	server    *httptest.Server
 	announced chan struct{} // closed when the client has announced
@@ -67,7 +68,7 @@ type description struct {
 
 // Listen starts a tracker on loopback.
 func Listen() *Tracker {
-	t := &Tracker{announced: make(chan struct{}), answers: map[string]chan string{}}
+	t := &Tracker{Seeds: 1, announced: make(chan struct{}), answers: map[string]chan string{}}
 	t.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -115,7 +116,7 @@ func (t *Tracker) serve(ctx context.Context, conn *websocket.Conn) error {
 		t.conn = conn
 		close(t.announced)
 	}
-	return send(ctx, conn, message{Action: "announce", InfoHash: m.InfoHash, Complete: 1, Interval: interval})
+	return send(ctx, conn, message{Action: "announce", InfoHash: m.InfoHash, Complete: t.Seeds, Interval: interval})
 }
 
 func send(ctx context.Context, conn *websocket.Conn, m message) error {

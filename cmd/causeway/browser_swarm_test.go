@@ -173,6 +173,11 @@ func TestWhyNoBrowser(t *testing.T) {
 		{"nobody there", "know of no other peer", func(t *testing.T) []string {
 			return []string{"--tracker", realpeer.StartWebTracker(t, 0).URL}
 		}},
+		{"offers unanswered", "nobody has answered our offers", func(t *testing.T) []string {
+			tracker := webTracker(t)
+			tracker.Seeds = 2
+			return []string{"--tracker", tracker.URL}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -185,5 +190,29 @@ func TestWhyNoBrowser(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Whose connections fail is told what kinds of candidates there were.
+func TestWhyNoConnection(t *testing.T) {
+	t.Parallel()
+	tor, tracker := single(t, 1<<20), webTracker(t)
+	run := start(t, args([]string{
+		"seed", tor.Path, "--data", tor.Dir, "--no-webrtc=false", "--stun", silentSTUN, "--no-dht", "--tracker", tracker.URL,
+	}, base)...)
+	gone := ownTransport(t)
+	offer, err := gone.Offer(within(t, patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	if _, err := tracker.Offer(within(t, patience), tor.InfoHash, 1, offer.SDP); err != nil {
+		t.Fatal(err)
+	}
+	const want = "our candidates: host; theirs: host"
+	if _, err := run.WaitFor(within(t, patience), "a warning with the candidates", func(e cli.Event) bool {
+		return e.Event == "warning" && strings.Contains(e.Message, "could not be made") && strings.Contains(e.Message, want)
+	}); err != nil {
+		t.Error(err)
 	}
 }
