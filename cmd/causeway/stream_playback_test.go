@@ -100,7 +100,7 @@ func TestStreamedFramesAreTheSame(t *testing.T) {
 			s := startStream(t, t.TempDir(), seeder.magnet, "--peer", seeder.address)
 			url := s.event(t, "serving")["url"].(string)
 			random := rand.New(rand.NewPCG(1, uint64(len(name))))
-			for range 5 {
+			for range manySeeks {
 				from := random.Float64() * (clipSeconds - 1)
 				if frames(t, url, from) != frames(t, original, from) {
 					t.Errorf("other frames from second %.2f on", from)
