@@ -61,7 +61,7 @@ func (t *Transport) Offer(ctx context.Context) (*Offer, error) {
 	})
 	if err != nil {
 		s.shut(err)
-		return nil, err
+		return nil, s.cause() // which err may only follow from
 	}
 	return offer, nil
 }
@@ -88,7 +88,7 @@ func (o *Offer) Accept(ctx context.Context, answerSDP string) (*Conn, error) {
 	err = o.s.guard("take an answer", func() error { return o.s.setRemote(webrtc.SDPTypeAnswer, remote) })
 	if err != nil {
 		o.s.shut(err)
-		return nil, err
+		return nil, o.s.cause()
 	}
 	return o.s.wait(ctx)
 }
@@ -132,7 +132,7 @@ func (t *Transport) Answer(ctx context.Context, offerSDP string) (*Answer, error
 	})
 	if err != nil {
 		s.shut(err)
-		return nil, err
+		return nil, s.cause() // which err may only follow from
 	}
 	return answer, nil
 }
