@@ -105,7 +105,7 @@ type pageSample struct {
 // toPage measures one seeder and one page in Chromium.
 func (b *bench) toPage(ctx context.Context, tor *fixture.Torrent) error {
 	seeders := slices.DeleteFunc([]string{"node", "ours"}, func(who string) bool {
-		return (who == "ours" && b.causeway == "") || (b.pairs != nil && !slices.Contains(b.pairs, who))
+		return (who == "ours" && b.causeway == "") || (who != "node" && b.pairs != nil && !slices.Contains(b.pairs, who))
 	})
 	if err := errors.Join(realpeer.Available(realpeer.Chromium), realpeer.Available(realpeer.WebTorrent)); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (b *bench) toPage(ctx context.Context, tor *fixture.Torrent) error {
 	for round := range b.runs + 1 {
 		for _, who := range seeders {
 			s, err := b.toPageOnce(ctx, tor, who)
-			for retry := 0; err != nil && who == "node" && retry < nodeRetries; retry++ {
+			for retry := 0; err != nil && ctx.Err() == nil && who == "node" && retry < nodeRetries; retry++ {
 				fmt.Fprintf(b.log, "page round %d %s failed, again: %v\n", round, who, err)
 				s, err = b.toPageOnce(ctx, tor, who)
 			}

@@ -27,13 +27,29 @@ func (t *Torrent) run() {
 			t.join(c)
 		case f := <-t.commands: // calls from outside, results of tasks
 			f()
+			t.rest()
+			t.pending.Add(-1)
+			continue
 		case <-t.loop.timer.C: // all that is due at a time
 			t.loop.timer.Reset(t.tick(time.Now()))
 		case <-t.ctx.Done():
 			t.shutdown()
 			return
 		}
+		t.rest()
 	}
+}
+
+// rest keeps the torrent's state for Stats while nothing happens: asking a thousand event
+// loops takes a while.
+func (t *Torrent) rest() {
+	l := &t.loop
+	if l.phase != phaseLive || len(l.peers) > 0 || len(l.pieces) > 0 || l.downRate.perSecond > 0 || l.upRate.perSecond > 0 {
+		t.resting.Store(nil)
+		return
+	}
+	s := t.stats()
+	t.resting.Store(&s)
 }
 
 // start begins with what is known: files to check, or metadata to fetch.

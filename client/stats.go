@@ -43,9 +43,14 @@ type Stats struct {
 	ETA                            time.Duration // -1 unknown
 }
 
-// Stats returns the torrent's numbers. It waits for the event loop, so it is not
-// for calling thousands of times a second.
+// Stats returns the torrent's numbers. Where something happens it waits for the event loop,
+// so it is not for calling thousands of times a second.
 func (t *Torrent) Stats() Stats {
+	if t.pending.Load() == 0 {
+		if s := t.resting.Load(); s != nil {
+			return *s
+		}
+	}
 	result := make(chan Stats, 1)
 	if t.do(func() { result <- t.stats() }) {
 		select {

@@ -49,6 +49,8 @@ type Torrent struct {
 	mail     mailbox
 	joins    chan *newConn
 	commands chan func()
+	pending  atomic.Int32          // commands that are not done
+	resting  atomic.Pointer[Stats] // what Stats returns while nothing happens; nil otherwise
 	ctx      context.Context
 	cancel   context.CancelFunc
 	ended    chan struct{}
@@ -314,10 +316,12 @@ func (t *Torrent) Close() error {
 // do runs f in the event loop, without waiting for it to be done. It reports false
 // if the loop has ended.
 func (t *Torrent) do(f func()) bool {
+	t.pending.Add(1)
 	select {
 	case t.commands <- f:
 		return true
 	case <-t.ctx.Done():
+		t.pending.Add(-1)
 		return false
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxSend is the largest message we send, a third of the least window. A peer that
+	// maxSend is the largest message we send, two fifths of the least window. A peer that
 	// does not say a=max-message-size must accept 64 KiB (RFC 8841 section 6.1).
 	maxSend = 32 << 10
 
@@ -216,7 +216,8 @@ func (c *Conn) dropMessage() {
 }
 
 // Write sends p in messages of up to 32 KiB. It blocks while twice what the path takes in a
-// round trip, and at most half a mebibyte, waits for the peer's acknowledgement.
+// round trip, 80,000 bytes at least and half a mebibyte at most, waits for the peer's
+// acknowledgement.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()

@@ -71,7 +71,7 @@ func TestConnReadsMessagesOf256KiB(t *testing.T) {
 	a, b := pair(t)
 	message := randomBytes(2, maxReceive)
 	go func() {
-		// Past the 64 KiB that we send ourselves: as a browser may.
+		// Past the 32 KiB that we send ourselves: as a browser may.
 		_, _ = a.dc.Write(message)
 	}()
 	got := make([]byte, len(message))

@@ -6,7 +6,7 @@
 // neither audio nor video: no media engine, no interceptors, and packets that
 // look like RTP are dropped before pion sees them.
 //
-//	t, err := webrtcwire.New(webrtcwire.Config{PacketConn: udp})
+//	t, err := webrtcwire.New(webrtcwire.Config{PacketConns: []net.PacketConn{udp}})
 //	offer, err := t.Offer(ctx)            // offer.SDP goes to the other side
 //	conn, err := offer.Accept(ctx, sdp)   // its answer comes back: a net.Conn
 //

@@ -34,7 +34,7 @@ type Offer struct {
 
 // Offer makes an offer. It takes a few milliseconds, or up to
 // Config.GatherTimeout while STUN and TURN servers are slow. The error may be
-// ErrTooMany.
+// ErrTooMany, ErrExpired or ErrClosed.
 func (t *Transport) Offer(ctx context.Context) (*Offer, error) {
 	s, err := t.newSession(stateOffered, t.config.OfferLifetime, nil)
 	if err != nil {
@@ -103,7 +103,7 @@ type Answer struct {
 }
 
 // Answer answers an offer. Errors wrap ErrBadSDP when the offer is to blame, and
-// may be ErrTooMany.
+// may be ErrTooMany, ErrClosed or a *NegotiationError.
 func (t *Transport) Answer(ctx context.Context, offerSDP string) (*Answer, error) {
 	remote, err := inspect(offerSDP)
 	if err != nil {

@@ -74,7 +74,7 @@ type Transport struct {
 	certificate *webrtc.Certificate
 }
 
-// New starts a Transport. It owns config.PacketConn from here on.
+// New starts a Transport. It owns config.PacketConns from here on.
 func New(config Config) (*Transport, error) {
 	config.setDefaults()
 	servers, err := parseICEServers(config.ICEServers)

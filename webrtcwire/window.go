@@ -8,7 +8,7 @@ const (
 	// under way none is lost on a short path, with 112,000 some are.
 	minWindow = 80_000
 
-	// sendBuffer is the most, in pion's memory, which takes half as much again. 512 KiB
+	// sendBuffer is the most that may wait, in pion's memory, which takes half as much again. 512 KiB
 	// fill 5 MB/s at 100 ms.
 	sendBuffer = 512 << 10
 
@@ -68,9 +68,12 @@ func (w *window) adapt(now time.Time, delivered uint64, p path) {
 	if w.earlier > 0 {
 		rtt = min(rtt, w.earlier)
 	}
-	rate := float64(delivered-w.delivered) / now.Sub(w.began).Seconds()
-	if w.limited {
-		// SCTP's window grows until it does not limit, so a small one has had a loss.
+	elapsed := now.Sub(w.began)
+	rate := float64(delivered-w.delivered) / elapsed.Seconds()
+	// Over a pause, the rate says nothing of the path.
+	if w.limited && elapsed < 2*windowInterval {
+		// SCTP's window grows until it does not limit, so a small one has had a loss; or is at
+		// its beginning on a long path, where the allowance matters little.
 		if p.cwnd < w.size*3/4 {
 			w.ceiling = max(w.size*3/4, minWindow)
 		} else {

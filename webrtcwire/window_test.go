@@ -65,6 +65,11 @@ func TestWindowStaysWhileNotUsed(t *testing.T) {
 	if w.size != size {
 		t.Errorf("from %d to %d bytes", size, w.size)
 	}
+	w.limited = true // just before a pause
+	w.adapt(now.Add(time.Minute), w.delivered+100, path{50 * time.Millisecond, sendBuffer})
+	if w.size != size {
+		t.Errorf("from %d to %d bytes over a pause", size, w.size)
+	}
 }
 
 // TestWindowShrinksAfterLosses has SCTP's own window halved by losses, first on a short

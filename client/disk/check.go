@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"sync"
 
 	"github.com/causeway-bt/causeway/wire"
@@ -85,7 +84,7 @@ func (s *Storage) Check(ctx context.Context, pieces wire.Bitfield, each func(pie
 	defer cancel(nil)
 	var jobs sync.WaitGroup
 	// Few at a time: the blocks of other torrents want to be hashed as well.
-	turns := make(chan struct{}, runtime.GOMAXPROCS(0))
+	turns := make(chan struct{}, s.cfg.Pool.size)
 	for p := range pieces.From(0) {
 		if ctx.Err() != nil {
 			break

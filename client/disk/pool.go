@@ -8,14 +8,15 @@ const queuedJobs = 256
 
 // Pool is a set of workers that hash and write, for all torrents of a process.
 type Pool struct {
+	size    int // workers
 	jobs    chan func()
 	workers sync.WaitGroup
 }
 
 // NewPool starts n workers.
 func NewPool(n int) *Pool {
-	p := &Pool{jobs: make(chan func(), queuedJobs)}
-	for range max(n, 1) {
+	p := &Pool{size: max(n, 1), jobs: make(chan func(), queuedJobs)}
+	for range p.size {
 		p.workers.Go(func() {
 			for job := range p.jobs {
 				job()

@@ -10,13 +10,16 @@ import (
 )
 
 const (
-	// heapFloor is what the heap may grow to before garbage is collected, however little of
+	// heapFloor is about what the heap may grow to before garbage is collected, however little of
 	// it lives. Go's default is 4 MiB: a seeder to a page, of which 3 MiB live, would
 	// collect 50 times a second.
 	heapFloor = 22 << 20
 
-	// heapRest is how long after the last collection the process counts as at rest.
+	// heapRest is how long the process must have allocated little to count as at rest.
 	heapRest = 10 * time.Second
+
+	// heapLittle is how much that is, in bytes.
+	heapLittle = heapFloor / 4
 )
 
 // Names of runtime/metrics, both in bytes.
@@ -25,12 +28,13 @@ const (
 	allocated = "/gc/heap/allocs:bytes" // in all, since the start
 )
 
-// heapTuner keeps the heap's goal at or above heapFloor, and gives back what it used
+// heapTuner keeps the heap's goal near heapFloor at least, and gives back what it used
 // once the process is at rest. Its methods run after each collection, one at a time.
 type heapTuner struct {
 	percent int
 	rest    *time.Timer
 	rested  atomic.Uint64 // what had been allocated in all when memory was last given back
+	seen    atomic.Uint64 // the same heapRest ago
 }
 
 // gcTrigger becomes garbage at once, so that its finalizer runs after each collection.
@@ -42,10 +46,7 @@ func tuneHeap() {
 		return
 	}
 	t := &heapTuner{percent: gcPercent(readMetric(liveHeap))}
-	t.rest = time.AfterFunc(heapRest, func() {
-		t.rested.Store(readMetric(allocated))
-		debug.FreeOSMemory()
-	})
+	t.rest = time.AfterFunc(heapRest, t.atRest)
 	t.rest.Stop()
 	debug.SetGCPercent(t.percent)
 	runtime.SetFinalizer(&gcTrigger{t}, (*gcTrigger).collected)
@@ -61,10 +62,22 @@ func (t *heapTuner) collected() {
 		t.percent = percent
 		debug.SetGCPercent(percent)
 	}
-	// Less than a quarter is not worth a collection of its own.
-	if readMetric(allocated)-t.rested.Load() >= heapFloor/4 {
+	// Less is not worth a collection of its own.
+	if now := readMetric(allocated); now-t.rested.Load() >= heapLittle {
+		t.seen.Store(now)
 		t.rest.Reset(heapRest)
 	}
+}
+
+// atRest gives memory back, unless the process goes on allocating.
+func (t *heapTuner) atRest() {
+	now := readMetric(allocated)
+	if now-t.seen.Swap(now) >= heapLittle {
+		t.rest.Reset(heapRest)
+		return
+	}
+	t.rested.Store(now)
+	debug.FreeOSMemory()
 }
 
 func readMetric(name string) uint64 {
@@ -73,8 +86,8 @@ func readMetric(name string) uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// gcPercent returns the GOGC with which a heap of live bytes grows to heapFloor, at least
-// the default of 100. Steps of 50 keep it from changing, which stops the world, each time.
+// gcPercent returns the GOGC with which a heap of live bytes grows to about heapFloor (stacks,
+// which Go adds, are left out), at least the default of 100. Steps of 50 keep it from changing, which stops the world, each time.
 func gcPercent(live uint64) int {
 	const most, step = 600, 50
 	percent := min(int(heapFloor*100/max(live, 1<<20))-100, most)

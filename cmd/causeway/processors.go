@@ -17,7 +17,8 @@ const (
 	// calm is how long the process must have used less than fewBelow.
 	calm = time.Second
 
-	// idleBelow is the share that counts as idle. What begins then has all processors.
+	// idleBelow is the share below which the process is idle, once that is so for calm.
+	// What begins then has all processors.
 	idleBelow = 0.02
 
 	// processorTick is between two looks at the time used; idleTick is that while idle.
@@ -28,26 +29,31 @@ const (
 // processorTuner runs a process that needs less than a core on one processor (in the
 // sense of GOMAXPROCS). Go wakes an idle one for each goroutine that becomes ready, which
 // with WebRTC is several for each packet; to find, mostly, that the first has done the work.
+//
+// What it goes by is the time that the process got, so beside others that take all
+// processors it may stay on one.
 type processorTuner struct {
-	one  bool
-	calm time.Duration
+	one        bool
+	calm, idle time.Duration // so far
 }
 
-// next decides after the process has used share of a core for d. It returns how
-// long to wait for the next look.
-func (t *processorTuner) next(share float64, d time.Duration) time.Duration {
-	switch {
-	case share < idleBelow:
-		t.one, t.calm = false, 0
+// next decides after the process has used share of a core since the last look. It returns
+// how long to wait for the next.
+func (t *processorTuner) next(share float64) time.Duration {
+	if share >= idleBelow {
+		t.idle = 0
+	} else if t.idle += processorTick; t.idle >= calm {
+		*t = processorTuner{idle: calm}
 		return idleTick
+	}
+	switch {
 	case share > allAbove:
 		t.one, t.calm = false, 0
-	case share < fewBelow:
-		if t.calm += d; t.calm >= calm {
-			t.one = true
-		}
-	default:
+	case share >= fewBelow:
 		t.calm = 0
+	default:
+		t.calm += processorTick
+		t.one = t.one || t.calm >= calm
 	}
 	return processorTick
 }
@@ -66,8 +72,7 @@ func tuneProcessors() {
 			time.Sleep(wait)
 			now := time.Now()
 			usedNow, _ := processorTime()
-			elapsed := now.Sub(last)
-			wait = t.next((usedNow-used).Seconds()/elapsed.Seconds(), elapsed)
+			wait = t.next((usedNow - used).Seconds() / now.Sub(last).Seconds())
 			used, last = usedNow, now
 			switch {
 			case t.one && !one:

@@ -14,7 +14,8 @@ func TestProcessorsFollowTheShareUsed(t *testing.T) {
 		one   bool
 		wait  time.Duration
 	}{
-		{"idle", 0.001, 20, false, idleTick},
+		{"idle", 0.001, 9, false, processorTick},
+		{"idle for a second", 0.001, 20, false, idleTick},
 		{"some work", 0.4, 9, false, processorTick},
 		{"some work for a second", 0.4, 1, true, processorTick},
 		{"more", 0.7, 20, true, processorTick},
@@ -24,10 +25,12 @@ func TestProcessorsFollowTheShareUsed(t *testing.T) {
 		{"a moment of much", 0.7, 1, false, processorTick},
 		{"some work again", 0.4, 9, false, processorTick},
 		{"some work for a second", 0.4, 1, true, processorTick},
-		{"idle again", 0.001, 1, false, idleTick},
+		{"idle again", 0.001, 9, true, processorTick},
+		{"idle for a second", 0.001, 1, false, idleTick},
+		{"work after that", 0.4, 1, false, processorTick},
 	} {
 		for range step.times {
-			if wait := tuner.next(step.share, processorTick); wait != step.wait {
+			if wait := tuner.next(step.share); wait != step.wait {
 				t.Fatalf("%s: the next look is in %v, want %v", step.name, wait, step.wait)
 			}
 		}

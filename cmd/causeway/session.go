@@ -268,7 +268,7 @@ func (s *session) tell(event client.Event) {
 // report shows how far everything is.
 func (s *session) report() {
 	lines := make([]string, 0, len(s.tasks))
-	plain := !s.app.bars() && time.Since(s.shown) >= lineInterval
+	plain := !s.app.bars() && !s.app.quiet && time.Since(s.shown) >= lineInterval
 	if plain {
 		s.shown = time.Now()
 	}

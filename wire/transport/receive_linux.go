@@ -14,6 +14,9 @@ import (
 // groControl has room for the control message that UDP_GRO adds.
 const groControl = 64
 
+// drains says that one wake-up reads all the packets that wait.
+const drains = true
+
 // receiver reads all the datagrams that wait in a socket with one wake-up.
 type receiver struct {
 	raw     syscall.RawConn
@@ -67,6 +70,7 @@ func addrPort(from unix.Sockaddr) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4(from.Addr), uint16(from.Port))
 	case *unix.SockaddrInet6:
 		addr := netip.AddrFrom16(from.Addr).Unmap()
+		// The number of a zone is as good as its name, which would have to be looked up.
 		if from.ZoneId != 0 {
 			addr = addr.WithZone(strconv.FormatUint(uint64(from.ZoneId), 10))
 		}

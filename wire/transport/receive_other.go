@@ -7,6 +7,9 @@ import (
 	"net/netip"
 )
 
+// drains says that one wake-up reads all the packets that wait.
+const drains = false
+
 // receiver reads one packet at a time.
 type receiver struct {
 	conn   *net.UDPConn

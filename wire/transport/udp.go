@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,8 +131,11 @@ func (u *UDPSocket) read(r *receiver) {
 			time.Sleep(readErrorPause)
 			continue
 		}
-		if pace.tooFast(n, time.Now()) {
+		switch {
+		case drains && pace.tooFast(n, time.Now()):
 			time.Sleep(coalesce)
+		case n >= maxDrain:
+			runtime.Gosched() // to those who handle them, before more come
 		}
 	}
 }
@@ -148,8 +152,8 @@ func (p *pace) tooFast(n int, now time.Time) bool {
 	return n < fullDrain && since < time.Duration(n)*busyGap
 }
 
-// deliver copies the packet, unless it is handled at once, so that one large buffer is enough for reading and
-// the queues hold little more than what arrived.
+// deliver copies the packet, unless it is handled at once, so that one large buffer is
+// enough for reading and the queues hold little more than what arrived.
 func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
 	class := Classify(b)
 	if class == ClassUnknown {
