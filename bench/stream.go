@@ -51,7 +51,13 @@ type streamer struct {
 }
 
 // stream measures how soon a player gets what it asks for.
-func (b *bench) stream(ctx context.Context) error {
+func (b *bench) stream(ctx context.Context) error { return b.withFilm(ctx, b.streamStart) }
+
+// finished measures how a file that is all there is sent.
+func (b *bench) finished(ctx context.Context) error { return b.withFilm(ctx, b.streamFinished) }
+
+// withFilm makes a film for one section.
+func (b *bench) withFilm(ctx context.Context, section func(context.Context, *fixture.Torrent) error) error {
 	dir, err := b.scratch("stream")
 	if err != nil {
 		return err
@@ -61,10 +67,7 @@ func (b *bench) stream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := b.streamStart(ctx, tor); err != nil {
-		return err
-	}
-	return b.streamFinished(ctx, tor)
+	return section(ctx, tor)
 }
 
 // streamers returns the programs that are there to be measured.
