@@ -16,7 +16,7 @@ import (
 
 // readings is how often a finished file is read for one sample: processor time comes
 // in hundredths of a second, of which one reading takes a few.
-const readings = 20
+const readings = 100
 
 // server is a running program that serves the film, all of which it has.
 type server struct {
