@@ -136,4 +136,16 @@ func TestLibtorrentAndWeOnTheLocalNetwork(t *testing.T) {
 	defer cancel()
 	go l.Announce(ctx, hash, 1001, func([]netip.AddrPort) {})
 	awaitLine(t, lines, "peer 127.0.0.1:1001", libtorrentPatience)
+
+	// One of many in an announce.
+	l.limit.ReserveN(time.Now(), lsdBurst) // until all are due
+	for i := range maxTogether {
+		d := lsdDue{[20]byte{0xca, 5, byte(i)}, 1002}
+		if i == maxTogether/2 {
+			d.infoHash = hash
+		}
+		defer l.watch(d.infoHash, func([]netip.AddrPort) {})()
+		l.enqueue(d)
+	}
+	awaitLine(t, lines, "peer 127.0.0.1:1002", libtorrentPatience)
 }

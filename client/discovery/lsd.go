@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 	// lsdRate and lsdBurst bound the announces of all torrents per second.
 	lsdRate  = 10
 	lsdBurst = 20
+	// maxTogether is how many infohashes fit into one announce. Up to lsdBurst of them
+	// that are due go one by one all the same: aria2 reads only one of an announce.
+	maxTogether = 25
 )
 
 // LSDConfig is what local service discovery needs; everything in it may be left out.
@@ -47,6 +51,14 @@ type LSD struct {
 
 	mu     sync.Mutex
 	wanted map[[20]byte]map[*watcher]struct{}
+	due    []lsdDue // to be announced, the first first
+	wake   chan struct{}
+}
+
+// lsdDue is a torrent whose announce is due.
+type lsdDue struct {
+	infoHash [20]byte
+	port     int
 }
 
 // lsdSocket is a socket that has joined one of the two groups.
@@ -69,6 +81,7 @@ func NewLSD(cfg LSDConfig) (*LSD, error) {
 		sockets: cfg.sockets,
 		limit:   rate.NewLimiter(lsdRate, lsdBurst),
 		wanted:  map[[20]byte]map[*watcher]struct{}{},
+		wake:    make(chan struct{}, 1),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
@@ -85,6 +98,7 @@ func NewLSD(cfg LSDConfig) (*LSD, error) {
 	for _, s := range l.sockets {
 		l.wg.Go(func() { l.receive(s) })
 	}
+	l.wg.Go(l.announce)
 	return l, nil
 }
 
@@ -113,27 +127,72 @@ func (l *LSD) join(interfaces []net.Interface) error {
 // is closed. The same peer may come again.
 func (l *LSD) Announce(ctx context.Context, infoHash [20]byte, port int, found func([]netip.AddrPort)) {
 	defer l.watch(infoHash, found)()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(l.ctx, cancel)()
-
 	ticker := time.NewTicker(lsdInterval)
 	defer ticker.Stop()
 	for {
-		if l.limit.Wait(ctx) != nil {
-			return
-		}
-		for _, s := range l.sockets {
-			if err := s.send(lsdAnnounce{host: s.host(), port: port, infoHashes: [][20]byte{infoHash}, cookie: l.cookie}.encode()); err != nil {
-				l.log.Debug("cannot announce on the local network", "group", s.host(), "err", err)
-			}
-		}
+		l.enqueue(lsdDue{infoHash, port})
 		select {
 		case <-ctx.Done():
+			return
+		case <-l.ctx.Done():
 			return
 		case <-ticker.C:
 		}
 	}
+}
+
+func (l *LSD) enqueue(d lsdDue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due = append(l.due, d)
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// announce sends what is due, no faster than lsdRate.
+func (l *LSD) announce() {
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.wake:
+		}
+		for more := true; more && l.limit.Wait(l.ctx) == nil; {
+			var port int
+			var infoHashes [][20]byte
+			port, infoHashes, more = l.next()
+			if len(infoHashes) == 0 {
+				break
+			}
+			for _, s := range l.sockets {
+				if err := s.send(lsdAnnounce{host: s.host(), port: port, infoHashes: infoHashes, cookie: l.cookie}.encode()); err != nil {
+					l.log.Debug("cannot announce on the local network", "group", s.host(), "err", err)
+				}
+			}
+		}
+	}
+}
+
+// next takes what goes into one announce from those that are due, and forgets those
+// that nobody wants any more. It tells whether more are due.
+func (l *LSD) next() (port int, infoHashes [][20]byte, more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due = slices.DeleteFunc(l.due, func(d lsdDue) bool { return l.wanted[d.infoHash] == nil })
+	n := 0
+	for n < len(l.due) && n < maxTogether && l.due[n].port == l.due[0].port {
+		n++
+	}
+	if len(l.due) <= lsdBurst {
+		n = min(n, 1)
+	}
+	for _, d := range l.due[:n] {
+		port, infoHashes = d.port, append(infoHashes, d.infoHash)
+	}
+	l.due = slices.Delete(l.due, 0, n)
+	return port, infoHashes, len(l.due) > 0
 }
 
 // Close leaves the groups and waits for the goroutines.
