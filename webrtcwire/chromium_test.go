@@ -3,7 +3,8 @@ package webrtcwire
 import (
 	"bytes"
 	"context"
-	_ "embed"
+	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,14 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 )
-
-//go:embed testdata/echo.html
-var echoPage string
 
 const (
 	chromiumName = "chromium"
@@ -30,6 +29,9 @@ const (
 	browserTimeout = 90 * time.Second
 	echoSize       = 32 << 20
 )
+
+// showAddresses makes Chromium name its addresses instead of hiding them.
+var showAddresses = chromedp.Flag("disable-features", "WebRtcHideLocalIpsWithMdns")
 
 // need skips the test where a program is missing.
 func need(t testing.TB, program, debianPackage string) {
@@ -43,13 +45,11 @@ func need(t testing.TB, program, debianPackage string) {
 	t.Skipf("%s is missing (Debian: %s)", program, debianPackage)
 }
 
-// browse opens testdata/echo.html in a headless Chromium with a fresh profile.
-func browse(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Context {
+// browse opens a page of testdata in a headless Chromium with a fresh profile.
+func browse(t testing.TB, name string, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	need(t, chromiumName, "chromium")
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, echoPage)
-	}))
+	server := httptest.NewServer(http.FileServer(http.Dir("testdata")))
 	t.Cleanup(server.Close)
 	ctx, cancel := context.WithTimeout(context.Background(), browserTimeout)
 	t.Cleanup(cancel)
@@ -67,7 +67,7 @@ func browse(t testing.TB, flags ...chromedp.ExecAllocatorOption) context.Context
 		_ = chromedp.Cancel(ctx) // waits for Chromium to end
 		cancel()
 	})
-	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/"+name)); err != nil {
 		t.Fatalf("start chromium: %v", err)
 	}
 	return ctx
@@ -155,10 +155,10 @@ func TestChromium(t *testing.T) {
 	}{
 		{"hidden addresses", nil, ":0"},
 		{"hidden addresses, we on loopback", nil, "127.0.0.1:0"},
-		{"shown addresses", []chromedp.ExecAllocatorOption{chromedp.Flag("disable-features", "WebRtcHideLocalIpsWithMdns")}, ":0"},
+		{"shown addresses", []chromedp.ExecAllocatorOption{showAddresses}, ":0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			page := browse(t, test.flags...)
+			page := browse(t, "echo.html", test.flags...)
 			udp, err := net.ListenPacket("udp", test.bind)
 			if err != nil {
 				t.Fatal(err)
@@ -188,7 +188,7 @@ func TestChromium(t *testing.T) {
 // TestChromiumNamesResolve looks up the mDNS names in a page's offer. (In
 // TestChromium the page may find us first.)
 func TestChromiumNamesResolve(t *testing.T) {
-	page := browse(t)
+	page := browse(t, "echo.html")
 	remote, err := inspect(strings.ReplaceAll(call(t, page, "offer()"), "\r\n", "\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -207,4 +207,63 @@ func TestChromiumNamesResolve(t *testing.T) {
 			t.Errorf("%s resolves to %v, %v", name.name, addr, err)
 		}
 	}
+}
+
+// TestPagesThatVanishLeaveNothing kills browsers with all their pages: none of them
+// says farewell.
+func TestPagesThatVanishLeaveNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("connects to a thousand pages")
+	}
+	const inBrowser = 50
+	transport := loopbackTransport(t, func(c *Config) { c.MaxConns = manyPeers + inBrowser })
+	var reading sync.WaitGroup
+	browser := func(t *testing.T) {
+		for _, conn := range connectPages(t, transport, inBrowser) {
+			reading.Go(func() {
+				if _, err := conn.Read(make([]byte, 1)); err == nil {
+					t.Error("read from a page that sent nothing")
+				}
+				conn.Close()
+			})
+		}
+	}
+	t.Run("warm up", browser)
+	reading.Wait()
+	before := measure(t)
+	for range manyPeers / inBrowser {
+		t.Run("browser", browser)
+	}
+	t.Logf("after %d pages: %+v", manyPeers, measure(t))
+	reading.Wait()
+	returnsTo(t, before)
+	if got := transport.Stats(); got.Connected != manyPeers+inBrowser || got.Conns != 0 {
+		t.Errorf("stats %+v, want %d connections made and none left", got, manyPeers+inBrowser)
+	}
+}
+
+// connectPages connects to n pages of a browser, which is then killed.
+func connectPages(t *testing.T, transport *Transport, n int) (conns []*Conn) {
+	t.Helper()
+	page := browse(t, "pages.html", showAddresses, chromedp.Flag("allow-loopback-in-peer-connection", true))
+	var offers []string
+	if err := json.Unmarshal([]byte(call(t, page, fmt.Sprintf("offers(%d)", n))), &offers); err != nil {
+		t.Fatal(err)
+	}
+	for i, offer := range offers {
+		answer, err := transport.Answer(testContext(t), offer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call(t, page, fmt.Sprintf("accept(%d, %s)", i, quote(answer.SDP)))
+		conn, err := answer.Wait(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	if err := chromedp.FromContext(page).Browser.Process().Kill(); err != nil {
+		t.Fatal(err)
+	}
+	return conns
 }

@@ -219,7 +219,8 @@ func (m *mux) own(conn *agentConn, addr netip.AddrPort) {
 }
 
 // answered finds who asked. Only the other side knows the transaction, so its
-// address is as good as checked.
+// address is as good as checked. An error of it is how another program answers whom
+// the system gave the port of one that ended without a farewell.
 func (m *mux) answered(b []byte, from netip.AddrPort) *agentConn {
 	id := transaction(b)
 	m.mu.Lock()
@@ -236,10 +237,22 @@ func (m *mux) answered(b []byte, from netip.AddrPort) *agentConn {
 		ufrag = m.sentOld[id]
 	}
 	conn := m.agents[ufrag]
-	if conn != nil {
+	switch {
+	case conn == nil:
+	case isError(b):
+		m.forsake(conn, from)
+	default:
 		m.own(conn, from)
 	}
 	return conn
+}
+
+// forsake lets the next who is checked from an address have it. If its owner is
+// there after all, its own next check keeps it.
+func (m *mux) forsake(conn *agentConn, addr netip.AddrPort) {
+	if owner := m.owners[addr]; owner != nil && owner.conn == conn {
+		owner.check = time.Time{}
+	}
 }
 
 // remember notes who sent a STUN request.

@@ -41,6 +41,7 @@ func isMedia(b []byte) bool { return len(b) > 0 && b[0] >= 128 && b[0] <= 191 }
 // The class bits of a STUN message type (RFC 8489 section 5).
 func isRequest(b []byte) bool  { return b[0]&1 == 0 && b[1]&0x10 == 0 }
 func isResponse(b []byte) bool { return b[0]&1 == 1 }
+func isError(b []byte) bool    { return isResponse(b) && b[1]&0x10 != 0 }
 
 func transaction(b []byte) transactionID { return transactionID(b[8:stunHeader]) }
 

@@ -151,7 +151,7 @@ func TestReflexiveCandidates(t *testing.T) {
 // over TCP, with us reached directly and by the relay too.
 func TestChromiumRelayOnly(t *testing.T) {
 	address := coturn(t)
-	page := browse(t, chromedp.Flag("allow-loopback-in-peer-connection", true))
+	page := browse(t, "echo.html", chromedp.Flag("allow-loopback-in-peer-connection", true))
 	for _, test := range []struct {
 		transport string
 		relayOnly bool

@@ -1,0 +1,65 @@
+package webrtcwire
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+)
+
+// stunPacket is a STUN message of a type, with a USERNAME unless that is empty.
+func stunPacket(kind uint16, id transactionID, username string, from netip.AddrPort) *packet {
+	p := &packet{from: from}
+	b := binary.BigEndian.AppendUint16(p.data[:0], kind)
+	b = binary.BigEndian.AppendUint16(b, 0)
+	b = binary.BigEndian.AppendUint32(b, stunCookie)
+	b = append(b, id[:]...)
+	if username != "" {
+		const attribute = 0x0006
+		b = binary.BigEndian.AppendUint16(b, attribute)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(username)))
+		b = append(b, username...)
+		for len(b)%4 != 0 {
+			b = append(b, 0)
+		}
+	}
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)-stunHeader))
+	p.n = len(b)
+	return p
+}
+
+const (
+	bindingRequest = 0x0001
+	bindingSuccess = 0x0101
+	bindingError   = 0x0111
+)
+
+// An address goes from a program that was killed to the one that the system gives its
+// port to, and not from one that is alive.
+func TestAddressFollowsItsProgram(t *testing.T) {
+	from := netip.MustParseAddrPort("192.0.2.1:5000")
+	mine, theirs := transactionID{1}, transactionID{2}
+	for _, c := range []struct {
+		name     string
+		response uint16 // to a check of the old program's connection
+		owner    string
+	}{
+		{"alive", bindingSuccess, "old"},
+		{"another program answers", bindingError, "new"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &mux{
+				agents: map[string]*agentConn{}, owners: map[netip.AddrPort]*ownership{}, sent: map[transactionID]string{},
+			}
+			for _, ufrag := range []string{"old", "new"} {
+				m.agents[ufrag] = &agentConn{mux: m, ufrag: ufrag, queues: newFamilies()}
+			}
+			m.dispatch(stunPacket(bindingRequest, theirs, "old:x", from))
+			m.remember(stunPacket(bindingRequest, mine, "", from).data[:stunHeader], "old")
+			m.dispatch(stunPacket(c.response, mine, "", from))
+			m.dispatch(stunPacket(bindingRequest, theirs, "new:x", from))
+			if got := m.owners[from].conn.ufrag; got != c.owner {
+				t.Errorf("the address belongs to the %s connection, want the %s one", got, c.owner)
+			}
+		})
+	}
+}
