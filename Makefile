@@ -13,6 +13,9 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Interop tests mostly wait for other programs, so more of them than there are cores
 # run side by side; two packages at a time keep two cores busy without starving timers.
 TESTFLAGS   ?= -race -p 2 -parallel 4 -timeout 20m
+# The race detector keeps memory and makes a connection five times as expensive:
+# ten thousand of them, and the memory that they leave, are looked at without it.
+LEAKFLAGS   := -timeout 10m -run LeaveNothing
 
 .PHONY: help
 help: ## list the targets
@@ -27,8 +30,9 @@ demo: build ## seed a file and download it by magnet link, on this machine alone
 	bench/demo.sh bin/causeway
 
 .PHONY: test
-test: test-deps ## go vet and all tests with the race detector
+test: test-deps ## go vet and all tests with the race detector; leak tests without it
 	$(GO) vet ./...
+	$(GO) test $(LEAKFLAGS) ./webrtcwire
 	$(GO) test $(TESTFLAGS) ./...
 
 .PHONY: test-deps

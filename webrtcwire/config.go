@@ -69,7 +69,8 @@ type Config struct {
 	NegotiationTimeout time.Duration
 
 	// MaxPending bounds live offers and negotiations, MaxConns open connections.
-	// Zero means the defaults above.
+	// Offers may be half of MaxPending, and an offer, or a negotiation that leads
+	// nowhere, gives way to an answer. Zero means the defaults above.
 	MaxPending int
 	MaxConns   int
 

@@ -126,6 +126,10 @@ func (r *remoteDescription) candidate(value string, seen map[string]int) (keep b
 	if len(fields) < 8 || fields[6] != "typ" || !strings.EqualFold(fields[2], "udp") {
 		return false
 	}
+	port, err := strconv.ParseUint(fields[5], 10, 16)
+	if err != nil || port == 0 {
+		return false // nothing can be sent there
+	}
 	address := fields[4]
 	if strings.HasSuffix(address, ".local") {
 		r.addType("mdns")
@@ -137,10 +141,6 @@ func (r *remoteDescription) candidate(value string, seen map[string]int) (keep b
 	ip, err := netip.ParseAddr(address)
 	if err != nil || ip.IsMulticast() || ip.IsUnspecified() || ip.Unmap().String() == "255.255.255.255" {
 		return false // names other than mDNS are not looked up: RFC 8839 section 5.1
-	}
-	port, err := strconv.ParseUint(fields[5], 10, 16)
-	if err != nil {
-		return false
 	}
 	r.addType(fields[7])
 	r.addrs = append(r.addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))

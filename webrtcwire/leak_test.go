@@ -96,7 +96,7 @@ func TestUnansweredOffersLeaveNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("makes thousands of offers")
 	}
-	transport := loopbackTransport(t, func(c *Config) { c.OfferLifetime = shortLife })
+	transport := loopbackTransport(t, func(c *Config) { c.OfferLifetime, c.MaxPending = shortLife, 2*atOnce })
 	offer := func(ctx context.Context) error {
 		o, err := transport.Offer(ctx)
 		if errors.Is(err, ErrExpired) { // as it was made, on a busy machine
@@ -131,13 +131,16 @@ func TestOffersThatNeverConnectLeaveNothing(t *testing.T) {
 	}
 	transport := loopbackTransport(t, func(c *Config) { c.NegotiationTimeout = raceSlowdown * shortLife })
 	answer := func(ctx context.Context) error {
+		var failed *NegotiationError
 		a, err := transport.Answer(ctx, theirs.SDP)
+		if errors.As(err, &failed) { // its time was over as it was made, on a busy machine
+			return nil
+		}
 		if err != nil {
 			return err
 		}
 		_, err = a.Wait(ctx)
 		<-a.s.gone
-		var failed *NegotiationError
 		if !errors.As(err, &failed) {
 			return err
 		}

@@ -41,7 +41,6 @@ type resolver struct {
 
 	mu     sync.Mutex
 	conn   *mdns.Conn
-	err    error
 	closed bool
 }
 
@@ -76,10 +75,14 @@ func (r *resolver) open() (*mdns.Conn, error) {
 	if r.closed {
 		return nil, net.ErrClosed
 	}
-	if r.conn == nil && r.err == nil {
-		r.conn, r.err = openMDNS(r.loopback, r.logger)
+	if r.conn == nil {
+		conn, err := openMDNS(r.loopback, r.logger)
+		if err != nil {
+			return nil, err // the network may come yet: the next name tries again
+		}
+		r.conn = conn
 	}
-	return r.conn, r.err
+	return r.conn, nil
 }
 
 func openMDNS(loopback bool, logger *slog.Logger) (*mdns.Conn, error) {

@@ -141,6 +141,10 @@ func (t *Transport) Answer(ctx context.Context, offerSDP string) (*Answer, error
 // which closes it. The error may be ErrClosed or a *NegotiationError.
 func (a *Answer) Wait(ctx context.Context) (*Conn, error) { return a.s.wait(ctx) }
 
+// Reached reports whether a path to the other side was found. One that is there and can
+// be reached takes a second or two.
+func (a *Answer) Reached() bool { return a.s.reached() }
+
 // Close gives the negotiation up. It does nothing to a connection that Wait has
 // returned.
 func (a *Answer) Close() error { return a.s.withdraw() }
@@ -153,7 +157,8 @@ func (s *session) begin() error {
 		defer s.mu.Unlock()
 		return s.err
 	case stateOffered:
-		s.deadline = time.Now().Add(s.t.config.NegotiationTimeout)
+		s.since = time.Now()
+		s.deadline = s.since.Add(s.t.config.NegotiationTimeout)
 		s.timer.Reset(s.t.config.NegotiationTimeout)
 		s.mu.Unlock()
 		return s.advance(stateOffered, stateNegotiating)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,10 @@ const (
 	// asked again, in the background. NATs forget mappings after 30 s or more.
 	reflexiveTTL = 25 * time.Second
 
+	// reflexiveGrace is how much longer than for the first answer of all a
+	// description waits for those of other servers and the other address family.
+	reflexiveGrace = 100 * time.Millisecond
+
 	// srflxPriority is RFC 8445 section 5.1.2.1 with the recommended type
 	// preference 100 and component 1.
 	srflxPriority = 100<<24 | 65535<<8 | 255
@@ -23,8 +28,9 @@ const (
 
 // reflexive knows the addresses under which STUN servers see the shared socket
 // (server-reflexive candidates). It asks once for the whole process and in the
-// background, so that no description waits for a STUN server that is down: only
-// the very first may wait, for at most Config.GatherTimeout.
+// background, so that no description waits for a STUN server that is down while
+// another answers: until the first round is over, descriptions wait for the first
+// answer, at most for Config.GatherTimeout.
 type reflexive struct {
 	mux     *mux
 	servers []string
@@ -34,18 +40,20 @@ type reflexive struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex
-	addrs   []netip.AddrPort
-	asked   time.Time
-	asking  bool
-	answers chan struct{} // closed when the first round is over
+	mu     sync.Mutex
+	addrs  []netip.AddrPort // of the last round that is over, or of the first
+	asked  time.Time        // when the last round was over
+	asking bool
+	first  chan struct{} // closed with the first answer, or the first round
+	over   chan struct{} // closed when the first round is over
 }
 
 func newReflexive(mux *mux, servers []string, logger *slog.Logger) *reflexive {
-	r := &reflexive{mux: mux, servers: servers, logger: logger, answers: make(chan struct{})}
+	r := &reflexive{mux: mux, servers: servers, logger: logger, first: make(chan struct{}), over: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if len(servers) == 0 {
-		close(r.answers)
+		close(r.first)
+		close(r.over)
 	} else {
 		r.refresh()
 	}
@@ -62,12 +70,18 @@ func (r *reflexive) close() {
 func (r *reflexive) addresses(ctx context.Context) []netip.AddrPort {
 	r.refresh()
 	select {
-	case <-r.answers:
+	case <-r.first:
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(ctx, reflexiveGrace)
+	defer cancel()
+	select {
+	case <-r.over:
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.addrs
+	return slices.Clone(r.addrs)
 }
 
 func (r *reflexive) refresh() {
@@ -77,54 +91,54 @@ func (r *reflexive) refresh() {
 		return
 	}
 	r.asking = true
-	r.wg.Go(func() {
-		addrs := r.askAll()
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.asked.IsZero() {
-			close(r.answers)
-		}
-		r.addrs, r.asked, r.asking = addrs, time.Now(), false
-	})
+	r.wg.Go(r.askAll)
 }
 
-func (r *reflexive) askAll() []netip.AddrPort {
-	found := make([][]netip.AddrPort, len(r.servers))
+// askAll asks every server, over each address family that its name has.
+func (r *reflexive) askAll() {
+	var found []netip.AddrPort // guarded by r.mu
 	var wg sync.WaitGroup
-	for i, server := range r.servers {
-		wg.Go(func() { found[i] = r.ask(server) })
+	for _, server := range r.servers {
+		for _, network := range []string{"udp4", "udp6"} {
+			wg.Go(func() {
+				addr, err := r.ask(network, server)
+				if err != nil {
+					r.logger.Debug("no address from a STUN server", "server", server, "network", network, "error", err)
+					return
+				}
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if slices.Contains(found, addr) {
+					return
+				}
+				found = append(found, addr)
+				if !r.asked.IsZero() {
+					return // the last round's will do until this one is over
+				}
+				if r.addrs = found; len(found) == 1 {
+					close(r.first)
+				}
+			})
+		}
 	}
 	wg.Wait()
-	var addrs []netip.AddrPort
-	seen := map[netip.AddrPort]bool{}
-	for _, list := range found {
-		for _, addr := range list {
-			if !seen[addr] {
-				seen[addr] = true
-				addrs = append(addrs, addr)
-			}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked.IsZero() {
+		if len(found) == 0 {
+			close(r.first)
 		}
+		close(r.over)
 	}
-	return addrs
+	r.addrs, r.asked, r.asking = found, time.Now(), false
 }
 
-// ask asks one server, over each address family that its name has.
-func (r *reflexive) ask(server string) []netip.AddrPort {
-	var addrs []netip.AddrPort
-	for _, network := range []string{"udp4", "udp6"} {
-		udp, err := resolveUDP(r.ctx, network, server)
-		if err != nil {
-			r.logger.Debug("STUN server not resolved", "server", server, "network", network, "error", err)
-			continue
-		}
-		addr, err := r.mux.ask(r.ctx, udp)
-		if err != nil {
-			r.logger.Debug("STUN server did not answer", "server", server, "network", network, "error", err)
-			continue
-		}
-		addrs = append(addrs, addr)
+func (r *reflexive) ask(network, server string) (netip.AddrPort, error) {
+	udp, err := resolveUDP(r.ctx, network, server)
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
-	return addrs
+	return r.mux.ask(r.ctx, udp)
 }
 
 func resolveUDP(ctx context.Context, network, hostPort string) (netip.AddrPort, error) {

@@ -27,8 +27,8 @@ func segmentControl(b []byte, size int) []byte {
 }
 
 // refusesSegments reports whether err means that the kernel or the network card
-// cannot do this, rather than that this send failed.
+// cannot do this, rather than that this send failed. EINVAL is either: an address to
+// which nothing can be sent gives it, too.
 func refusesSegments(err error) bool {
-	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL) ||
-		errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP)
+	return errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"runtime/debug"
 	"slices"
@@ -24,12 +25,17 @@ const (
 	stateConnected                // the channel is open
 	stateGone                     // being torn down, or torn down
 
-	stateCount = int(stateGone)
+	stateCount = int(stateGone) + 1
 )
 
 // maxChannels is how many data channels a peer may open before it is dropped;
 // the first is used and the others ignored. Each costs memory until the end.
 const maxChannels = 4
+
+// pathPatience is how long a negotiation keeps its place without a path to the peer
+// when others wait for one. A page that is there sends checks as soon as it has our
+// answer.
+const pathPatience = 5 * time.Second
 
 // closeTimeout bounds the wait for pion to tear a PeerConnection down.
 const closeTimeout = 5 * time.Second
@@ -49,6 +55,7 @@ type session struct {
 
 	mu       sync.Mutex
 	state    state
+	since    time.Time // when the offer was made, or the negotiation began
 	deadline time.Time // of the offer, then of the negotiation
 	claimed  bool      // Accept or Wait has returned conn
 	conn     *Conn
@@ -63,37 +70,26 @@ type session struct {
 // addresses of the peer, where they are known.
 func (t *Transport) newSession(initial state, lifetime time.Duration, claims []netip.AddrPort) (*session, error) {
 	s := &session{
-		t: t, state: initial, claims: claims, deadline: time.Now().Add(lifetime),
+		t: t, state: initial, since: time.Now(), claims: claims, deadline: time.Now().Add(lifetime),
 		ready: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(t.ctx)
-	t.mu.Lock()
-	pending := t.counts[stateOffered] + t.counts[stateNegotiating]
-	switch {
-	case t.closed:
-		t.mu.Unlock()
-		s.cancel()
-		return nil, ErrClosed
-	case pending >= t.config.MaxPending, t.counts[stateConnected] >= t.config.MaxConns:
-		t.mu.Unlock()
-		s.cancel()
-		return nil, ErrTooMany
-	}
-	t.counts[initial]++
-	t.sessions[s] = struct{}{}
-	s.socket = t.pickSocket(claims)
-	s.socket.users++
-	s.socket.claim(claims)
-	t.wg.Add(1) // until released
-	t.mu.Unlock()
-
-	s.mu.Lock()
+	s.mu.Lock() // nobody may end it before it has a PeerConnection
 	defer s.mu.Unlock()
+	err := t.take(s)
+	if errors.Is(err, ErrTooMany) && initial == stateNegotiating && t.makeRoom() {
+		err = t.take(s)
+	}
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
 	pc, err := t.newPeerConnection(s.socket)
 	if err != nil {
 		s.state, s.err = stateGone, err
 		s.cancel()
-		s.release(initial)
+		s.count(initial, err)
+		s.release()
 		return nil, fmt.Errorf("webrtcwire: new peer connection: %w", err)
 	}
 	s.pc = pc
@@ -102,10 +98,78 @@ func (t *Transport) newSession(initial state, lifetime time.Duration, claims []n
 	return s, nil
 }
 
+// take counts a session in, within the bounds. Offers get half of the places at
+// most, since answering is worth more: the other side is there and waits. Sessions that
+// are being torn down take no place of the living, but are bounded too.
+func (t *Transport) take(s *session) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	offered, negotiating := t.counts[stateOffered], t.counts[stateNegotiating]
+	switch {
+	case t.closed:
+		return ErrClosed
+	case offered+negotiating >= t.config.MaxPending,
+		s.state == stateOffered && offered >= max(1, t.config.MaxPending/2),
+		t.counts[stateConnected] >= t.config.MaxConns,
+		t.counts[stateGone] >= t.config.MaxPending+t.config.MaxConns:
+		return ErrTooMany
+	}
+	t.counts[s.state]++
+	t.sessions[s] = struct{}{}
+	s.socket = t.pickSocket(s.claims)
+	s.socket.users++
+	s.socket.claim(s.claims)
+	t.wg.Add(1) // until released
+	return nil
+}
+
+// makeRoom ends the session that is worth least, so that an offer can be answered: of
+// the negotiations that found no path to the peer in pathPatience the oldest, else the oldest
+// offer of ours. False: there is none of either.
+func (t *Transport) makeRoom() bool {
+	t.mu.Lock()
+	sessions := slices.Collect(maps.Keys(t.sessions))
+	t.mu.Unlock()
+	var victim *session
+	var least state
+	var oldest time.Time
+	for _, s := range sessions {
+		state, since := s.standing()
+		stuck := state == stateNegotiating && time.Since(since) > t.pathPatience && !s.reached()
+		if !stuck && state != stateOffered {
+			continue
+		}
+		if victim == nil || state > least || state == least && since.Before(oldest) {
+			victim, least, oldest = s, state, since
+		}
+	}
+	if victim == nil {
+		return false
+	}
+	victim.shut(errGaveWay)
+	return true
+}
+
+// reached reports whether ICE has found a path to the peer.
+func (s *session) reached() bool {
+	switch s.pc.ICEConnectionState() {
+	case webrtc.ICEConnectionStateConnected, webrtc.ICEConnectionStateCompleted:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *session) standing() (now state, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.since
+}
+
 // release gives the session's place back.
-func (s *session) release(last state) {
+func (s *session) release() {
 	s.t.mu.Lock()
-	s.t.counts[last]--
+	s.t.counts[stateGone]--
 	s.unclaim()
 	delete(s.t.sessions, s)
 	unused := s.t.drop(s.socket)
@@ -185,6 +249,7 @@ func (s *session) onStateChange(state webrtc.PeerConnectionState) {
 var (
 	errPeerSilent = errors.New("no path to the peer (ICE or DTLS failed)")
 	errPeerClosed = errors.New("closed by the peer")
+	errGaveWay    = errors.New("gave way to an offer to be answered")
 )
 
 // shut ends the session because of err. It returns at once; gone is closed when
@@ -210,12 +275,14 @@ func (s *session) shut(err error) {
 	if conn != nil {
 		conn.interrupt()
 	}
-	go s.tearDown(was)
+	go s.tearDown()
 }
 
 func (s *session) count(was state, err error) {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
+	s.t.counts[was]--
+	s.t.counts[stateGone]++
 	var failure *NegotiationError
 	switch {
 	case errors.As(err, &failure):
@@ -227,7 +294,7 @@ func (s *session) count(was state, err error) {
 }
 
 // tearDown closes the PeerConnection and waits for its goroutines, within reason.
-func (s *session) tearDown(was state) {
+func (s *session) tearDown() {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
@@ -241,7 +308,7 @@ func (s *session) tearDown(was state) {
 		s.t.config.Logger.Debug("a peer connection takes long to close", "waited", closeTimeout)
 		<-closed
 	}
-	s.release(was)
+	s.release()
 }
 
 // awaitGone waits until everything is released, within reason: a TURN server that

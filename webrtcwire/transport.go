@@ -21,8 +21,9 @@ var (
 	// ErrClosed means that the Transport, offer or answer was closed.
 	ErrClosed = fmt.Errorf("webrtcwire: %w", net.ErrClosed)
 
-	// ErrTooMany means that Config.MaxPending or Config.MaxConns is reached; try
-	// again when an offer has expired or a connection has closed.
+	// ErrTooMany means that Config.MaxPending (for offers: half of it) or
+	// Config.MaxConns is reached; try again when an offer has expired or a connection
+	// has closed.
 	ErrTooMany = errors.New("webrtcwire: too many offers, negotiations or connections")
 
 	// ErrExpired means that nobody answered an offer in Config.OfferLifetime.
@@ -60,6 +61,8 @@ type Transport struct {
 	resolver *resolver
 	hosts    *hosts
 	network  *stdnet.Net
+
+	pathPatience time.Duration // the constant, except in tests
 
 	ctx    context.Context // ends when Close begins
 	cancel context.CancelFunc
@@ -99,7 +102,7 @@ func New(config Config) (*Transport, error) {
 		config.IncludeLoopback = true
 	}
 	t := &Transport{
-		config: config, servers: servers, network: network,
+		config: config, servers: servers, network: network, pathPatience: pathPatience,
 		hosts:    newHosts(config.IncludeLoopback),
 		resolver: newResolver(config.IncludeLoopback, config.Logger),
 		sessions: map[*session]struct{}{},

@@ -191,7 +191,7 @@ func TestOfferIsAnsweredOnce(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	a := loopbackTransport(t, func(c *Config) { c.MaxPending, c.MaxConns = 2, 1 })
+	a := loopbackTransport(t, func(c *Config) { c.MaxPending, c.MaxConns = 4, 1 })
 	ctx := testContext(t)
 	var offers []*Offer
 	for range 2 {
@@ -219,6 +219,81 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestAnswersComeFirst fills all places: an offer gives way to an answer, and so does a
+// negotiation with a peer that is not there.
+func TestAnswersComeFirst(t *testing.T) {
+	a, peer := loopbackTransport(t, func(c *Config) { c.MaxPending = 4 }), loopbackTransport(t, nil)
+	a.pathPatience = time.Hour
+	ctx := testContext(t)
+	var offers []*Offer
+	for range 2 {
+		offer, err := a.Offer(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		offers = append(offers, offer)
+	}
+	answer := func() (*Answer, error) {
+		theirs, err := peer.Offer(ctx) // which never learns of the answer
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Answer(ctx, theirs.SDP)
+	}
+	var first *Answer
+	for i := range 4 {
+		got, err := answer()
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		if first == nil {
+			first = got
+		}
+	}
+	for _, offer := range offers {
+		select {
+		case <-offer.Done():
+		default:
+			t.Error("an offer of ours keeps its place while all are needed for answers")
+		}
+	}
+	if _, err := answer(); !errors.Is(err, ErrTooMany) {
+		t.Errorf("an answer while all others have just begun: %v, want ErrTooMany", err)
+	}
+	a.pathPatience = 0
+	if _, err := answer(); err != nil {
+		t.Errorf("an answer while others lead nowhere: %v", err)
+	}
+	var gaveWay *NegotiationError
+	if _, err := first.Wait(ctx); !errors.As(err, &gaveWay) || !errors.Is(err, errGaveWay) {
+		t.Errorf("the oldest negotiation: %v, want %v", err, errGaveWay)
+	}
+	if first.Reached() {
+		t.Error("a path to a peer that knows of no answer")
+	}
+}
+
+// TestCloseBesideNewSessions closes while offers and answers are being made.
+func TestCloseBesideNewSessions(t *testing.T) {
+	peer := loopbackTransport(t, nil)
+	offer, err := peer.Offer(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		a := loopbackTransport(t, nil)
+		var making sync.WaitGroup
+		for range 4 {
+			making.Go(func() { _, _ = a.Offer(t.Context()) })
+			making.Go(func() { _, _ = a.Answer(t.Context(), offer.SDP) })
+		}
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+		making.Wait()
+	}
+}
+
 func TestVanishedAndClosedPeersAreNoticed(t *testing.T) {
 	a, b := pair(t)
 	if err := b.Close(); err != nil {
@@ -234,7 +309,7 @@ func TestVanishedAndClosedPeersAreNoticed(t *testing.T) {
 // completes, and looks at goroutines and file descriptors.
 func TestOffersLeaveNothingBehind(t *testing.T) {
 	const n = 200
-	a := loopbackTransport(t, func(c *Config) { c.MaxPending = n })
+	a := loopbackTransport(t, func(c *Config) { c.MaxPending = 2 * n })
 	b := loopbackTransport(t, func(c *Config) { c.MaxPending = n })
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	heap := heapInUse()
