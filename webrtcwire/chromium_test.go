@@ -209,6 +209,39 @@ func TestChromiumNamesResolve(t *testing.T) {
 	}
 }
 
+// TestChromiumReachedByItsName has a page that hides its address and does not learn
+// ours: only our looking up of its name can connect the two.
+func TestChromiumReachedByItsName(t *testing.T) {
+	page := browse(t, "echo.html")
+	resolver := newResolver(false, slog.New(slog.DiscardHandler))
+	defer resolver.close()
+	if _, err := resolver.open(); err != nil {
+		t.Skipf("no multicast on this machine: %v", err)
+	}
+	transport, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transport.Close()
+	ctx := testContext(t)
+	answer, err := transport.Answer(ctx, call(t, page, "offer()"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var silent strings.Builder
+	for line := range strings.Lines(answer.SDP) {
+		if !strings.HasPrefix(line, "a=candidate") {
+			silent.WriteString(line)
+		}
+	}
+	call(t, page, "accept("+quote(silent.String())+")")
+	conn, err := answer.Wait(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo(t, conn, 1<<20)
+}
+
 // TestPagesThatVanishLeaveNothing kills browsers with all their pages: none of them
 // says farewell.
 func TestPagesThatVanishLeaveNothing(t *testing.T) {
