@@ -343,7 +343,7 @@ func (s *session) describe(parent context.Context, description webrtc.SessionDes
 	}
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	gathered := webrtc.GatheringCompletePromise(s.pc)
+	began, gathered := time.Now(), webrtc.GatheringCompletePromise(s.pc)
 	if err := s.pc.SetLocalDescription(description); err != nil {
 		return "", fmt.Errorf("webrtcwire: set our description: %w", err)
 	}
@@ -365,7 +365,7 @@ func (s *session) describe(parent context.Context, description webrtc.SessionDes
 	}
 	if len(types) == 0 {
 		return "", fmt.Errorf("webrtcwire: no local candidates after %v: "+
-			"no usable network interface, or no TURN server answered", timeout)
+			"no usable network interface, or no TURN server answered as it should", time.Since(began).Round(time.Millisecond))
 	}
 	s.mu.Lock()
 	s.local = types

@@ -1,8 +1,11 @@
 package webrtcwire
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +21,9 @@ const (
 	turnPassword = "secret"
 )
 
-// coturn runs a TURN server on loopback for a test and returns its host:port.
-func coturn(t *testing.T) string {
+// coturn runs a TURN server on loopback for a test and returns its host:port. It has no
+// TLS unless flags say so.
+func coturn(t *testing.T, flags ...string) string {
 	t.Helper()
 	need(t, "turnserver", "coturn")
 	address := freeAddress(t)
@@ -28,11 +32,14 @@ func coturn(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	cmd := exec.Command("turnserver", "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1",
-		"--listening-port="+port, "--allow-loopback-peers", "--no-tls", "--no-dtls", "--no-cli",
+	if flags == nil {
+		flags = []string{"--no-tls"}
+	}
+	cmd := exec.Command("turnserver", append(flags, "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1",
+		"--listening-port="+port, "--allow-loopback-peers", "--no-dtls", "--no-cli",
 		"--lt-cred-mech", "--user="+turnUser+":"+turnPassword, "--realm=causeway.test",
 		"--log-file="+filepath.Join(dir, "log"), "--simple-log", "--pidfile="+filepath.Join(dir, "pid"),
-		"--userdb="+filepath.Join(dir, "db"))
+		"--userdb="+filepath.Join(dir, "db"))...)
 	cmd.Dir = dir
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -79,24 +86,53 @@ func turnURL(address, transport string) string {
 func TestRelayOnlyThroughCoturn(t *testing.T) {
 	address := coturn(t)
 	for _, transport := range []string{"udp", "tcp"} {
-		t.Run(transport, func(t *testing.T) {
-			relayed := loopbackTransport(t, func(c *Config) {
-				c.ICEServers, c.RelayOnly = []string{turnURL(address, transport)}, true
-			})
-			direct := loopbackTransport(t, nil)
-			for _, order := range [][2]*Transport{{relayed, direct}, {direct, relayed}} {
-				a, b := connect(t, order[0], order[1])
-				transfer(t, a, b, randomBytes(1, 2<<20))
-				transfer(t, b, a, randomBytes(2, 2<<20))
-				conn := a
-				if order[1] == relayed {
-					conn = b
-				}
-				if conn.Path().Local != "relay" {
-					t.Errorf("path %+v, want one from a relay", conn.Path())
-				}
-			}
-		})
+		t.Run(transport, func(t *testing.T) { relayed(t, turnURL(address, transport)) })
+	}
+}
+
+// TestRelayOnlyOverTLS has a certificate that only this test's process trusts.
+func TestRelayOnlyOverTLS(t *testing.T) {
+	example := httptest.NewTLSServer(nil) // for its certificate
+	defer example.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(example.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	keyFile, certificate := filepath.Join(dir, "key"), filepath.Join(dir, "certificate")
+	for file, block := range map[string]*pem.Block{
+		keyFile:     {Type: "PRIVATE KEY", Bytes: key},
+		certificate: {Type: "CERTIFICATE", Bytes: example.Certificate().Raw},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, port, err := net.SplitHostPort(freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", certificate) // read once: no other test here may need it
+	coturn(t, "--cert="+certificate, "--pkey="+keyFile, "--tls-listening-port="+port)
+	relayed(t, fmt.Sprintf("turns:%s:%s@127.0.0.1:%s?transport=tcp", turnUser, turnPassword, port))
+}
+
+// relayed transfers over a TURN server, from the side that uses nothing else and to it.
+func relayed(t *testing.T, url string) {
+	t.Helper()
+	relayed := loopbackTransport(t, func(c *Config) { c.ICEServers, c.RelayOnly = []string{url}, true })
+	direct := loopbackTransport(t, nil)
+	for _, order := range [][2]*Transport{{relayed, direct}, {direct, relayed}} {
+		a, b := connect(t, order[0], order[1])
+		transfer(t, a, b, randomBytes(1, 2<<20))
+		transfer(t, b, a, randomBytes(2, 2<<20))
+		conn := a
+		if order[1] == relayed {
+			conn = b
+		}
+		if conn.Path().Local != "relay" {
+			t.Errorf("path %+v, want one from a relay", conn.Path())
+		}
 	}
 }
 
