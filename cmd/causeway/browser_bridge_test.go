@@ -10,10 +10,22 @@ import (
 	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
+// inBrowsers runs a test with each of the browsers.
+func inBrowsers(t *testing.T, test func(*testing.T, realpeer.Program)) {
+	t.Helper()
+	for _, browser := range []realpeer.Program{realpeer.Chromium, realpeer.Firefox} {
+		t.Run(string(browser), func(t *testing.T) {
+			realpeer.Need(t, browser, realpeer.WebTorrent)
+			test(t, browser)
+		})
+	}
+}
+
 // aria2 seeds over TCP, and knows no WebRTC: what the page gets came through causeway,
 // and while causeway was still downloading it.
-func TestBrowserGetsWhatAria2Seeds(t *testing.T) {
-	realpeer.Need(t, realpeer.Chromium, realpeer.WebTorrent)
+func TestBrowserGetsWhatAria2Seeds(t *testing.T) { inBrowsers(t, getsWhatAria2Seeds) }
+
+func getsWhatAria2Seeds(t *testing.T, browser realpeer.Program) {
 	tor := single(t, 8<<20)
 	tracker := realpeer.StartWebTracker(t, 0)
 	peer := realpeer.Start(t, realpeer.Options{
@@ -23,7 +35,7 @@ func TestBrowserGetsWhatAria2Seeds(t *testing.T) {
 		"download", tor.Path, "-o", t.TempDir(), "--seed", "--peer", peer.Addr,
 	}, toWeb(tracker))...)
 	page := realpeer.StartBrowser(t, realpeer.BrowserOptions{
-		Browser: realpeer.Chromium, Torrent: tor.Path, Trackers: []string{tracker.URL},
+		Browser: browser, Torrent: tor.Path, Trackers: []string{tracker.URL},
 	})
 	first, err := page.WaitPage(within(t, patience), 0, "first piece")
 	if err != nil {
@@ -44,10 +56,12 @@ func TestBrowserGetsWhatAria2Seeds(t *testing.T) {
 }
 
 // A page seeds a file of its own; libtorrent, over TCP only, gets it through causeway.
-func TestLibtorrentGetsWhatABrowserSeeds(t *testing.T) {
-	realpeer.Need(t, realpeer.Chromium, realpeer.WebTorrent, realpeer.Libtorrent)
+func TestLibtorrentGetsWhatABrowserSeeds(t *testing.T) { inBrowsers(t, libtorrentGetsWhatItSeeds) }
+
+func libtorrentGetsWhatItSeeds(t *testing.T, browser realpeer.Program) {
+	realpeer.Need(t, realpeer.Libtorrent)
 	content, tracker := single(t, 8<<20), realpeer.StartWebTracker(t, 0)
-	_, magnet := seedingPage(t, tracker, content)
+	_, magnet := seedingPage(t, browser, tracker, content)
 	run := start(t, args([]string{"download", magnet, "-o", t.TempDir(), "--seed"}, toWeb(tracker))...)
 	listening, err := run.WaitEvent(within(t, patience), "listening")
 	if err != nil {
@@ -65,10 +79,10 @@ func TestLibtorrentGetsWhatABrowserSeeds(t *testing.T) {
 }
 
 // seedingPage has a page make a torrent of the only file of another and seed it.
-func seedingPage(t *testing.T, tracker *realpeer.WebTracker, content *fixture.Torrent) (page *realpeer.Browser, magnet string) {
+func seedingPage(t *testing.T, browser realpeer.Program, tracker *realpeer.WebTracker, content *fixture.Torrent) (page *realpeer.Browser, magnet string) {
 	t.Helper()
 	page = realpeer.StartBrowser(t, realpeer.BrowserOptions{
-		Browser: realpeer.Chromium, Seed: content.FilePath(content.Dir, 0), Trackers: []string{tracker.URL},
+		Browser: browser, Seed: content.FilePath(content.Dir, 0), Trackers: []string{tracker.URL},
 	})
 	e, err := page.WaitPage(within(t, patience), 0, "seeding")
 	if err != nil {
@@ -79,9 +93,10 @@ func seedingPage(t *testing.T, tracker *realpeer.WebTracker, content *fixture.To
 
 // With nothing but a magnet link on the side that downloads, the metadata comes over
 // WebRTC too.
-func TestBrowserMagnet(t *testing.T) {
+func TestBrowserMagnet(t *testing.T) { inBrowsers(t, byMagnet) }
+
+func byMagnet(t *testing.T, browser realpeer.Program) {
 	t.Run("to a page", func(t *testing.T) {
-		realpeer.Need(t, realpeer.Chromium, realpeer.WebTorrent)
 		tor, tracker := single(t, 2<<20+1), realpeer.StartWebTracker(t, 0)
 		run := webSeed(t, tor, tracker)
 		seeding, err := run.WaitEvent(within(t, patience), "seeding")
@@ -89,12 +104,11 @@ func TestBrowserMagnet(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The magnet link that causeway printed names the tracker.
-		pageHas(t, realpeer.StartBrowser(t, realpeer.BrowserOptions{Browser: realpeer.Chromium, Magnet: seeding.Magnet}), 0, tor)
+		pageHas(t, realpeer.StartBrowser(t, realpeer.BrowserOptions{Browser: browser, Magnet: seeding.Magnet}), 0, tor)
 	})
 	t.Run("from a page", func(t *testing.T) {
-		realpeer.Need(t, realpeer.Chromium, realpeer.WebTorrent)
 		content, tracker := single(t, 2<<20+1), realpeer.StartWebTracker(t, 0)
-		_, magnet := seedingPage(t, tracker, content)
+		_, magnet := seedingPage(t, browser, tracker, content)
 		dir := t.TempDir()
 		run := start(t, args([]string{"download", magnet, "-o", dir, "--no-tcp"}, toWeb(tracker))...)
 		finish(t, run, content, dir)

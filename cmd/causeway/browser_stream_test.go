@@ -76,7 +76,7 @@ func TestStreamWhatABrowserSeeds(t *testing.T) {
 	play := func(t *testing.T, player string) {
 		realpeer.Need(t, realpeer.Chromium, realpeer.WebTorrent)
 		tracker := realpeer.StartWebTracker(t, 0)
-		_, magnet := seedingPage(t, tracker, content)
+		_, magnet := seedingPage(t, realpeer.Chromium, tracker, content)
 		run := start(t, args([]string{
 			"stream", magnet, "-o", t.TempDir(), "--no-tcp", "--http", "127.0.0.1:0", "--player", player,
 		}, toWeb(tracker))...)

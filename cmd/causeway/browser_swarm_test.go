@@ -45,6 +45,7 @@ func TestBrowserThroughRelayOnly(t *testing.T) {
 		// Chromium would send from a loopback address that is none of its candidates,
 		// and for which therefore the relay has no permission.
 		{"causeway", realpeer.Firefox, false, true},
+		{"the page, Firefox", realpeer.Firefox, true, false},
 		{"both", realpeer.Chromium, true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
