@@ -124,7 +124,7 @@ type TorrentOptions struct {
 // NoBrowserEvent or WarningEvent.
 type Event interface{ isEvent() }
 
-// TrackerEvent is the outcome of an announce.
+// TrackerEvent is the outcome of an announce, if it is another than before.
 type TrackerEvent struct {
 	InfoHash       [20]byte
 	URL            string

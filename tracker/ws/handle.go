@@ -24,6 +24,10 @@ const (
 	// torrent, per second.
 	torrentOfferRate  = 5
 	torrentOfferBurst = 30
+
+	// tellInterval is the least time between two statuses of one torrent: a
+	// tracker may say something new in each of its messages.
+	tellInterval = time.Second
 )
 
 // Handle is one torrent at one tracker.
@@ -45,6 +49,9 @@ type Handle struct {
 	interval  time.Duration
 	trackerID string
 	status    Status
+	told      Status // the last that was passed on, at toldAt
+	toldAt    time.Time
+	telling   *time.Timer // passes on what came too soon after it
 }
 
 func newHandle(s *socket, torrent Torrent) *Handle {
@@ -84,6 +91,9 @@ func (h *Handle) Close() error {
 	h.closed = true
 	if h.timer != nil {
 		h.timer.Stop()
+	}
+	if h.telling != nil {
+		h.telling.Stop()
 	}
 	started := h.startedOn
 	h.mu.Unlock()
@@ -257,6 +267,28 @@ func (h *Handle) report(change func(*Status)) {
 		return
 	}
 	change(&h.status)
+	h.mu.Unlock()
+	h.tell()
+}
+
+// tell passes the status on if it says anything new, and later if the last was
+// passed on a moment ago; then the latest counts.
+func (h *Handle) tell() {
+	h.mu.Lock()
+	if h.closed || h.status.equal(h.told) {
+		h.mu.Unlock()
+		return
+	}
+	if wait := tellInterval - time.Since(h.toldAt); wait > 0 {
+		if h.telling == nil {
+			h.telling = time.AfterFunc(wait, func() { h.s.m.spawn(h.tell) })
+		} else {
+			h.telling.Reset(wait)
+		}
+		h.mu.Unlock()
+		return
+	}
+	h.told, h.toldAt = h.status, time.Now()
 	status := h.status
 	h.mu.Unlock()
 	h.torrent.Status(status)

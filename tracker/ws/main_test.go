@@ -107,6 +107,7 @@ type fakeTracker struct {
 	down     bool
 	mute     bool // does not answer pings
 	dials    []time.Time
+	pings    []time.Time
 	received []received
 	conns    []*fakeConn
 }
@@ -220,6 +221,7 @@ func (c *fakeConn) Write(_ context.Context, b []byte) error {
 func (c *fakeConn) Ping(ctx context.Context) error {
 	c.tracker.mu.Lock()
 	mute := c.tracker.mute
+	c.tracker.pings = append(c.tracker.pings, time.Now())
 	c.tracker.mu.Unlock()
 	if !mute {
 		return nil

@@ -104,7 +104,8 @@ type Torrent interface {
 	// with that id, or it may have been answered before.
 	Answered(peer, offer ID, sdp string)
 
-	// Status reports what became of an announce.
+	// Status reports what became of an announce, when that is not what was reported
+	// before, and at most once a second.
 	Status(Status)
 }
 
@@ -125,6 +126,15 @@ type Status struct {
 
 	// Offers is how many offers the last announce carried.
 	Offers int
+}
+
+// equal compares errors by their text: each attempt to connect makes a new one.
+func (s Status) equal(other Status) bool {
+	if (s.Err == nil) != (other.Err == nil) || s.Err != nil && s.Err.Error() != other.Err.Error() {
+		return false
+	}
+	s.Err, other.Err = nil, nil
+	return s == other
 }
 
 // Manager holds one connection for each tracker URL. Its methods may be used from
