@@ -9,7 +9,18 @@
 //	handle.Close()                                          // says "stopped"
 //	manager.Close()
 //
-// One connection for each URL serves all torrents. It is pinged, and when it
-// breaks it is made again and every torrent is announced anew. All that a tracker
-// sends is hostile: messages have a largest size, offers a largest rate.
+// One connection for each URL serves all torrents. It is pinged every 25 s, and
+// given up when no answer has come 15 s later.
+//
+// A connection that breaks is made again after 1 s, then 2 s, 4 s and so on up to
+// 60 s, and every torrent is announced anew. Up to 10 minutes after a tracker was
+// last heard of, the wait is never more than 3 s: it has probably only restarted,
+// and all torrents shall be announced within 5 s of its return. Each wait is
+// shortened by up to a fifth, at random.
+//
+// All that a tracker sends is hostile. A message of more than 160 KiB ends the
+// connection; 500 messages are read per second, after a burst of 1000. Of the
+// offers, 5 per second are answered for one torrent and 50 for all, after bursts
+// of 30 and 100. A torrent hears of a status only when it is a new one, and at
+// most once a second.
 package ws
