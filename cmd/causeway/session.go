@@ -16,10 +16,6 @@ const (
 	// progressInterval is how often `progress` events come (and bars are drawn).
 	progressInterval = time.Second
 
-	// eventQueue is how many events of the engine may wait to be printed; it
-	// must not wait for a slow terminal, so what does not fit is dropped.
-	eventQueue = 256
-
 	// lonelyAfter is when a torrent without peers is worth a hint.
 	lonelyAfter = 30 * time.Second
 
@@ -32,7 +28,7 @@ const (
 type session struct {
 	app     *app
 	engine  *client.Client
-	events  chan client.Event
+	events  *eventQueue
 	changes chan change
 	tasks   []*task
 	told    map[string]bool // trackers whose errors have been told
@@ -71,16 +67,11 @@ type change struct {
 // open starts the engine.
 func (a *app) open(f *engineFlags) (*session, error) {
 	s := &session{
-		app: a, events: make(chan client.Event, eventQueue), changes: make(chan change),
+		app: a, events: newEventQueue(), changes: make(chan change),
 		told: make(map[string]bool), started: time.Now(), shown: time.Now(),
 	}
 	var err error
-	s.engine, err = a.start(f, func(event client.Event) {
-		select {
-		case s.events <- event:
-		default:
-		}
-	})
+	s.engine, err = a.start(f, s.events.put)
 	return s, err
 }
 
@@ -139,8 +130,8 @@ func (s *session) awaitInfo(ctx context.Context, torrent *client.Torrent) error 
 			return torrent.Err()
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case event := <-s.events:
-			s.tell(event)
+		case <-s.events.ready:
+			s.tellAll()
 		case <-ticker.C:
 			s.report()
 		}
@@ -165,8 +156,8 @@ func (s *session) loop(ctx context.Context, forever bool) error {
 			return context.Cause(ctx)
 		case c := <-s.changes:
 			c.what(s, c.task)
-		case event := <-s.events:
-			s.tell(event)
+		case <-s.events.ready:
+			s.tellAll()
 		case <-ticker.C:
 			s.report()
 		}
@@ -233,6 +224,13 @@ func (s *session) complete(t *task) {
 func (s *session) fail(t *task) {
 	t.done = true
 	s.failed = append(s.failed, fmt.Errorf("%s: %w", t.Name(), t.Err()))
+}
+
+// tellAll prints the events of the engine that wait.
+func (s *session) tellAll() {
+	for _, event := range s.events.take() {
+		s.tell(event)
+	}
 }
 
 // tell prints an event of the engine.
