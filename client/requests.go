@@ -197,6 +197,7 @@ func (t *Torrent) takeBack(p *peer, r request) {
 
 // requestAll asks every peer for more.
 func (t *Torrent) requestAll(now time.Time) {
+	t.giveBack()
 	for p := range t.loop.peers {
 		t.request(p, now)
 	}

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/disk"
-	"github.com/causeway-bt/causeway/wire"
 )
 
 // FileReader reads one file of a torrent in order, waiting for what is not there
@@ -334,13 +332,14 @@ func (t *Torrent) edges(file int) [][2]int {
 	return [][2]int{{first, min(first+n, end)}, {max(end-n, first), end}}
 }
 
-// wantPiece makes a piece wanted that the selection left out.
+// wantPiece makes a piece wanted that the selection left out, until giveBack.
 func (t *Torrent) wantPiece(piece int) {
 	l := &t.loop
 	if l.picker.Wants(piece) {
 		return
 	}
 	l.picker.SetWanted(piece, true)
+	l.lent[piece] = struct{}{}
 	size := t.Info().PieceSize(piece)
 	l.wanted += size
 	l.wantedLeft += size
@@ -350,66 +349,33 @@ func (t *Torrent) wantPiece(piece int) {
 	}
 }
 
-// makeRoom keeps what is cached within its bounds: it returns those of the lacking
-// pieces that there is room for, and evicts pieces that no reader wants.
-func (t *Torrent) makeRoom(lacking []int) []int {
-	l, storage := &t.loop, t.storage.Load()
-	inWindow := t.windowPieces()
-	room := storage.Slots()
-	for piece := range inWindow {
-		if t.verified.Load().has(piece) {
-			room--
+// giveBack makes the pieces unwanted again that only readers wanted, and that have
+// left their windows; those that are open are finished first.
+func (t *Torrent) giveBack() {
+	l := &t.loop
+	if l.phase != phaseLive {
+		return
+	}
+	given := false
+	for piece := range l.lent {
+		_, inWindow := l.deadlines[piece]
+		switch {
+		case l.picker.Have(piece):
+			delete(l.lent, piece)
+		case !inWindow && l.pieces[piece] == nil:
+			t.unwantPiece(piece)
+			given = true
 		}
 	}
-	lacking = lacking[:min(len(lacking), max(room, 1))]
-	keep := make(map[int]bool, len(lacking))
-	for _, piece := range lacking {
-		keep[piece] = true
-	}
-	for piece := range l.deadlines {
-		if keep[piece] || t.verified.Load().has(piece) {
-			continue
-		}
-		if l.pieces[piece] != nil && !t.abandon(piece) {
-			continue // it is evicted when it is there
-		}
-		t.unwantPiece(piece)
-		storage.Evict(piece)
-	}
-	t.evict(inWindow, len(lacking))
-	return lacking
-}
-
-// evict drops verified pieces outside of all windows until there is room for n more.
-func (t *Torrent) evict(inWindow map[int]bool, n int) {
-	l, storage, verified := &t.loop, t.storage.Load(), t.verified.Load()
-	excess := verified.count() + n - storage.Slots()
-	for piece := 0; piece < verified.n && excess > 0; piece++ {
-		if !verified.has(piece) || inWindow[piece] {
-			continue
-		}
-		excess--
-		verified.remove(piece)
-		l.picker.SetWanted(piece, false)
-		l.picker.Lost(piece)
-		size := t.Info().PieceSize(piece)
-		l.wanted -= size
-		l.completed -= size
-		for p := range l.peers {
-			p.w.StopServing(func(b wire.Block) bool { return int(b.Piece) != piece })
-		}
-		storage.Evict(piece)
-		for p := range l.peers {
-			if number := p.ext.M[wire.ExtDontHave]; number != 0 {
-				p.w.Send(wire.Message{ID: wire.Extended, Ext: number, Payload: wire.EncodeDontHave(uint32(piece))})
-			}
-		}
+	if given {
+		t.checkComplete()
 	}
 }
 
-// unwantPiece is the opposite of wantPiece, for a piece that is lacking.
+// unwantPiece is the opposite of wantPiece, for a piece that is lacking and not open.
 func (t *Torrent) unwantPiece(piece int) {
 	l := &t.loop
+	delete(l.lent, piece)
 	if !l.picker.Wants(piece) {
 		return
 	}
@@ -418,33 +384,12 @@ func (t *Torrent) unwantPiece(piece int) {
 	l.wanted -= size
 	l.wantedLeft -= size
 	t.countLeft()
-}
-
-// windowLimit returns how far ahead of its position a reader's window may reach: with
-// a cache, each has its share.
-func (t *Torrent) windowLimit() int64 {
-	if t.opts.Cache == 0 || len(t.streams.readers) == 0 {
-		return math.MaxInt64
+	if t.opts.Cache > 0 {
+		t.storage.Load().Evict(piece)
 	}
-	share := t.storage.Load().Slots()/len(t.streams.readers) - 2 // behind, and where a window begins
-	return int64(max(share, 0)) * t.Info().PieceLength
-}
-
-// windowPieces returns all pieces in the readers' windows, and the one behind each
-// position, which a player that steps back a little reads again.
-func (t *Torrent) windowPieces() map[int]bool {
-	info := t.Info()
-	t.streams.mu.Lock()
-	defer t.streams.mu.Unlock()
-	pieces, limit := make(map[int]bool), t.windowLimit()
-	for r := range t.streams.readers {
-		from := max(r.start+r.pos-info.PieceLength, r.start)
-		to := min(r.start+r.pos+max(min(r.window, limit), 1), r.start+r.length)
-		for p := from / info.PieceLength; p*info.PieceLength < to; p++ {
-			pieces[int(p)] = true
-		}
+	if l.wantedLeft == 0 {
+		t.save(false) // clean again
 	}
-	return pieces
 }
 
 // cancelOthers takes back what was asked of peers but is not what readers wait for,

@@ -94,6 +94,7 @@ type loop struct {
 	suspects    map[int]*suspect
 	deadlines   map[int]time.Time // of the pieces that readers want
 	streaming   bool              // there are such pieces
+	lent        map[int]struct{}  // pieces that only readers want, and that are lacking
 	wanted      int64             // bytes in wanted pieces
 	wantedLeft  int64             // of them lacking
 	completed   int64             // bytes verified
@@ -156,6 +157,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		candidates: newCandidates(),
 		pieces:     make(map[int]*disk.Piece),
 		suspects:   make(map[int]*suspect),
+		lent:       make(map[int]struct{}),
 		choker: choker.New(choker.Config{
 			Slots: c.cfg.Slots, WebSlots: c.webSlots(), Random: randomInt,
 		}),

@@ -1,0 +1,90 @@
+package client
+
+import (
+	"math"
+
+	"github.com/causeway-bt/causeway/wire"
+)
+
+// makeRoom keeps what is cached within its bounds: it returns those of the lacking
+// pieces that there is room for, and evicts pieces that no reader wants.
+func (t *Torrent) makeRoom(lacking []int) []int {
+	inWindow := t.windowPieces()
+	room := t.storage.Load().Slots()
+	for piece := range inWindow {
+		if t.verified.Load().has(piece) {
+			room--
+		}
+	}
+	lacking = lacking[:min(len(lacking), max(room, 1))]
+	keep := make(map[int]bool, len(lacking))
+	for _, piece := range lacking {
+		keep[piece] = true
+	}
+	for piece := range t.loop.pieces {
+		if !keep[piece] {
+			t.abandon(piece) // if it is too late for that, it is evicted when it is there
+		}
+	}
+	t.evict(inWindow, len(lacking))
+	return lacking
+}
+
+// evict drops verified pieces outside of all windows until there is room for n more.
+func (t *Torrent) evict(inWindow map[int]bool, n int) {
+	verified := t.verified.Load()
+	excess := verified.count() + n - t.storage.Load().Slots()
+	for piece := 0; piece < verified.n && excess > 0; piece++ {
+		if verified.has(piece) && !inWindow[piece] {
+			excess--
+			t.evictPiece(piece)
+		}
+	}
+}
+
+// evictPiece drops a verified piece, and tells the peers.
+func (t *Torrent) evictPiece(piece int) {
+	l := &t.loop
+	t.verified.Load().remove(piece)
+	l.picker.SetWanted(piece, false)
+	l.picker.Lost(piece)
+	size := t.Info().PieceSize(piece)
+	l.wanted -= size
+	l.completed -= size
+	for p := range l.peers {
+		p.w.StopServing(func(b wire.Block) bool { return int(b.Piece) != piece })
+	}
+	t.storage.Load().Evict(piece)
+	for p := range l.peers {
+		if number := p.ext.M[wire.ExtDontHave]; number != 0 {
+			p.w.Send(wire.Message{ID: wire.Extended, Ext: number, Payload: wire.EncodeDontHave(uint32(piece))})
+		}
+	}
+}
+
+// windowLimit returns how far ahead of its position a reader's window may reach: with
+// a cache, each has its share.
+func (t *Torrent) windowLimit() int64 {
+	if t.opts.Cache == 0 || len(t.streams.readers) == 0 {
+		return math.MaxInt64
+	}
+	share := t.storage.Load().Slots()/len(t.streams.readers) - 2 // behind, and where a window begins
+	return int64(max(share, 0)) * t.Info().PieceLength
+}
+
+// windowPieces returns all pieces in the readers' windows, and the one behind each
+// position, which a player that steps back a little reads again.
+func (t *Torrent) windowPieces() map[int]bool {
+	info := t.Info()
+	t.streams.mu.Lock()
+	defer t.streams.mu.Unlock()
+	pieces, limit := make(map[int]bool), t.windowLimit()
+	for r := range t.streams.readers {
+		from := max(r.start+r.pos-info.PieceLength, r.start)
+		to := min(r.start+r.pos+max(min(r.window, limit), 1), r.start+r.length)
+		for p := from / info.PieceLength; p*info.PieceLength < to; p++ {
+			pieces[int(p)] = true
+		}
+	}
+	return pieces
+}
