@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/client/meta"
 )
 
 // FileReader reads one file of a torrent in order, waiting for what is not there
@@ -283,11 +284,11 @@ func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
 		}
 		from := r.start + r.pos
 		to := min(from+max(min(r.window, limit), 1), r.start+r.length)
-		ranges = append(ranges, [2]int{int(from / info.PieceLength), int((to-1)/info.PieceLength) + 1})
+		ranges = append(ranges, piecesOf(info, from, to))
 		waiting = waiting || r.waiting
 	}
 	for _, file := range t.streams.prefetch {
-		prefetch = append(prefetch, t.edges(file)...)
+		prefetch = append(prefetch, edges(info, file)...)
 	}
 	if t.opts.Cache > 0 && len(t.streams.readers) > 0 {
 		t.streams.prefetch = nil // what was evicted is not fetched for nobody
@@ -321,15 +322,20 @@ func appendInTurns(pieces []int, ranges [][2]int, verified *pieceSet) []int {
 }
 
 // edges returns the pieces of a file's head and tail.
-func (t *Torrent) edges(file int) [][2]int {
-	info := t.Info()
-	first, end := disk.PieceRange(info, file)
-	if first == end {
+func edges(info *meta.Info, file int) [][2]int {
+	f := &info.Files[file]
+	if f.Length == 0 {
 		return nil
 	}
-	edge := max(min(info.Files[file].Length/edgeShare, edgeMax), info.PieceLength)
-	n := int((edge + info.PieceLength - 1) / info.PieceLength)
-	return [][2]int{{first, min(first+n, end)}, {max(end-n, first), end}}
+	edge := min(max(min(f.Length/edgeShare, edgeMax), info.PieceLength), f.Length)
+	end := f.Offset + f.Length
+	return [][2]int{piecesOf(info, f.Offset, f.Offset+edge), piecesOf(info, end-edge, end)}
+}
+
+// piecesOf returns the pieces, end exclusive, that the bytes [from, to) of the torrent
+// lie in.
+func piecesOf(info *meta.Info, from, to int64) [2]int {
+	return [2]int{int(from / info.PieceLength), int((to-1)/info.PieceLength) + 1}
 }
 
 // wantPiece makes a piece wanted that the selection left out, until giveBack.
