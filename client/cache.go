@@ -1,10 +1,57 @@
 package client
 
 import (
+	"fmt"
 	"math"
 
+	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/wire"
 )
+
+const (
+	// firstWindow is how far ahead of its position a cache lets one reader want at
+	// least, in bytes: the window that a player begins with.
+	firstWindow = 4 << 20
+	// aroundWindow is how many pieces a window takes besides its length: the one
+	// behind the position, which a player that steps back a little reads again, and the
+	// one in which the window begins.
+	aroundWindow = 2
+)
+
+// leastCache returns how many pieces a cache holds at least to play a file: its head,
+// its tail and a window.
+func leastCache(info *meta.Info, file int) int {
+	n := 0
+	for _, edge := range edges(info, file) {
+		n += edge[1] - edge[0]
+	}
+	window := min(max(firstWindow, 2*info.PieceLength), info.Files[file].Length)
+	return n + int((window+info.PieceLength-1)/info.PieceLength) + aroundWindow
+}
+
+// boundCache makes the cache as large as the largest file that is wanted needs it.
+func (t *Torrent) boundCache(info *meta.Info) {
+	if t.opts.Cache == 0 || t.opts.MetadataOnly {
+		return
+	}
+	least := 0
+	for file, selected := range t.loop.selected {
+		if selected {
+			least = max(least, leastCache(info, file))
+		}
+	}
+	least = min(least, info.NumPieces())
+	asked := t.opts.Cache
+	if asked/info.PieceLength >= int64(least) {
+		return
+	}
+	t.opts.Cache = int64(least) * info.PieceLength
+	if asked < info.Length {
+		message := fmt.Sprintf("the cache takes %.1f MiB instead of %.1f, which the head and the tail of the file and what is played next need",
+			float64(t.opts.Cache)/(1<<20), float64(asked)/(1<<20))
+		t.spawn(func() { t.client.warn(t.infoHash, message) })
+	}
+}
 
 // makeRoom keeps what is cached within its bounds: it returns those of the lacking
 // pieces that there is room for, and evicts pieces that no reader wants.
@@ -68,12 +115,12 @@ func (t *Torrent) windowLimit() int64 {
 	if t.opts.Cache == 0 || len(t.streams.readers) == 0 {
 		return math.MaxInt64
 	}
-	share := t.storage.Load().Slots()/len(t.streams.readers) - 2 // behind, and where a window begins
+	share := t.storage.Load().Slots()/len(t.streams.readers) - aroundWindow
 	return int64(max(share, 0)) * t.Info().PieceLength
 }
 
 // windowPieces returns all pieces in the readers' windows, and the one behind each
-// position, which a player that steps back a little reads again.
+// position.
 func (t *Torrent) windowPieces() map[int]bool {
 	info := t.Info()
 	t.streams.mu.Lock()

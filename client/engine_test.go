@@ -113,7 +113,7 @@ func TestReaderOfAnUnavailablePieceStopsNothingElse(t *testing.T) {
 
 // With a cache, what is evicted counts as left again, once.
 func TestCacheAccounting(t *testing.T) {
-	leech, data := startStream(t, 6<<20, quiet(t), TorrentOptions{Cache: 1 << 20})
+	leech, data := startStream(t, 16<<20, quiet(t), TorrentOptions{Cache: 5 << 20})
 	until(t, 5*time.Second, "connected", func() bool { return leech.Stats().Peers.TCP > 0 })
 	s := leech.Stats()
 	r := openFile(t, leech)
@@ -133,13 +133,13 @@ func TestCacheAccounting(t *testing.T) {
 // With a cache, a piece that is evicted while requests for it wait to be served must not
 // end the torrent.
 func TestCacheEvictsWhatIsQueuedToBeServed(t *testing.T) {
-	dir, torrent := makeTorrent(t, "data.bin", 40*64<<10)
+	dir, torrent := makeTorrent(t, "data.bin", 200*64<<10)
 	seeder := newClient(t, plain(t))
 	add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir})
 	cfg := plain(t)
 	cfg.UpLimit = 20 << 10 // slow: requests wait
 	cache := add(t, newClient(t, cfg), &meta.Source{Torrent: torrent},
-		TorrentOptions{Dir: t.TempDir(), Cache: 512 << 10, Peers: []string{seeder.TCPAddr().String()}})
+		TorrentOptions{Dir: t.TempDir(), Cache: 5 << 20, Peers: []string{seeder.TCPAddr().String()}})
 	r := openFile(t, cache)
 	defer r.Close()
 	if _, err := io.CopyN(io.Discard, r, 3*64<<10); err != nil {
@@ -162,7 +162,7 @@ func TestCacheEvictsWhatIsQueuedToBeServed(t *testing.T) {
 	})
 	cache.AddPeers([]string{s.addr()})
 	within(t, 15*time.Second, "unchoke", cache, unchoked)
-	if _, err := io.CopyN(io.Discard, r, 30*64<<10); err != nil {
+	if _, err := io.CopyN(io.Discard, r, 150*64<<10); err != nil {
 		t.Errorf("reading on: %v", err)
 	}
 	select {

@@ -112,7 +112,7 @@ func makePrivate(t *testing.T) (dir string, torrent *meta.Torrent) {
 
 // With a cache, what was fetched ahead of time is not to be fetched again and again.
 func TestCachePrefetchesOnce(t *testing.T) {
-	leech, data := startStream(t, 8<<20, quiet(t), TorrentOptions{Cache: 1 << 20})
+	leech, data := startStream(t, 16<<20, quiet(t), TorrentOptions{Cache: 5 << 20})
 	leech.Prefetch(0)
 	r := openFile(t, leech)
 	defer r.Close()
@@ -127,11 +127,11 @@ func TestCachePrefetchesOnce(t *testing.T) {
 
 // With a cache, a reader that stands still must not keep another from its bytes.
 func TestCacheSecondReaderDoesNotStarve(t *testing.T) {
-	leech, _ := startStream(t, 8<<20, quiet(t), TorrentOptions{Cache: 1 << 20})
+	leech, _ := startStream(t, 16<<20, quiet(t), TorrentOptions{Cache: 5 << 20})
 	paused := openFile(t, leech)
 	defer paused.Close()
-	paused.SetWindow(4 << 20)
-	until(t, 5*time.Second, "full", func() bool { return leech.Stats().Completed >= 13*64<<10 })
+	paused.SetWindow(12 << 20)
+	until(t, 5*time.Second, "full", func() bool { return leech.Stats().Completed >= 77*64<<10 })
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	r, err := leech.OpenFile(ctx, 0)
@@ -139,7 +139,7 @@ func TestCacheSecondReaderDoesNotStarve(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	r.Seek(7<<20, io.SeekStart)
+	r.Seek(15<<20, io.SeekStart)
 	if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
 		t.Errorf("the second reader: %v; %+v", err, leech.Stats())
 	}

@@ -79,8 +79,8 @@ func TestSeekComesFirst(t *testing.T) {
 // With a cache, the file passes through a bounded place on disk, and what was
 // passed can be read again.
 func TestCache(t *testing.T) {
-	const cache = 1 << 20
-	leech, data := startStream(t, 6<<20, quiet(t), TorrentOptions{Cache: cache})
+	const cache = 5 << 20
+	leech, data := startStream(t, 16<<20, quiet(t), TorrentOptions{Cache: cache})
 	r := openFile(t, leech)
 	defer r.Close()
 	r.SetWindow(300 << 10)

@@ -242,6 +242,7 @@ func (t *Torrent) setInfo(info *meta.Info) error {
 		return err
 	}
 	t.loop.selected = selected
+	t.boundCache(info)
 	t.loop.phase = phaseChecking
 	t.info.Store(info)
 	t.gotInfo.fire()

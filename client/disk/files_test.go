@@ -305,11 +305,12 @@ func TestCheckStopsWhenAsked(t *testing.T) {
 }
 
 func TestCacheHoldsABoundedNumberOfPieces(t *testing.T) {
+	const slots = 8
 	tr, dir := newTorrent(t, entry{"f", 20 * pieceLength, ""}), t.TempDir()
-	s := start(t, tr, dir, func(c *Config) { c.Cache = 1 })
+	s := start(t, tr, dir, func(c *Config) { c.Cache = slots*pieceLength + 1 })
 	s.must(s.download(0, 5, 6, 19, 1, 2, 3, 4))
 	s.wantPieces(0, 5, 6, 19, 1, 2, 3, 4)
-	if s.Slots() != minSlots || s.Begin(7, false, false) != nil || s.memory.Reserved() != 0 {
+	if s.Slots() != slots || s.Begin(7, false, false) != nil || s.memory.Reserved() != 0 {
 		t.Errorf("a piece more than %d slots was begun, or kept its memory", s.Slots())
 	}
 	s.Evict(19)

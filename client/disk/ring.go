@@ -10,10 +10,6 @@ import (
 	"github.com/causeway-bt/causeway/client/meta"
 )
 
-// minSlots is the least number of pieces that a ring holds: those at a player's
-// position, and the head and the tail that it looks at first.
-const minSlots = 8
-
 // ring keeps a bounded number of pieces in one file, for torrents that are watched
 // and not kept. Each piece lies in a slot of its own; what is evicted makes room.
 type ring struct {
@@ -35,7 +31,7 @@ func newRing(info *meta.Info, dir string, size int64) (*ring, error) {
 		return nil, err
 	}
 	r := &ring{info: info, file: file, slots: make(map[int]int), written: make(map[int]bool)}
-	for i := range min(max(int(size/info.PieceLength), minSlots), info.NumPieces()) {
+	for i := range min(max(int(size/info.PieceLength), 1), info.NumPieces()) {
 		r.free = append(r.free, i)
 	}
 	return r, nil

@@ -30,9 +30,9 @@ type Config struct {
 	Dir        string // folder that the torrent's files, or its own folder, go into
 	Selected   []bool // files that are wanted; nil: all
 	Allocation Allocation
-	// Cache, if not 0, keeps at most so many bytes, in one file that goes with the
-	// Storage: the caller evicts what others are to have the place of. Plan, Check,
-	// Stamps and Sync are not for such a Storage.
+	// Cache, if not 0, keeps at most so many bytes, but one piece at least, in one
+	// file that goes with the Storage: the caller evicts what others are to have the
+	// place of. Plan, Check, Stamps and Sync are not for such a Storage.
 	Cache   int64
 	Memory  *Memory
 	Pool    *Pool
