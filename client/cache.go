@@ -1,8 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/wire"
@@ -54,16 +56,18 @@ func (t *Torrent) boundCache(info *meta.Info) {
 }
 
 // makeRoom keeps what is cached within its bounds: it returns those of the lacking
-// pieces that there is room for, and evicts pieces that no reader wants.
-func (t *Torrent) makeRoom(lacking []int) []int {
-	inWindow := t.windowPieces()
-	room := t.storage.Load().Slots()
-	for piece := range inWindow {
+// pieces that there is room for, and evicts others for them. The first held of them
+// hold readers up: they take the place even of what is in windows.
+func (t *Torrent) makeRoom(lacking []int, held int) []int {
+	ahead := t.windowPieces()
+	slots := t.storage.Load().Slots()
+	room := slots
+	for piece := range ahead {
 		if t.verified.Load().has(piece) {
 			room--
 		}
 	}
-	lacking = lacking[:min(len(lacking), max(room, 1))]
+	lacking = lacking[:min(len(lacking), max(room, min(held, slots)))]
 	keep := make(map[int]bool, len(lacking))
 	for _, piece := range lacking {
 		keep[piece] = true
@@ -73,19 +77,31 @@ func (t *Torrent) makeRoom(lacking []int) []int {
 			t.abandon(piece) // if it is too late for that, it is evicted when it is there
 		}
 	}
-	t.evict(inWindow, len(lacking))
+	t.evict(ahead, len(lacking))
 	return lacking
 }
 
-// evict drops verified pieces outside of all windows until there is room for n more.
-func (t *Torrent) evict(inWindow map[int]bool, n int) {
+// evict drops verified pieces until there is room for n more: those outside of all
+// windows first, then those that are the farthest ahead of a position.
+func (t *Torrent) evict(ahead map[int]int, n int) {
 	verified := t.verified.Load()
 	excess := verified.count() + n - t.storage.Load().Slots()
-	for piece := 0; piece < verified.n && excess > 0; piece++ {
-		if verified.has(piece) && !inWindow[piece] {
-			excess--
-			t.evictPiece(piece)
+	if excess <= 0 {
+		return
+	}
+	var pieces []int
+	for piece := range verified.n {
+		if !verified.has(piece) {
+			continue
 		}
+		if _, inWindow := ahead[piece]; !inWindow {
+			ahead[piece] = outside
+		}
+		pieces = append(pieces, piece)
+	}
+	slices.SortStableFunc(pieces, func(a, b int) int { return cmp.Compare(ahead[b], ahead[a]) })
+	for _, piece := range pieces[:min(excess, len(pieces))] {
+		t.evictPiece(piece)
 	}
 }
 
@@ -119,19 +135,35 @@ func (t *Torrent) windowLimit() int64 {
 	return int64(max(share, 0)) * t.Info().PieceLength
 }
 
+// Places of pieces that are not ahead of a position.
+const (
+	outside = math.MaxInt     // of all windows
+	behind  = math.MaxInt - 1 // a position
+)
+
 // windowPieces returns all pieces in the readers' windows, and the one behind each
-// position.
-func (t *Torrent) windowPieces() map[int]bool {
+// position, with how many pieces each is ahead of the nearest position.
+func (t *Torrent) windowPieces() map[int]int {
 	info := t.Info()
 	t.streams.mu.Lock()
 	defer t.streams.mu.Unlock()
-	pieces, limit := make(map[int]bool), t.windowLimit()
-	for r := range t.streams.readers {
+	ahead, limit := make(map[int]int), t.windowLimit()
+	for _, r := range t.streams.readers {
+		position := (r.start + r.pos) / info.PieceLength
 		from := max(r.start+r.pos-info.PieceLength, r.start)
 		to := min(r.start+r.pos+max(min(r.window, limit), 1), r.start+r.length)
 		for p := from / info.PieceLength; p*info.PieceLength < to; p++ {
-			pieces[int(p)] = true
+			place := int(p - position)
+			switch {
+			case place < 0:
+				place = behind
+			case r.held():
+				place-- // it is about to read on
+			}
+			if nearest, seen := ahead[int(p)]; !seen || place < nearest {
+				ahead[int(p)] = place
+			}
 		}
 	}
-	return pieces
+	return ahead
 }

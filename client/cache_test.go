@@ -1,7 +1,10 @@
 package client
 
 import (
+	"bytes"
+	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,4 +56,48 @@ func TestCacheHoldsHeadTailAndWindow(t *testing.T) {
 			t.Errorf("%d bytes: the user is told %v, want %v", c.asked, told, c.told)
 		}
 	}
+}
+
+// With a cache, readers that stand still, and more of them than it has places for
+// pieces, must not keep another from its bytes.
+func TestCacheOfIdleReadersServesAnother(t *testing.T) {
+	leech, data := startStream(t, 200*64<<10, plain(t), TorrentOptions{Cache: 1})
+	for i := range 90 {
+		idle := openFile(t, leech)
+		defer idle.Close()
+		idle.SetWindow(128 << 10)
+		if _, err := idle.Seek(int64(2*i+1)*64<<10, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := idle.Read(make([]byte, 1)); err != nil {
+			t.Fatalf("idle reader %d: %v", i, err)
+		}
+	}
+	if slots := leech.storage.Load().Slots(); slots >= 90 {
+		t.Fatalf("%d places for pieces are too many for this test", slots)
+	}
+	r := openFile(t, leech)
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d bytes (%v), which differ from the file", len(got), err)
+	}
+}
+
+// With a cache, more readers than it has places for pieces take turns.
+func TestCacheOfFewerPiecesThanReaders(t *testing.T) {
+	leech, data := startStream(t, 200*64<<10, plain(t), TorrentOptions{Cache: 1})
+	var readers sync.WaitGroup
+	for i := range 100 {
+		r, at := openFile(t, leech), i*2*64<<10
+		readers.Go(func() {
+			defer r.Close()
+			r.SetWindow(1 << 20)
+			r.Seek(int64(at), io.SeekStart)
+			got := make([]byte, 2*64<<10)
+			if _, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, data[at:at+len(got)]) {
+				t.Errorf("at %d: wrong bytes (%v)", at, err)
+			}
+		})
+	}
+	readers.Wait()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,21 +26,39 @@ type FileReader struct {
 	handle *os.File // for Section
 
 	// Shared with the event loop, guarded by t.streams.mu.
-	pos     int64 // in the file
-	window  int64 // bytes wanted ahead of pos
-	waiting bool  // a Read is held up
+	pos       int64     // in the file
+	window    int64     // bytes wanted ahead of pos
+	heldSince time.Time // a Read is held up; zero if none is
 }
+
+func (r *FileReader) held() bool { return !r.heldSince.IsZero() }
 
 // streams are the readers of a torrent.
 type streams struct {
 	mu       sync.Mutex
-	readers  map[*FileReader]struct{}
+	readers  []*FileReader
 	prefetch []int         // files whose head and tail are wanted first
 	progress chan struct{} // closed, and replaced, when pieces were verified
 }
 
 func newStreams() streams {
-	return streams{readers: make(map[*FileReader]struct{}), progress: make(chan struct{})}
+	return streams{progress: make(chan struct{})}
+}
+
+// byUrgency returns the readers: those that are held up first, the longest first.
+func (s *streams) byUrgency() []*FileReader {
+	readers := slices.Clone(s.readers)
+	slices.SortStableFunc(readers, func(a, b *FileReader) int {
+		switch {
+		case a.held() == b.held():
+			return a.heldSince.Compare(b.heldSince)
+		case a.held():
+			return -1
+		default:
+			return 1
+		}
+	})
+	return readers
 }
 
 // OpenFile returns a reader of a file, by its index in Info().Files, at position 0
@@ -53,7 +72,7 @@ func (t *Torrent) OpenFile(ctx context.Context, file int) (*FileReader, error) {
 	f := &info.Files[file]
 	r := &FileReader{t: t, ctx: ctx, file: file, start: f.Offset, length: f.Length}
 	t.streams.mu.Lock()
-	t.streams.readers[r] = struct{}{}
+	t.streams.readers = append(t.streams.readers, r)
 	t.streams.mu.Unlock()
 	return r, nil
 }
@@ -91,12 +110,16 @@ func (r *FileReader) Read(p []byte) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			r.update(func() { r.pos, r.waiting = r.pos+n, false })
+			r.update(func() { r.pos, r.heldSince = r.pos+n, time.Time{} })
 			return int(n), nil
 		}
-		r.update(func() { r.waiting = true })
+		r.update(func() {
+			if !r.held() {
+				r.heldSince = time.Now()
+			}
+		})
 		if err := r.wait(progress); err != nil {
-			r.update(func() { r.waiting = false })
+			r.update(func() { r.heldSince = time.Time{} })
 			return 0, err
 		}
 	}
@@ -125,9 +148,9 @@ func (t *Torrent) progress() <-chan struct{} {
 // update changes the reader, and tells the loop if it matters to it.
 func (r *FileReader) update(change func()) {
 	r.t.streams.mu.Lock()
-	before, waited := r.pieces(), r.waiting
+	before, held := r.pieces(), r.held()
 	change()
-	changed := r.pieces() != before || r.waiting != waited
+	changed := r.pieces() != before || r.held() != held
 	r.t.streams.mu.Unlock()
 	if changed {
 		r.t.streamsChanged()
@@ -198,10 +221,12 @@ func (r *FileReader) Section(off, n int64) (f *os.File, fileOff, avail int64, ok
 // Close ends the reader; what was wanted for it is no longer wanted first.
 func (r *FileReader) Close() error {
 	r.t.streams.mu.Lock()
-	_, open := r.t.streams.readers[r]
-	delete(r.t.streams.readers, r)
+	at := slices.Index(r.t.streams.readers, r)
+	if at >= 0 {
+		r.t.streams.readers = slices.Delete(r.t.streams.readers, at, at+1)
+	}
 	r.t.streams.mu.Unlock()
-	if !open {
+	if at < 0 {
 		return nil
 	}
 	r.t.streamsChanged()
@@ -239,9 +264,9 @@ func (t *Torrent) schedule(now time.Time, moved bool) {
 	if l.phase != phaseLive {
 		return
 	}
-	wants, waiting := t.wantedByReaders()
+	wants, held := t.wantedByReaders()
 	if t.opts.Cache > 0 {
-		wants = t.makeRoom(wants)
+		wants = t.makeRoom(wants, held)
 	}
 	deadlines := make(map[int]time.Time, len(wants))
 	pieceTime := t.expectedPieceTime()
@@ -252,7 +277,7 @@ func (t *Torrent) schedule(now time.Time, moved bool) {
 	l.deadlines = deadlines
 	l.picker.SetDeadlines(deadlines)
 	l.streaming = len(deadlines) > 0
-	if moved && waiting && l.picker.DeadlineServed() {
+	if moved && held > 0 && l.picker.DeadlineServed() {
 		t.cancelOthers(deadlines)
 	}
 	t.requestAll(now)
@@ -271,21 +296,24 @@ func (t *Torrent) expectedPieceTime() time.Duration {
 }
 
 // wantedByReaders returns the lacking pieces in the readers' windows, the most
-// urgent first, then those to be prefetched; and whether a reader is held up.
-func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
+// urgent first, then those to be prefetched; and how many of the first of them hold
+// readers up.
+func (t *Torrent) wantedByReaders() (pieces []int, held int) {
 	info, verified := t.Info(), t.verified.Load()
 	t.streams.mu.Lock()
 	defer t.streams.mu.Unlock()
-	var ranges, prefetch [][2]int // of pieces, end exclusive
+	var positions, ranges, prefetch [][2]int // of pieces, end exclusive
 	limit := t.windowLimit()
-	for r := range t.streams.readers {
-		if r.pos >= r.length || (r.window == 0 && !r.waiting) {
+	for _, r := range t.streams.byUrgency() {
+		if r.pos >= r.length || (r.window == 0 && !r.held()) {
 			continue
 		}
 		from := r.start + r.pos
 		to := min(from+max(min(r.window, limit), 1), r.start+r.length)
 		ranges = append(ranges, piecesOf(info, from, to))
-		waiting = waiting || r.waiting
+		if r.held() {
+			positions = append(positions, piecesOf(info, from, from+1))
+		}
 	}
 	for _, file := range t.streams.prefetch {
 		prefetch = append(prefetch, edges(info, file)...)
@@ -293,8 +321,10 @@ func (t *Torrent) wantedByReaders() (pieces []int, waiting bool) {
 	if t.opts.Cache > 0 && len(t.streams.readers) > 0 {
 		t.streams.prefetch = nil // what was evicted is not fetched for nobody
 	}
+	pieces = appendInTurns(pieces, positions, verified)
+	held = len(pieces)
 	pieces = appendInTurns(pieces, ranges, verified)
-	return appendInTurns(pieces, prefetch, verified), waiting
+	return appendInTurns(pieces, prefetch, verified), held
 }
 
 // appendInTurns appends the lacking pieces of ranges that are not there yet: the
