@@ -38,13 +38,19 @@ func newClient(t *testing.T, cfg Config) *Client {
 // and the torrent.
 func makeTorrent(t *testing.T, name string, size int) (dir string, torrent *meta.Torrent) {
 	t.Helper()
+	return makeTorrentOf(t, 64<<10, name, size)
+}
+
+// makeTorrentOf is makeTorrent with a choice of the piece length.
+func makeTorrentOf(t *testing.T, pieceLength int64, name string, size int) (dir string, torrent *meta.Torrent) {
+	t.Helper()
 	dir = t.TempDir()
 	data := make([]byte, size)
 	rand.Read(data)
 	if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := meta.Create(context.Background(), filepath.Join(dir, name), meta.CreateOptions{PieceLength: 64 << 10})
+	raw, err := meta.Create(context.Background(), filepath.Join(dir, name), meta.CreateOptions{PieceLength: pieceLength})
 	if err != nil {
 		t.Fatal(err)
 	}
