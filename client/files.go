@@ -76,6 +76,11 @@ func (t *Torrent) checkFiles(ctx context.Context, storage *disk.Storage) (state 
 	if err != nil || check.Count() == 0 {
 		return state, have, err
 	}
+	if state != nil && len(state.Synced) == len(check) {
+		for i := range check {
+			state.Synced[i] &^= check[i] // that was what was there before
+		}
+	}
 	if state == nil && t.opts.Trusted {
 		return nil, check, nil
 	}
@@ -166,9 +171,9 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 		}
 	}
 	// Saved at once: should we be killed, what was written from now on must not be
-	// taken for somebody else's doing.
-	if l.wantedLeft > 0 || state == nil || !state.Clean {
-		t.save(false)
+	// taken for somebody else's doing. And what was hashed need not be hashed again.
+	if l.wantedLeft > 0 || state == nil || !state.Clean || t.checked.Load() > 0 {
+		t.save(l.wantedLeft == 0)
 	}
 	if t.opts.Cache == 0 {
 		if err := t.storage.Load().CreateEmpty(); err != nil {

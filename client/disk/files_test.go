@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func all(tr *torrent) (pieces []int) {
@@ -119,6 +120,29 @@ func TestFilesThatWereClosedAreSynced(t *testing.T) {
 	s.must(s.Sync())
 	if !reflect.DeepEqual(s.touched, make([]bool, 4)) {
 		t.Errorf("left to be synced: %v", s.touched)
+	}
+}
+
+// What a run finds counts as synced after the first Sync, so it has to be; it may be
+// read-only.
+func TestDataThatIsFoundIsSynced(t *testing.T) {
+	tr, dir := three(t), t.TempDir()
+	st := finished(t, tr, dir, true, nil, all(tr)...)
+	st.Synced = set(7, 0, 1, 2, 5)
+	s := start(t, tr, dir, nil)
+	s.must(os.Chmod(filepath.Join(dir, "t/b"), 0o444))
+	s.wantPlan(st, all(tr), nil)
+	if !reflect.DeepEqual(s.found, []bool{false, true, true, false}) {
+		t.Errorf("to be synced: %v", s.found)
+	}
+	s.must(s.Sync())
+	if !reflect.DeepEqual(s.found, make([]bool, 4)) {
+		t.Errorf("left to be synced: %v", s.found)
+	}
+	s.must(os.Chtimes(filepath.Join(dir, "t/a"), time.Time{}, time.Unix(1, 0)))
+	s.wantPlan(st, []int{3, 4, 5, 6}, []int{0, 1, 2})
+	if !s.found[0] {
+		t.Error("what is to be checked is not synced")
 	}
 }
 

@@ -41,7 +41,11 @@ func (s *Storage) Plan(st *State) (have, check wire.Bitfield, err error) {
 		c.check[i] &^= c.absent[i]
 		c.have[i] &^= c.absent[i] | c.check[i]
 	}
-	return c.have, c.check, c.move()
+	if err := c.move(); err != nil {
+		return nil, nil, err
+	}
+	c.find()
+	return c.have, c.check, nil
 }
 
 // comparison is a Plan in the making.
@@ -156,6 +160,26 @@ func (c *comparison) move() error {
 		return nil
 	}
 	return os.Remove(s.paths[part])
+}
+
+// find notes where the pieces are that the disk was not told to keep, as far as is
+// known: they count as synced after the next Sync.
+func (c *comparison) find() {
+	s := c.s
+	for p := range s.cfg.Info.NumPieces() {
+		if !c.check.Has(p) && (!c.have.Has(p) || c.state.Synced.Has(p)) {
+			continue
+		}
+		_ = spans(s.cfg.Info, int64(p)*s.cfg.Info.PieceLength, s.cfg.Info.PieceSize(p), func(sp span) error {
+			if !s.cfg.Info.Files[sp.file].Pad {
+				place, _ := s.place(sp.file)
+				s.mu.Lock()
+				s.found[place] = true
+				s.mu.Unlock()
+			}
+			return nil
+		})
+	}
 }
 
 // moveOut copies the bytes that a piece has in a file from the part file.

@@ -57,6 +57,7 @@ type Storage struct {
 	real    []bool // by file: its bytes are in the file itself, not in the part file
 	seen    []bool // by place: there was a file
 	touched []bool // by place: written to since the last sync
+	found   []bool // by place: has what an earlier run or somebody else wrote, and maybe nobody synced
 	closed  bool
 }
 
@@ -73,7 +74,7 @@ func Open(cfg Config) (*Storage, error) {
 	part := filepath.Join(cfg.Dir, fmt.Sprintf(".%x.parts", cfg.Info.InfoHash))
 	s := &Storage{
 		cfg: cfg, paths: append(cfg.Info.Paths(cfg.Dir), part),
-		real: make([]bool, n), seen: make([]bool, n+1), touched: make([]bool, n+1),
+		real: make([]bool, n), seen: make([]bool, n+1), touched: make([]bool, n+1), found: make([]bool, n+1),
 	}
 	for i := range cfg.Info.Files {
 		f := &cfg.Info.Files[i]
@@ -325,7 +326,7 @@ func vanished(path string) error {
 	return &fs.PathError{Op: "open", Path: path, Err: ErrVanished}
 }
 
-// Sync brings what was written so far to the disk itself.
+// Sync brings what was written so far to the disk itself, and what Plan found.
 func (s *Storage) Sync() error {
 	if !s.use() {
 		return ErrClosed
@@ -333,10 +334,13 @@ func (s *Storage) Sync() error {
 	defer s.uses.Done()
 	for place := range s.paths {
 		s.mu.Lock()
-		touched := s.touched[place]
-		s.touched[place] = false
+		touched, found := s.touched[place], s.found[place]
+		s.touched[place], s.found[place] = false, false
 		s.mu.Unlock()
 		if !touched {
+			if found {
+				s.syncFound(place)
+			}
 			continue
 		}
 		if err := s.syncPlace(place); err != nil {
@@ -359,6 +363,17 @@ func (s *Storage) syncPlace(place int) error {
 	}
 	defer s.cfg.Handles.release(h)
 	return h.Sync()
+}
+
+// syncFound syncs what this run has not written as well as it can be: it may be
+// read-only, or on a system that has nothing to sync.
+func (s *Storage) syncFound(place int) {
+	h, err := s.cfg.Handles.acquire(s.paths[place], false, nil)
+	if err != nil {
+		return
+	}
+	defer s.cfg.Handles.release(h)
+	_ = h.Sync()
 }
 
 // Wait waits until all pieces have ended, each by itself or by Drop. No more may be
