@@ -137,7 +137,7 @@ type TrackerEvent struct {
 // CheckingEvent reports how far the files have been checked.
 type CheckingEvent struct {
 	InfoHash        [20]byte
-	Checked, Length int64 // bytes
+	Checked, Length int64 // bytes; of what has to be hashed, not of the whole torrent
 }
 
 // CompleteEvent says that every wanted file is there.

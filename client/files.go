@@ -90,7 +90,11 @@ func (t *Torrent) checkFiles(ctx context.Context, storage *disk.Storage) (state 
 // hash checks pieces and adds the right ones to have.
 func (t *Torrent) hash(ctx context.Context, storage *disk.Storage, check, have wire.Bitfield) error {
 	info := t.Info()
-	total := int64(check.Count()) * info.PieceLength
+	var total int64
+	for i := range check.From(0) {
+		total += info.PieceSize(i)
+	}
+	t.toCheck.Store(total)
 	good := newPieceSet(info.NumPieces())
 	done := make(chan struct{})
 	defer func() { <-done }()
@@ -101,13 +105,13 @@ func (t *Torrent) hash(ctx context.Context, storage *disk.Storage, check, have w
 		ticker := time.NewTicker(checkEventInterval)
 		defer ticker.Stop()
 		for ctx.Err() == nil {
-			t.client.cfg.OnEvent(CheckingEvent{t.infoHash, min(t.checked.Load(), total), total})
+			t.client.cfg.OnEvent(CheckingEvent{t.infoHash, t.checked.Load(), total})
 			select {
 			case <-ticker.C:
 			case <-ctx.Done():
 			}
 		}
-		t.client.cfg.OnEvent(CheckingEvent{t.infoHash, min(t.checked.Load(), total), total})
+		t.client.cfg.OnEvent(CheckingEvent{t.infoHash, t.checked.Load(), total})
 	}()
 	err := storage.Check(ctx, check, func(piece int, ok bool) {
 		if ok {

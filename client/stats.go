@@ -30,7 +30,9 @@ type Stats struct {
 	// Completed is verified data, Wanted what is in selected files, Length all.
 	// Left is what is wanted and lacking.
 	Completed, Wanted, Left, Length int64
-	Checked                         int64 // while checking
+	// Checked is how far the check of the files is, of ToCheck; 0 of 0 as long as
+	// nothing has to be hashed.
+	Checked, ToCheck int64
 	// Downloaded and Uploaded are payload of this run; Wasted is the part of
 	// Downloaded that came twice, was wrong or not asked for.
 	Downloaded, Uploaded, Wasted int64
@@ -66,7 +68,7 @@ func (t *Torrent) Stats() Stats {
 func (t *Torrent) stats() Stats {
 	l := &t.loop
 	s := Stats{
-		Completed: l.completed, Wanted: l.wanted, Left: l.wantedLeft, Checked: t.checked.Load(),
+		Completed: l.completed, Wanted: l.wanted, Left: l.wantedLeft, Checked: t.checked.Load(), ToCheck: t.toCheck.Load(),
 		Downloaded: t.downloaded.Load(), Uploaded: t.uploaded.Load(), Wasted: t.wasted.Load(),
 		BridgedToWeb: t.bridgedToWeb.Load(), BridgedToClassic: t.bridgedToClassic.Load(),
 		DownRate: l.downRate.perSecond, UpRate: l.upRate.perSecond, ETA: -1,

@@ -31,7 +31,7 @@ type Torrent struct {
 	verified atomic.Pointer[pieceSet] // set once the files have been checked
 
 	downloaded, uploaded, wasted atomic.Int64 // payload bytes of this run
-	checked                      atomic.Int64 // bytes
+	checked, toCheck             atomic.Int64 // bytes
 	left                         atomic.Int64 // wanted bytes that are lacking
 	bridgedToWeb                 atomic.Int64
 	bridgedToClassic             atomic.Int64
