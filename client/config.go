@@ -116,6 +116,10 @@ type TorrentOptions struct {
 	// Trusted says that the files have just been hashed, as when the torrent was
 	// made of them: what is there is taken for right.
 	Trusted bool
+	// KeepLonger leaves files that are longer than in the torrent as they are, with a
+	// warning: they are the user's own. Else they are cut once all that is wanted is
+	// there, so that the result is what the torrent says.
+	KeepLonger bool
 	// Sequential downloads pieces in order instead of the rarest first.
 	Sequential bool
 }

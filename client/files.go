@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/disk"
@@ -186,6 +187,9 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 		}
 	}
 	t.checkComplete()
+	if l.phase == phaseFailed {
+		return
+	}
 	t.tellPeers()
 	t.startDiscovery()
 	t.wakeReaders()
@@ -264,6 +268,10 @@ func (t *Torrent) checkComplete() {
 		return
 	}
 	l.wasComplete = true
+	if err := t.cutFiles(); err != nil {
+		t.fail(err)
+		return
+	}
 	t.complete.fire()
 	if l.announcer != nil && t.downloaded.Load() > 0 {
 		l.announcer.Completed()
@@ -281,6 +289,24 @@ func (t *Torrent) checkComplete() {
 	if l.state.dirty {
 		t.save(true)
 	}
+}
+
+// cutFiles brings files that were longer than in the torrent to their length there.
+func (t *Torrent) cutFiles() error {
+	storage, info := t.storage.Load(), t.Info()
+	for _, file := range storage.Longer() {
+		path, _ := storage.OwnFile(file)
+		if t.opts.KeepLonger {
+			t.client.warn(t.infoHash, fmt.Sprintf("%s is longer than in the torrent; only its first %d bytes are shared", path, info.Files[file].Length))
+			continue
+		}
+		if err := storage.Cut(file); err != nil {
+			return err
+		}
+		t.loop.state.dirty = true
+		t.client.warn(t.infoHash, fmt.Sprintf("%s was longer than in the torrent; it was cut to %d bytes", path, info.Files[file].Length))
+	}
+	return nil
 }
 
 func (t *Torrent) saveIfDue(now time.Time) {

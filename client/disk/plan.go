@@ -32,9 +32,13 @@ func (s *Storage) Plan(st *State) (have, check wire.Bitfield, err error) {
 			c.have = st.Have.Clone()
 		}
 	}
-	for i := range s.cfg.Info.Files {
-		if !s.cfg.Info.Files[i].Pad {
-			c.file(i)
+	for i, f := range s.cfg.Info.Files {
+		if f.Pad {
+			continue
+		}
+		c.file(i)
+		if now[i].Size > f.Length && (s.cfg.Selected == nil || s.cfg.Selected[i]) {
+			s.longer = append(s.longer, i)
 		}
 	}
 	for i := range c.have {

@@ -52,6 +52,7 @@ type Storage struct {
 	open   atomic.Int64   // pieces begun and not ended
 	uses   sync.WaitGroup // reads and the like under way
 	ring   *ring          // with Config.Cache, else nil
+	longer []int          // see Longer
 
 	mu      sync.Mutex
 	real    []bool // by file: its bytes are in the file itself, not in the part file
@@ -108,6 +109,22 @@ func (s *Storage) CreateEmpty() error {
 			return s.explain("creating", i, err)
 		}
 		s.cfg.Handles.release(h)
+	}
+	return nil
+}
+
+// Longer returns the wanted files that were longer than in the torrent when Plan looked.
+func (s *Storage) Longer() []int { return s.longer }
+
+// Cut shortens a file to its length in the torrent.
+func (s *Storage) Cut(file int) error {
+	h, err := s.openPlace(file, true)
+	if err == nil {
+		err = h.Truncate(s.cfg.Info.Files[file].Length)
+		s.cfg.Handles.release(h)
+	}
+	if err != nil {
+		return s.explain("shortening", file, err)
 	}
 	return nil
 }

@@ -25,7 +25,8 @@ func (a *app) seedCommand() *cobra.Command {
 		Long: `Seed files or folders until interrupted, and print their magnet links.
 
 A torrent is made of each PATH, with the trackers given. For a .torrent file, the
-data is taken from --data; whatever is missing of it is downloaded.`,
+data is taken from --data; whatever is missing of it is downloaded. A file that is
+longer than in the torrent is not cut, as download does it.`,
 		Example: `  causeway seed Holiday --tracker udp://tracker.example:6969
   causeway seed holiday.torrent --data Downloads`,
 		Args: arguments(1, -1, "a file, a folder or a .torrent file"),
@@ -67,7 +68,9 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 		return err
 	}
 	for _, t := range torrents {
-		torrent, err := s.engine.Add(t.source, client.TorrentOptions{Dir: t.root, Peers: f.engine.peers, Trackers: t.trackers, Trusted: t.fresh})
+		torrent, err := s.engine.Add(t.source, client.TorrentOptions{
+			Dir: t.root, Peers: f.engine.peers, Trackers: t.trackers, Trusted: t.fresh, KeepLonger: true,
+		})
 		if err != nil {
 			s.engine.Close()
 			return err

@@ -134,6 +134,37 @@ func TestSeedWhatIsNotAllThere(t *testing.T) {
 	}
 }
 
+// What `download` calls complete, `verify` must call right; what is the user's own, as for
+// `seed`, stays as it is.
+func TestLongerFilesInTheWay(t *testing.T) {
+	root := album(t)
+	causeway(t, root, "create", "album").want(t, exitDone)
+	seeder := startSeederOf(t, root, "album.torrent")
+	out := t.TempDir()
+	path := filepath.Join(out, "album", "two.txt")
+	if err := os.Mkdir(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, make([]byte, 150000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	torrent := filepath.Join(root, "album.torrent")
+	r := causeway(t, out, append([]string{"download", torrent, "--peer", seeder.address}, loopback...)...).want(t, exitDone)
+	if !strings.Contains(r.stderr, "it was cut to 100000 bytes") {
+		t.Errorf("got %q", r.stderr)
+	}
+	causeway(t, out, "verify", torrent, ".").want(t, exitDone)
+	sameFolder(t, filepath.Join(root, "album"), filepath.Join(out, "album"))
+
+	if err := os.Truncate(path, 150000); err != nil {
+		t.Fatal(err)
+	}
+	startSeederOf(t, out, torrent)
+	if info, err := os.Stat(path); err != nil || info.Size() != 150000 {
+		t.Errorf("a longer file that is seeded: %v, %v", info, err)
+	}
+}
+
 func TestInterrupt(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a test cannot interrupt one process alone on Windows")
