@@ -96,6 +96,40 @@ func TestTorrentEvent(t *testing.T) {
 	}
 }
 
+// Each --select adds to those before; that of the environment may have spaces in it.
+func TestSelectIsRepeatable(t *testing.T) {
+	root := album(t)
+	if err := os.WriteFile(filepath.Join(root, "album", "a b.txt"), []byte("a"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	causeway(t, root, "create", "album").want(t, exitDone)
+	selected := func(r result) (paths string) {
+		for _, file := range r.want(t, exitDone).one(t, "torrent")["files"].([]any) {
+			if file := file.(map[string]any); file["selected"] == true {
+				paths += file["path"].(string) + " "
+			}
+		}
+		return paths
+	}
+	got := selected(causeway(t, root, "info", "album.torrent", "--json", "--select", "more/", "--select", "two.txt,one.txt"))
+	if got != "more/three.txt one.txt two.txt " {
+		t.Errorf("selected: %s", got)
+	}
+	cmd := command(t, root, "info", "album.torrent", "--json")
+	cmd.Env = append(cmd.Env, "CAUSEWAY_SELECT=a b.txt,one.txt")
+	if got := selected(finishCommand(t, cmd)); got != "a b.txt one.txt " {
+		t.Errorf("selected by the environment: %s", got)
+	}
+
+	seeder, out := startSeederOf(t, root, "album"), t.TempDir()
+	causeway(t, out, append([]string{"download", seeder.magnet, "--select", "more/", "--select", "one.txt", "--peer", seeder.address}, loopback...)...).want(t, exitDone)
+	for name, want := range map[string]bool{"one.txt": true, "two.txt": false, "more/three.txt": true} {
+		if _, err := os.Stat(filepath.Join(out, "album", name)); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestCreateToStandardOutput(t *testing.T) {
 	root := album(t)
 	r := causeway(t, root, "create", "album", "-o", "-").want(t, exitDone)

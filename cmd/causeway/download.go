@@ -12,7 +12,7 @@ import (
 type downloadFlags struct {
 	engine     engineFlags
 	out        string
-	selection  string
+	selection  listFlag
 	seed       bool
 	sequential bool
 }
@@ -28,7 +28,7 @@ func (a *app) downloadCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&f.out, "out", "o", ".", "`FOLDER` that the data goes to")
-	flags.StringVar(&f.selection, "select", "", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (default all)")
+	flags.Var(&f.selection, "select", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (repeatable, default all)")
 	flags.BoolVar(&f.seed, "seed", false, "keep on seeding when all is there")
 	flags.BoolVar(&f.sequential, "sequential", false, "download pieces in order")
 	f.engine.add(flags)
@@ -65,7 +65,7 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	}
 	for _, src := range loaded {
 		torrent, err := s.engine.Add(src, client.TorrentOptions{
-			Dir: f.out, Select: f.selection, Sequential: f.sequential,
+			Dir: f.out, Select: string(f.selection), Sequential: f.sequential,
 			Peers: f.engine.peers, Trackers: f.engine.trackerList(),
 		})
 		if err != nil {

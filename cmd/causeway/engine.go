@@ -85,6 +85,9 @@ func (f *engineFlags) check() error {
 	if f.relayOnly && len(f.turn) == 0 {
 		return usagef("--relay-only needs a TURN server; name one with --turn")
 	}
+	if f.noTCP && len(f.peers) > 0 {
+		return usagef("--peer is dialled over TCP, which --no-tcp forbids; leave one of them out")
+	}
 	if _, err := transport.ParseEncryption(f.encryption); err != nil {
 		return usagef("--encryption must be off, prefer or require, not %q", f.encryption)
 	}

@@ -37,3 +37,19 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 	}
 	return nil
 }
+
+// listFlag is a list with commas, to which each use of the flag adds. In the environment it
+// is one value: file names have spaces.
+type listFlag string
+
+func (l *listFlag) String() string { return string(*l) }
+
+func (l *listFlag) Type() string { return "list" }
+
+func (l *listFlag) Set(text string) error {
+	if *l != "" {
+		text = "," + text
+	}
+	*l += listFlag(text)
+	return nil
+}

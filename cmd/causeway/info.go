@@ -14,7 +14,7 @@ import (
 
 func (a *app) infoCommand() *cobra.Command {
 	var engine engineFlags
-	var selection string
+	var selection listFlag
 	cmd := &cobra.Command{
 		Use:   "info SOURCE",
 		Short: "Show what is in a torrent",
@@ -23,10 +23,10 @@ fetched from peers, without the data.`,
 		Example: `  causeway info holiday.torrent`,
 		Args:    arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.info(cmd.Context(), args[0], selection, &engine)
+			return a.info(cmd.Context(), args[0], string(selection), &engine)
 		},
 	}
-	cmd.Flags().StringVar(&selection, "select", "", "mark the files of this `LIST`: 0,3-7, globs, folders with a slash at the end")
+	cmd.Flags().Var(&selection, "select", "mark the files of this `LIST`: 0,3-7, globs, folders with a slash at the end (repeatable)")
 	engine.add(cmd.Flags())
 	return cmd
 }
