@@ -197,12 +197,17 @@ func (t *Torrent) admit(c *newConn) error {
 		}
 		t.drop(other, errDuplicate)
 	}
-	if len(l.peers) >= t.client.cfg.MaxPeers || t.client.connections.Load() >= int64(t.client.cfg.MaxConnections) {
-		if !t.dropUseless() {
-			return errFull
-		}
+	if t.full() && !t.dropUseless() {
+		return errFull
 	}
 	return nil
+}
+
+// full reports whether there are as many connections as there may be. It may be
+// called from any goroutine.
+func (t *Torrent) full() bool {
+	c := t.client
+	return t.peerCount.Load() >= int64(c.cfg.MaxPeers) || c.connections.Load() >= int64(c.cfg.MaxConnections)
 }
 
 // better says which of two connections to one peer is kept. Both sides must come to

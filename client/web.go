@@ -33,15 +33,19 @@ var DefaultICEServers = []string{
 
 const (
 	// offersPerAnnounce is how many offers an announce carries while browsers are
-	// wanted; fewer are made for a torrent that has some.
+	// wanted.
 	offersPerAnnounce = 5
-	// offersPerTorrent bounds the live offers of a torrent, over all trackers.
-	offersPerTorrent = 10
+	// offersPerTorrent bounds the live offers of a torrent, over all trackers. It has
+	// room for an announce's that are too old for another and as many new ones.
+	offersPerTorrent = 2 * offersPerAnnounce
 	// negotiationsPerTorrent bounds its offers of others that are being answered.
 	negotiationsPerTorrent = 20
-	// reuseOffer is up to what age an offer that nobody has answered is sent to
-	// another tracker: it must live on for long enough to be answered.
-	reuseOffer = 30 * time.Second
+	// answerTime is how long an offer that is sent to another tracker must live on to
+	// be answered: a page gathers candidates for up to 5 s, and the rest is for the
+	// tracker and the network.
+	answerTime = 10 * time.Second
+	// reuseOffer is up to what age an offer that nobody has answered is sent again.
+	reuseOffer = webrtcwire.DefaultOfferLifetime - answerTime
 	// enoughBrowsers is how many browsers are looked for; more may come.
 	enoughBrowsers = 30
 )
@@ -81,7 +85,8 @@ func (c *Client) closeWeb() {
 // webSwarm is a torrent's part in the browser swarm: the offers that it has out,
 // and why it sees no browser when it sees none. It implements ws.Torrent.
 type webSwarm struct {
-	t *Torrent
+	t      *Torrent
+	making chan struct{} // held while offers are looked for and made
 
 	mu          sync.Mutex
 	offers      map[ws.ID]*webrtcwire.Offer // that nobody has answered
@@ -106,7 +111,7 @@ type negotiation struct {
 
 func newWebSwarm(t *Torrent) *webSwarm {
 	return &webSwarm{
-		t: t, offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[negotiation]struct{}),
+		t: t, making: make(chan struct{}, 1), offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[negotiation]struct{}),
 		status: make(map[string]ws.Status),
 	}
 }
@@ -221,42 +226,37 @@ func (s *webSwarm) Progress() ws.Progress {
 
 // WantOffers implements ws.Torrent.
 func (s *webSwarm) WantOffers() int {
-	room := min(enoughBrowsers-int(s.t.webPeers.Load()), s.t.client.cfg.MaxPeers-int(s.t.peerCount.Load()))
-	return min(max(room, 0), offersPerAnnounce)
+	if s.t.webPeers.Load() >= enoughBrowsers || s.t.full() {
+		return 0
+	}
+	return offersPerAnnounce
 }
 
-// Offers implements ws.Torrent.
-func (s *webSwarm) Offers(ctx context.Context, n int) (out []ws.Offer) {
-	s.mu.Lock()
-	for id, o := range s.offers {
-		select {
-		case <-o.Done():
-			delete(s.offers, id)
-			continue
-		default:
-		}
-		if len(out) < n && time.Since(o.Created) < reuseOffer {
-			out = append(out, ws.Offer{ID: id, SDP: o.SDP})
-		}
+// Offers implements ws.Torrent. Trackers are announced to at the same time, and the
+// first makes the offers for all.
+func (s *webSwarm) Offers(ctx context.Context, n int) []ws.Offer {
+	select {
+	case s.making <- struct{}{}:
+		defer func() { <-s.making }()
+	case <-ctx.Done():
+		return nil
 	}
-	missing := min(n-len(out), offersPerTorrent-len(s.offers))
-	s.mu.Unlock()
-
+	out, missing := s.unanswered(n)
+	if missing <= 0 {
+		return out
+	}
 	var making sync.WaitGroup
-	made := make([]*webrtcwire.Offer, max(missing, 0))
+	made, errs := make([]*webrtcwire.Offer, missing), make([]error, missing)
 	for i := range made {
-		making.Go(func() {
-			var err error
-			if made[i], err = s.t.client.rtc.Offer(ctx); err != nil {
-				s.t.log.Debug("no WebRTC offer was made", "err", err)
-			}
-		})
+		// Not with ctx, which ends with the wait for a relay: the error would not tell of that.
+		making.Go(func() { made[i], errs[i] = s.t.client.rtc.Offer(s.t.ctx) })
 	}
 	making.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, o := range made {
-		if o == nil {
+	for i, o := range made {
+		if errs[i] != nil {
+			s.t.log.Debug("no WebRTC offer was made", "err", errs[i])
 			continue
 		}
 		if s.t.ctx.Err() != nil {
@@ -271,6 +271,25 @@ func (s *webSwarm) Offers(ctx context.Context, n int) (out []ws.Offer) {
 	return out
 }
 
+// unanswered returns up to n offers that can be sent again, and how many are to be
+// made besides.
+func (s *webSwarm) unanswered(n int) (out []ws.Offer, missing int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, o := range s.offers {
+		select {
+		case <-o.Done():
+			delete(s.offers, id)
+			continue
+		default:
+		}
+		if len(out) < n && time.Since(o.Created) < reuseOffer {
+			out = append(out, ws.Offer{ID: id, SDP: o.SDP})
+		}
+	}
+	return out, min(n-len(out), offersPerTorrent-len(s.offers))
+}
+
 var (
 	errKnownBrowser     = errors.New("this peer is connected, or about to be")
 	errManyNegotiations = errors.New("too many peers are connecting")
@@ -278,8 +297,7 @@ var (
 
 // begin notes that a connection to a peer is on its way, unless there is one.
 func (s *webSwarm) begin(n negotiation) error {
-	cfg := &s.t.client.cfg
-	if s.t.peerCount.Load() >= int64(cfg.MaxPeers) || s.t.client.connections.Load() >= int64(cfg.MaxConnections) {
+	if s.t.full() {
 		return errFull
 	}
 	if err := s.t.Err(); err != nil {
