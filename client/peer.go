@@ -170,6 +170,9 @@ func (t *Torrent) join(c *newConn) {
 	t.peerIDs.Store(p.peerID, nil)
 	t.client.connections.Add(1)
 	t.countPeers()
+	if p.kind == WebRTC {
+		t.web.met()
+	}
 	if l.picker != nil {
 		l.picker.AddPeer(&p.pick)
 	}

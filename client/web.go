@@ -93,9 +93,7 @@ type webSwarm struct {
 	negotiating map[negotiation]struct{}
 	handles     []*ws.Handle
 	status      map[string]ws.Status
-	answered    int // offers of ours that were answered
-	failures    int
-	lastFailure error
+	reasons     reasons
 
 	told     string // owned by the event loop
 	nextTold time.Time
@@ -268,6 +266,10 @@ func (s *webSwarm) Offers(ctx context.Context, n int) []ws.Offer {
 		s.offers[id] = o
 		out = append(out, ws.Offer{ID: id, SDP: o.SDP})
 	}
+	s.reasons.noOffer = nil
+	if len(out) == 0 {
+		s.reasons.noOffer = errs[0]
+	}
 	return out
 }
 
@@ -351,9 +353,6 @@ func (s *webSwarm) Answered(peer, offer ws.ID, sdp string) {
 		s.t.spawn(func() { o.Close() })
 		return
 	}
-	s.mu.Lock()
-	s.answered++
-	s.mu.Unlock()
 	accept := func(ctx context.Context) (*webrtcwire.Conn, error) {
 		conn, err := o.Accept(ctx, sdp)
 		if err != nil {
@@ -393,11 +392,22 @@ func (s *webSwarm) end(n negotiation, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.negotiating, n)
-	if err != nil && s.t.ctx.Err() == nil {
-		s.failures++
-		s.lastFailure = err
-		s.t.log.Debug("no WebRTC connection", "err", err)
+	if err == nil || s.t.ctx.Err() != nil {
+		return
 	}
+	s.t.log.Debug("no WebRTC connection", "err", err)
+	// A page that makes two at once drops one, which is no failure.
+	crossing := negotiation{peer: n.peer, offered: !n.offered}
+	if _, other := s.negotiating[crossing]; !other && !s.t.connected(n.peer) {
+		s.reasons.failed(err)
+	}
+}
+
+// met notes that a browser is connected.
+func (s *webSwarm) met() {
+	s.mu.Lock()
+	s.reasons = reasons{met: true}
+	s.mu.Unlock()
 }
 
 // Status implements ws.Torrent.
@@ -413,74 +423,6 @@ func (s *webSwarm) Status(st ws.Status) {
 		e.Message = st.Err.Error()
 	}
 	s.t.client.cfg.OnEvent(e)
-}
-
-// browserPatience is how long a torrent waits for a browser before it says why it
-// sees none, and looks again while connections are being made; browserInterval is when it
-// looks again otherwise.
-const (
-	browserPatience = 15 * time.Second
-	browserInterval = 2 * time.Minute
-)
-
-// tellIfAlone reports why no browser is connected, when that has changed.
-func (s *webSwarm) tellIfAlone(now time.Time) {
-	if s.t.client.rtc == nil || s.t.webPeers.Load() > 0 {
-		s.nextTold = now.Add(browserPatience)
-		return
-	}
-	if s.nextTold.IsZero() {
-		s.nextTold = now.Add(browserPatience)
-	}
-	if now.Before(s.nextTold) {
-		return
-	}
-	s.nextTold = now.Add(browserInterval)
-	if s.tries() {
-		s.nextTold = now.Add(browserPatience)
-	}
-	if reason := s.whyAlone(); reason != s.told {
-		s.told = reason
-		s.t.client.cfg.OnEvent(NoBrowserEvent{s.t.infoHash, reason})
-	}
-}
-
-// tries reports whether a connection is being made.
-func (s *webSwarm) tries() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.negotiating) > 0
-}
-
-// whyAlone says why no browser is connected, as far as can be told.
-func (s *webSwarm) whyAlone() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.handles) == 0 {
-		return "the torrent has no WebSocket tracker, by which browsers could be met"
-	}
-	ok, browsers := 0, 0
-	var down error
-	for _, st := range s.status {
-		if st.Err == nil {
-			ok++
-			browsers = max(browsers, st.Seeds+st.Leeches-1)
-		} else {
-			down = fmt.Errorf("%s: %w", st.URL, st.Err)
-		}
-	}
-	switch {
-	case ok == 0 && down != nil:
-		return fmt.Sprintf("no WebSocket tracker can be reached (%v)", down)
-	case ok == 0:
-		return "no WebSocket tracker has answered yet"
-	case s.failures > 0:
-		return fmt.Sprintf("connections could not be made (%d); the last: %v", s.failures, s.lastFailure)
-	case browsers == 0:
-		return "the WebSocket trackers know of no other peer"
-	default:
-		return "nobody has answered our offers, and nobody has made any"
-	}
 }
 
 // noteOrigin notes where a verified piece came from, for what is counted as

@@ -24,6 +24,20 @@ func addSwarm(t *testing.T, cfg Config) *webSwarm {
 	return add(t, newClient(t, cfg), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir()}).web
 }
 
+// introduce has one torrent answer an offer of another, as a tracker would.
+func introduce(t *testing.T, from, to *Torrent) error {
+	t.Helper()
+	offers := from.web.Offers(t.Context(), 1)
+	if len(offers) != 1 {
+		t.Fatal("no offer was made")
+	}
+	answer, err := to.web.Answer(t.Context(), ws.ID(from.client.id), offers[0].ID, offers[0].SDP)
+	if err == nil {
+		from.web.Answered(ws.ID(to.client.id), offers[0].ID, answer)
+	}
+	return err
+}
+
 func offerIDs(offers []ws.Offer) map[ws.ID]bool {
 	ids := make(map[ws.ID]bool)
 	for _, o := range offers {

@@ -179,6 +179,13 @@ func TestWhyNoBrowser(t *testing.T) {
 			tracker.Seeds = 2
 			return []string{"--tracker", tracker.URL}
 		}},
+		{"relay down", "no offer could be made: webrtcwire: no local candidates", func(t *testing.T) []string {
+			port, err := realpeer.FreePort()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return []string{"--tracker", webTracker(t).URL, "--relay-only", "--turn", fmt.Sprintf("turn:user:password@127.0.0.1:%d", port)}
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
