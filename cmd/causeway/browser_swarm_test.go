@@ -172,6 +172,7 @@ func TestWhyNoBrowser(t *testing.T) {
 			return []string{"--tracker", fmt.Sprintf("ws://127.0.0.1:%d", port)}
 		}},
 		{"nobody there", "know of no other peer", func(t *testing.T) []string {
+			realpeer.Need(t, realpeer.WebTorrent)
 			return []string{"--tracker", realpeer.StartWebTracker(t, 0).URL}
 		}},
 		{"offers unanswered", "nobody has answered our offers", func(t *testing.T) []string {
@@ -189,7 +190,6 @@ func TestWhyNoBrowser(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			realpeer.Need(t, realpeer.WebTorrent)
 			tor := single(t, 1<<20)
 			run, _ := seed(t, tor, args([]string{"--no-webrtc=false", "--stun", silentSTUN, "--no-dht"}, base, test.flags(t))...)
 			if _, err := run.WaitFor(within(t, patience), "a warning with a reason", func(e cli.Event) bool {
