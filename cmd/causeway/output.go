@@ -109,15 +109,18 @@ func (p *printer) fail(err error) {
 	p.print("causeway: " + message)
 }
 
-// print writes text to standard error. Some of it comes from peers and trackers,
-// which must not control the terminal.
+// printable replaces what could control the terminal: some of what is printed comes
+// from peers and trackers.
+func printable(r rune) rune {
+	if unicode.IsControl(r) && r != '\n' {
+		return ' '
+	}
+	return r
+}
+
+// print writes text to standard error.
 func (p *printer) print(text string) {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
-			return ' '
-		}
-		return r
-	}, text)
+	text = strings.Map(printable, text)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
@@ -151,16 +154,29 @@ func (p *printer) redraw() {
 	if len(p.drawn) == 0 {
 		return
 	}
-	width, height, err := term.GetSize(int(p.terminal.Fd()))
-	if err != nil || width <= 0 || height <= 0 { // some terminals do not know
-		width, height = 80, 24
-	}
+	width, height := p.size()
 	// A line that wraps, or one above the screen, could not be erased.
 	p.drawn = p.drawn[:min(len(p.drawn), max(height-1, 1))]
 	for _, line := range p.drawn {
-		if runes := []rune(line); len(runes) > width-1 {
-			line = string(runes[:max(width-1, 0)])
-		}
-		fmt.Fprintln(p.err, line)
+		line = strings.Map(printable, strings.ReplaceAll(line, "\n", " "))
+		fmt.Fprintln(p.err, shorten(line, width-1))
 	}
+}
+
+// bar lays out a line for draw, as fit does.
+func (p *printer) bar(name string, bar func(columns int) string, details ...string) string {
+	if !p.bars() {
+		return ""
+	}
+	width, _ := p.size()
+	return fit(width-1, name, bar, details)
+}
+
+// size is that of the terminal, in characters.
+func (p *printer) size() (width, height int) {
+	width, height, err := term.GetSize(int(p.terminal.Fd()))
+	if err != nil || width <= 0 || height <= 0 { // some terminals do not know
+		return 80, 24
+	}
+	return width, height
 }

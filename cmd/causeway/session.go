@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,7 +51,6 @@ type session struct {
 type task struct {
 	*client.Torrent
 	started  time.Time
-	bar      *bar
 	said     string // the last plain line
 	done     bool   // complete or failed
 	hinted   bool
@@ -77,7 +77,7 @@ func (a *app) open(f *engineFlags) (*session, error) {
 
 func (s *session) add(torrent *client.Torrent) {
 	infoHash := torrent.InfoHash()
-	s.tasks = append(s.tasks, &task{Torrent: torrent, started: time.Now(), bar: newBar(), infoHash: hex.EncodeToString(infoHash[:])})
+	s.tasks = append(s.tasks, &task{Torrent: torrent, started: time.Now(), infoHash: hex.EncodeToString(infoHash[:])})
 }
 
 // run shows what happens until all torrents are complete (or failed), or with
@@ -298,18 +298,19 @@ func (s *session) statusOf(t *task, stats client.Stats) (bar, text string) {
 			return bar, text
 		}
 	}
-	text = statusLine(stats)
+	details := statusItems(stats)
+	text = strings.Join(details, ", ")
 	done := stats.Wanted - stats.Left
+	amount := amountOf(done, stats.Wanted)
 	switch stats.State {
 	case client.StateMetadata:
-		return shortName(t.Name()) + "  " + text, text
+		return shorten(t.Name(), mostName) + "  " + text, text
 	case client.StateChecking:
-		return t.bar.render(t.Name(), stats.Checked, stats.Length, "checking"), text
+		return s.app.bar(t.Name(), percentBar(stats.Checked, stats.Length), "checking", amountOf(stats.Checked, stats.Length)), text
 	case client.StateDownloading:
-		return t.bar.render(t.Name(), done, stats.Wanted, text), percentOf(done, stats.Wanted) + ", " + text
-	default:
-		return t.bar.render(t.Name(), done, stats.Wanted, text), text
+		text = percentOf(done, stats.Wanted) + ", " + text
 	}
+	return s.app.bar(t.Name(), percentBar(done, stats.Wanted), append(details, amount)...), text
 }
 
 func (s *session) hint(t *task, stats client.Stats) {
@@ -322,22 +323,23 @@ func (s *session) hint(t *task, stats client.Stats) {
 	s.app.line("%s: no peers yet; still looking. A tracker (--tracker) or a peer's address (--peer) may help", t.Name())
 }
 
-// statusLine is what a torrent is doing, in words.
-func statusLine(stats client.Stats) string {
+// statusItems is what a torrent is doing, in words, the most important first.
+func statusItems(stats client.Stats) []string {
 	peers := fmt.Sprintf("%d peers", stats.Peers.TCP+stats.Peers.UTP+stats.Peers.WebRTC+stats.Peers.WebSeed)
+	up := "up " + formatRate(stats.UpRate)
 	switch stats.State {
 	case client.StateMetadata:
-		return "fetching the metadata, " + peers
+		return []string{"fetching the metadata", peers}
 	case client.StateChecking:
-		return "checking " + percentOf(stats.Checked, stats.Length)
+		return []string{"checking " + percentOf(stats.Checked, stats.Length)}
 	case client.StateSeeding:
-		return fmt.Sprintf("seeding, up %s, %s sent, %s", formatRate(stats.UpRate), formatBytes(stats.Uploaded), peers)
+		return []string{"seeding", up, formatBytes(stats.Uploaded) + " sent", peers}
 	case client.StateFailed:
-		return "failed"
+		return []string{"failed"}
 	}
-	text := fmt.Sprintf("down %s, up %s, %s", formatRate(stats.DownRate), formatRate(stats.UpRate), peers)
+	items := []string{"down " + formatRate(stats.DownRate)}
 	if stats.ETA >= 0 {
-		text += ", " + formatDuration(stats.ETA) + " left"
+		items = append(items, formatDuration(stats.ETA)+" left")
 	}
-	return text
+	return append(items, peers, up)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -28,9 +27,12 @@ func (st *streaming) playback(t *task, stats client.Stats) (bar, text string, ok
 	if reader.Waiting {
 		ahead = "waiting for peers"
 	}
-	text = fmt.Sprintf("at %s, %s, %s", formatPercent(reader.Position, reader.Length), ahead, statusLine(stats))
-	name := shortName(st.view.files[reader.Index].name())
-	return fmt.Sprintf("%s  |%s|  %s", name, bufferBar(reader.Position, reader.Buffered, reader.Length), text), text, true
+	details := append([]string{ahead}, statusItems(stats)...)
+	at := formatPercent(reader.Position, reader.Length)
+	bar = st.app.bar(st.view.files[reader.Index].name(), func(columns int) string {
+		return strings.TrimSpace(at + " " + bufferBar(columns, reader.Position, reader.Buffered, reader.Length))
+	}, details...)
+	return bar, "at " + at + ", " + strings.Join(details, ", "), true
 }
 
 // mainReader is the response that has sent most: others are the player's looks at
@@ -45,8 +47,14 @@ func (st *streaming) mainReader() (main stream.ReaderStats, ok bool) {
 }
 
 // bufferBar draws what has been played, and what is there ahead of it.
-func bufferBar(position, buffered, length int64) string {
-	cell := func(bytes int64) int { return int(min(max(bytes, 0)*barWidth/max(length, 1), barWidth)) }
+func bufferBar(columns int, position, buffered, length int64) string {
+	inside := columns - len("||")
+	if inside < 0 {
+		return ""
+	}
+	cell := func(bytes int64) int {
+		return int(float64(inside) * min(float64(max(bytes, 0))/float64(max(length, 1)), 1))
+	}
 	played, there := cell(position), cell(position+buffered)
-	return strings.Repeat("█", played) + strings.Repeat("▒", there-played) + strings.Repeat(" ", barWidth-there)
+	return "|" + strings.Repeat("█", played) + strings.Repeat("▒", there-played) + strings.Repeat(" ", inside-there) + "|"
 }

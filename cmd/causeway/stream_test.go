@@ -407,9 +407,9 @@ func TestBufferBar(t *testing.T) {
 		{0, 0, 0, "0 0"},
 		{1 << 40, 1 << 40, 1 << 41, "12 12"},
 	} {
-		bar := []rune(bufferBar(test.position, test.buffered, test.length))
-		if len(bar) != barWidth {
-			t.Errorf("%d cells", len(bar))
+		bar := []rune(bufferBar(26, test.position, test.buffered, test.length))
+		if len(bar) != 26 {
+			t.Errorf("%d columns", len(bar))
 		}
 		count := func(r rune) int { return strings.Count(string(bar), string(r)) }
 		if got := fmt.Sprint(count('█'), " ", count('▒')); got != test.want {
