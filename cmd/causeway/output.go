@@ -101,10 +101,11 @@ func (p *printer) warn(infoHash, message string) {
 	p.line("warning: %s", message)
 }
 
-// fail reports why the command failed, on one line.
-func (p *printer) fail(err error) {
+// fail reports a failure, on one line: of a torrent, or of the command if infoHash
+// is empty.
+func (p *printer) fail(infoHash string, err error) {
 	message := strings.ReplaceAll(err.Error(), "\n", "; ")
-	p.event("error", messageEvent{Message: message})
+	p.event("error", messageEvent{message, infoHash})
 	p.draw(nil)
 	p.print("causeway: " + message)
 }

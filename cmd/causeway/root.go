@@ -35,6 +35,27 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
+// toldError has been reported already, when it happened.
+type toldError struct{ error }
+
+func (e toldError) Unwrap() error { return e.error }
+
+// untold is what remains of err without what has been reported, or nil.
+func untold(err error) error {
+	if told := new(toldError); !errors.As(err, told) {
+		return err
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return nil
+	}
+	var rest []error
+	for _, part := range joined.Unwrap() {
+		rest = append(rest, untold(part))
+	}
+	return errors.Join(rest...)
+}
+
 // app is what all commands share.
 type app struct {
 	in     io.Reader
@@ -64,7 +85,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.Is(err, errInterrupted) {
 		return exitInterrupted
 	}
-	a.fail(err)
+	if rest := untold(err); rest != nil {
+		a.fail("", rest)
+	}
 	var usage *usageError
 	var source *meta.UsageError
 	if errors.As(err, &usage) || errors.As(err, &source) {

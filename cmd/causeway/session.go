@@ -221,9 +221,12 @@ func (s *session) complete(t *task) {
 	s.onComplete(t)
 }
 
+// fail tells at once: the others may go on for days.
 func (s *session) fail(t *task) {
 	t.done = true
-	s.failed = append(s.failed, fmt.Errorf("%s: %w", t.Name(), t.Err()))
+	err := fmt.Errorf("%s: %w", t.Name(), t.Err())
+	s.app.fail(t.infoHash, err)
+	s.failed = append(s.failed, toldError{err})
 }
 
 // tellAll prints the events of the engine that wait.
