@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -184,29 +183,13 @@ func defaultStateDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "causeway"), err
 }
 
-// fetchMetadata gets the info dictionary of a magnet link from peers.
-func (a *app) fetchMetadata(ctx context.Context, src *meta.Source, f *engineFlags) (_ *meta.Torrent, err error) {
-	engine, err := a.start(f, nil)
+// fetchMetadata gets the info dictionary of a magnet link from peers, and shows what
+// happens meanwhile.
+func (a *app) fetchMetadata(ctx context.Context, src *meta.Source, f *engineFlags) (*meta.Torrent, error) {
+	s, err := a.open(f)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, engine.Close()) }()
-	torrent, err := engine.Add(src, client.TorrentOptions{MetadataOnly: true, Peers: f.peers, Trackers: f.trackerList()})
-	if err != nil {
-		return nil, err
-	}
-	defer torrent.Close()
-	a.line("fetching the metadata of %s", torrent.Name())
-	select {
-	case <-torrent.GotInfo():
-	case <-torrent.Failed():
-		return nil, torrent.Err()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	found := &meta.Torrent{Info: torrent.Info(), WebSeeds: src.Magnet.WebSeeds}
-	for _, tracker := range src.Magnet.Trackers {
-		found.Trackers = append(found.Trackers, []string{tracker})
-	}
-	return found, nil
+	torrent, err := s.fetchInfo(ctx, src, client.TorrentOptions{Peers: f.peers, Trackers: f.trackerList()})
+	return torrent, s.close(err)
 }

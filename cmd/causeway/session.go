@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/meta"
 )
 
 const (
@@ -111,6 +112,28 @@ func (s *session) close(err error) error {
 		err = errors.Join(err, fmt.Errorf("cannot save the state: %w", closeErr))
 	}
 	return err
+}
+
+// fetchInfo gets the info dictionary of a magnet link.
+func (s *session) fetchInfo(ctx context.Context, src *meta.Source, options client.TorrentOptions) (*meta.Torrent, error) {
+	options.MetadataOnly = true
+	torrent, err := s.engine.Add(src, options)
+	if err != nil {
+		return nil, err
+	}
+	s.app.line("fetching the metadata of %s", torrent.Name())
+	err = s.awaitInfo(ctx, torrent)
+	if closeErr := torrent.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := &meta.Torrent{Info: torrent.Info(), WebSeeds: src.Magnet.WebSeeds}
+	for _, tracker := range src.Magnet.Trackers {
+		found.Trackers = append(found.Trackers, []string{tracker})
+	}
+	return found, nil
 }
 
 // awaitInfo shows what happens until the metadata of a torrent is there.

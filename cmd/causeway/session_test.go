@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -37,51 +39,71 @@ func TestFailureBesideSuccess(t *testing.T) {
 		t.Errorf("%d lines of error, want one:\n%s", n, r.stderr)
 	}
 	r = causeway(t, root, append(arguments, "--json")...).want(t, exitFailed)
-	var failed string
-	for _, e := range r.events(t) {
-		if e["event"] == "torrent" && e["name"] == "a" {
-			failed, _ = e["infohash"].(string)
+	want := causeway(t, root, "info", "a.torrent", "--json").want(t, exitDone).one(t, "torrent")["infohash"]
+	if e := r.one(t, "error"); e["infohash"] != want {
+		t.Errorf("got %v, want the infohash %v", e, want)
+	}
+}
+
+// interruptWhen runs a command with --json, interrupts it once enough is true of one
+// of its events, and returns what it left.
+func interruptWhen(t *testing.T, cmd *exec.Cmd, enough func(event) bool) result {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("a test cannot interrupt one process alone on Windows")
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(io.TeeReader(out, &stdout)); lines.Scan(); {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Error(err)
+		}
+		if enough(e) {
+			cmd.Process.Signal(os.Interrupt)
 		}
 	}
-	if e := r.one(t, "error"); failed == "" || e["infohash"] != failed {
-		t.Errorf("got %v, want the infohash %q", e, failed)
-	}
+	cmd.Wait()
+	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
 // The failure is told when it happens, while the other torrent goes on, and not
 // again at the end.
 func TestFailureWhileSeeding(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("a test cannot interrupt one process alone on Windows")
+	cmd := command(t, twoTorrents(t), slices.Concat([]string{"download", "a.torrent", "b.torrent", "--seed", "--json"}, loopback)...)
+	seen := map[any]bool{}
+	r := interruptWhen(t, cmd, func(e event) bool {
+		seen[e["event"]] = true
+		return seen["error"] && seen["seeding"]
+	}).want(t, exitInterrupted)
+	r.one(t, "error")
+	if n := strings.Count(r.stderr, "causeway: a: "); n != 1 {
+		t.Errorf("%d lines, want one:\n%s", n, r.stderr)
 	}
-	root := twoTorrents(t)
-	cmd := command(t, root, slices.Concat([]string{"download", "a.torrent", "b.torrent", "--seed", "--json"}, loopback)...)
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+}
+
+// `info` shows why there is no metadata while it waits for it.
+func TestInfoWaits(t *testing.T) {
+	closed := "http://127.0.0.1:1/announce" // port 1 refuses connections
+	arguments := []string{
+		"info", "magnet:?xt=urn:btih:0123456789012345678901234567890123456789", "--tracker", closed, "--json",
+		"--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-lsd", "--no-webrtc",
 	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]int{}
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		var e event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			t.Fatal(err)
+	seen := map[any]bool{}
+	r := interruptWhen(t, command(t, t.TempDir(), arguments...), func(e event) bool {
+		seen[e["event"]] = true
+		return seen["tracker"] && seen["progress"]
+	}).want(t, exitInterrupted)
+	for _, e := range r.events(t) {
+		if e["event"] == "tracker" && (e["url"] != closed || e["state"] != "error") || e["event"] == "progress" && e["state"] != "metadata" {
+			t.Errorf("got %v", e)
 		}
-		name := e["event"].(string)
-		seen[name]++
-		if (name == "error" || name == "seeding") && seen["error"] > 0 && seen["seeding"] > 0 {
-			cmd.Process.Signal(os.Interrupt)
-		}
-	}
-	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted {
-		t.Errorf("exit code %d, want %d", code, exitInterrupted)
-	}
-	if n := strings.Count(stderr.String(), "causeway: a: "); n != 1 || seen["error"] != 1 {
-		t.Errorf("%d events and %d lines, want one of each:\n%s", seen["error"], n, &stderr)
 	}
 }

@@ -165,10 +165,12 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	if src.Magnet != nil {
 		preset = src.Magnet.Select
 		options.Peers = append(options.Peers[:len(options.Peers):len(options.Peers)], src.Magnet.Peers...)
-		var err error
-		if src, err = st.fetchInfo(ctx, src, options); err != nil {
+		// Which files are wanted is only known with the info dictionary.
+		torrent, err := st.fetchInfo(ctx, src, options)
+		if err != nil {
 			return err
 		}
+		src = &meta.Source{Torrent: torrent}
 	}
 	info := src.Torrent.Info
 	var err error
@@ -192,28 +194,6 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	}
 	st.serve()
 	return nil
-}
-
-// fetchInfo gets the info dictionary of a magnet link: which files are wanted is
-// only known then.
-func (st *streaming) fetchInfo(ctx context.Context, src *meta.Source, options client.TorrentOptions) (*meta.Source, error) {
-	options.MetadataOnly = true
-	torrent, err := st.engine.Add(src, options)
-	if err != nil {
-		return nil, err
-	}
-	err = st.awaitInfo(ctx, torrent)
-	if closeErr := torrent.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return nil, err
-	}
-	found := &meta.Torrent{Info: torrent.Info(), WebSeeds: src.Magnet.WebSeeds}
-	for _, tracker := range src.Magnet.Trackers {
-		found.Trackers = append(found.Trackers, []string{tracker})
-	}
-	return &meta.Source{Torrent: found}, nil
 }
 
 // serve starts the HTTP server and tells its URLs.
