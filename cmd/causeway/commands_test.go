@@ -142,12 +142,18 @@ func TestCreateToStandardOutput(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	if r := causeway(t, t.TempDir(), "version").want(t, exitDone); !strings.HasPrefix(r.stdout, "causeway 0.") {
-		t.Errorf("got %q", r.stdout)
+	for _, argument := range []string{"version", "--version"} {
+		if r := causeway(t, t.TempDir(), argument).want(t, exitDone); !strings.HasPrefix(r.stdout, "causeway 0.") {
+			t.Errorf("%s: got %q", argument, r.stdout)
+		}
+		if e := causeway(t, t.TempDir(), argument, "--json").want(t, exitDone).one(t, "version"); e["version"] == "" {
+			t.Errorf("%s: got %v", argument, e)
+		}
 	}
-	if e := causeway(t, t.TempDir(), "version", "--json").want(t, exitDone).one(t, "version"); e["version"] == "" {
-		t.Errorf("got %v", e)
-	}
+	// Packages of this program may well have such a variable.
+	cmd := command(t, t.TempDir())
+	cmd.Env = append(cmd.Env, "CAUSEWAY_VERSION=1.2")
+	finishCommand(t, cmd).want(t, exitDone)
 }
 
 func TestPeersCannotControlTheTerminal(t *testing.T) {

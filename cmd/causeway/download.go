@@ -52,9 +52,13 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 		return err
 	}
 	var loaded []*meta.Source
+	named := make(namedOnce)
 	for _, source := range sources {
 		src, err := meta.Load(ctx, source, a.in)
 		if err != nil {
+			return err
+		}
+		if err := named.check(source, src); err != nil {
 			return err
 		}
 		loaded = append(loaded, src)
@@ -81,4 +85,16 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 		}
 	}
 	return s.run(ctx, f.seed)
+}
+
+// namedOnce holds what the sources of a command were called, by infohash.
+type namedOnce map[[20]byte]string
+
+// check refuses a torrent that was named before.
+func (n namedOnce) check(name string, src *meta.Source) error {
+	if before, twice := n[src.InfoHash()]; twice {
+		return usagef("%q is the same torrent as %q; name it once", name, before)
+	}
+	n[src.InfoHash()] = name
+	return nil
 }

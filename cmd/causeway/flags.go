@@ -19,7 +19,7 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 	flags.VisitAll(func(flag *pflag.Flag) {
 		name := environmentPrefix + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
 		text, ok := lookup(name)
-		if flag.Changed || flag.Name == "help" || !ok || text == "" {
+		if flag.Changed || flag.Name == "help" || flag.Name == "version" || !ok || text == "" {
 			return
 		}
 		values := []string{text}

@@ -137,8 +137,14 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 		return usagef("%v; see `%s --help`", err, cmd.CommandPath())
 	})
 	download := root.RunE
+	var version bool
+	root.Flags().BoolVar(&version, "version", false, "print the version")
 	root.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
+		switch {
+		case version:
+			a.printVersion()
+			return nil
+		case len(args) == 0:
 			return cmd.Help()
 		}
 		if commands := cmd.SuggestionsFor(args[0]); len(commands) > 0 && !isFile(args[0]) {
@@ -146,7 +152,12 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 		}
 		return download(cmd, args)
 	}
-	root.Args = cobra.ArbitraryArgs
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 && cmd.Flags().NFlag() > 0 && !version { // those of the environment come later
+			return usagef("`%s` needs a magnet link, .torrent file, URL or infohash; see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
+		}
+		return nil
+	}
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "print one JSON object per line on standard output")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
@@ -155,7 +166,32 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
 		a.streamCommand(), a.verifyCommand(), a.versionCommand(),
 	)
+	strict(root)
 	return root
+}
+
+// strict makes the commands that cobra adds refuse arguments that mean nothing; they
+// would print help, or end with another exit code.
+func strict(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 || found == root && len(args) > 0 {
+					return usagef("there is no command %q; see `%s --help`", strings.Join(args, " "), root.Name())
+				}
+				return nil
+			}
+		case "completion":
+			cmd.Args = arguments(0, 0, "the name of a shell")
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+			for _, shell := range cmd.Commands() {
+				shell.Args = arguments(0, 0, "nothing more")
+			}
+		}
+	}
 }
 
 func isFile(path string) bool {

@@ -52,6 +52,7 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 		return err
 	}
 	var torrents []seedable
+	named := make(namedOnce)
 	for _, path := range paths {
 		load := a.makeSeed
 		if f.data != "" || strings.EqualFold(filepath.Ext(path), ".torrent") {
@@ -59,6 +60,9 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 		}
 		torrent, err := load(ctx, path, f)
 		if err != nil {
+			return err
+		}
+		if err := named.check(path, torrent.source); err != nil {
 			return err
 		}
 		torrents = append(torrents, torrent)

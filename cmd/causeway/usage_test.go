@@ -54,6 +54,13 @@ func TestUsageErrors(t *testing.T) {
 		{"verify " + magnet + " .", "needs a .torrent file"},
 		{"verify album.torrent " + empty, "name the folder that holds it"},
 		{"version extra", "needs nothing more"},
+		{"--select 0", "`causeway` needs a magnet link"},
+		{"help nonsense", `no command "nonsense"`},
+		{"help create nonsense", `no command "create nonsense"`},
+		{"completion nonsense", "needs the name of a shell"},
+		{"completion zsh extra", "needs nothing more"},
+		{"album.torrent ./album.torrent", `"./album.torrent" is the same torrent as "album.torrent"`},
+		{"seed album album.torrent", `"album.torrent" is the same torrent as "album"`},
 	}
 	for _, test := range tests {
 		t.Run(test.arguments, func(t *testing.T) {
@@ -78,13 +85,13 @@ func TestUsageErrorAsJSON(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, arguments := range []string{
 		"", "help", "--help", "create --help", "download --help", "info --help", "seed --help", "verify --help",
-		"version --help", "completion bash",
+		"version --help", "help completion", "completion", "completion bash",
 	} {
 		r := causeway(t, t.TempDir(), strings.Fields(arguments)...).want(t, exitDone)
 		if r.stderr != "" || !strings.Contains(r.stdout, "causeway") {
 			t.Errorf("%q: %+v", arguments, r)
 		}
-		if arguments != "completion bash" && !strings.Contains(r.stdout, "Examples:\n  causeway") {
+		if !strings.Contains(arguments, "completion") && !strings.Contains(r.stdout, "Examples:\n  causeway") {
 			t.Errorf("%q shows no example", arguments)
 		}
 	}

@@ -17,16 +17,20 @@ func (a *app) versionCommand() *cobra.Command {
 		Example: `  causeway version`,
 		Args:    arguments(0, 0, "nothing more"),
 		RunE: func(*cobra.Command, []string) error {
-			version := versionEvent{client.Version, revision(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			a.event("version", version)
-			text := "causeway " + version.Version
-			if version.Revision != "" {
-				text += " (" + version.Revision + ")"
-			}
-			a.result(fmt.Sprintf("%s, %s, %s", text, version.Go, version.Platform))
+			a.printVersion()
 			return nil
 		},
 	}
+}
+
+func (a *app) printVersion() {
+	version := versionEvent{client.Version, revision(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	a.event("version", version)
+	text := "causeway " + version.Version
+	if version.Revision != "" {
+		text += " (" + version.Revision + ")"
+	}
+	a.result(fmt.Sprintf("%s, %s, %s", text, version.Go, version.Platform))
 }
 
 type versionEvent struct {
