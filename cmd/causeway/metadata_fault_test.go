@@ -41,6 +41,14 @@ func paths(lists ...[]string) string {
 	return s.String()
 }
 
+// hostileTorrent is what somebody might make to do harm.
+type hostileTorrent struct {
+	name    string
+	torrent []byte
+	taken   bool  // something can be made of it inside the chosen folder; all others are refused
+	memory  int64 // most bytes that it may cost, default 100 MiB
+}
+
 // Hostile torrents are refused with one line and status 2, or, where one can make
 // something of them, handled inside the chosen folder. Either way nothing crashes,
 // little memory is used, and nothing is written beside the folder.
@@ -49,47 +57,47 @@ func TestHostileTorrents(t *testing.T) {
 	for i := range many {
 		many[i] = []string{fmt.Sprint(i)}
 	}
-	cases := []struct {
-		name    string
-		torrent []byte
-	}{
-		{"parent folder", info{files: paths([]string{"..", "..", "escaped"}, []string{"a"})}.torrent()},
-		{"parent folder as the name", info{name: "2:.."}.torrent()},
-		{"absolute name", info{name: "12:/tmp/escaped"}.torrent()},
-		{"absolute path", info{files: paths([]string{"/escaped"}, []string{"a"})}.torrent()},
-		{"slash in a part", info{files: paths([]string{"../../escaped"}, []string{"a"})}.torrent()},
-		{"backslash", info{files: paths([]string{`..\..\escaped`}, []string{"a"})}.torrent()},
-		{"NUL", info{files: paths([]string{"a\x00b"}, []string{"a"})}.torrent()},
-		{"empty part", info{files: paths([]string{""}, []string{"a"})}.torrent()},
-		{"no path", info{files: paths(nil, []string{"a"})}.torrent()},
-		{"the same name twice", info{files: paths([]string{"a"}, []string{"a"})}.torrent()},
-		{"names that differ in case", info{files: paths([]string{"a"}, []string{"A"})}.torrent()},
-		{"file and folder of one name", info{files: paths([]string{"a"}, []string{"a", "b"})}.torrent()},
-		{"names reserved on Windows", info{files: paths([]string{"con"}, []string{"AUX.txt"})}.torrent()},
-		{"name of 5000 bytes", info{name: "5000:" + strings.Repeat("n", 5000)}.torrent()},
-		{"a million files", info{files: paths(many...), pieces: "20:aaaaaaaaaaaaaaaaaaaa", pieceLength: "i16777216e"}.torrent()},
-		{"piece length 0", info{pieceLength: "i0e"}.torrent()},
-		{"piece length 2^40", info{pieceLength: "i1099511627776e"}.torrent()},
-		{"negative piece length", info{pieceLength: "i-16384e"}.torrent()},
-		{"negative size", info{files: "6:lengthi-1e"}.torrent()},
-		{"sizes that overflow", info{files: "5:filesld6:lengthi9223372036854775807e4:pathl1:aeed6:lengthi9223372036854775807e4:pathl1:beee"}.torrent()},
-		{"too few pieces", info{files: "6:lengthi1000000e"}.torrent()},
-		{"too many pieces", info{pieces: "40:" + strings.Repeat("a", 40)}.torrent()},
-		{"half a hash", info{pieces: "10:aaaaaaaaaa"}.torrent()},
-		{"deep bencode", []byte("d4:info" + strings.Repeat("l", 5_000_000) + strings.Repeat("e", 5_000_000) + "e")},
-		{"huge string announced", []byte("d4:info9000000000:x")},
-		{"not a dictionary", []byte("i42e")},
-		{"empty", nil},
+	cases := []hostileTorrent{
+		{name: "parent folder", torrent: info{files: paths([]string{"..", "..", "escaped"}, []string{"a"})}.torrent()},
+		{name: "parent folder as the name", torrent: info{name: "2:.."}.torrent()},
+		{name: "absolute name", torrent: info{name: "12:/tmp/escaped"}.torrent()},
+		{name: "absolute path", torrent: info{files: paths([]string{"/escaped"}, []string{"a"})}.torrent()},
+		{name: "slash in a part", torrent: info{files: paths([]string{"../../escaped"}, []string{"a"})}.torrent()},
+		{name: "backslash", torrent: info{files: paths([]string{`..\..\escaped`}, []string{"a"})}.torrent()},
+		{name: "NUL", torrent: info{files: paths([]string{"a\x00b"}, []string{"a"})}.torrent()},
+		{name: "empty part", torrent: info{files: paths([]string{""}, []string{"a"})}.torrent()},
+		{name: "no path", torrent: info{files: paths(nil, []string{"a"})}.torrent()},
+		{name: "the same name twice", torrent: info{files: paths([]string{"a"}, []string{"a"})}.torrent(), taken: true},
+		{name: "names that differ in case", torrent: info{files: paths([]string{"a"}, []string{"A"})}.torrent(), taken: true},
+		{name: "file and folder of one name", torrent: info{files: paths([]string{"a"}, []string{"a", "b"})}.torrent(), taken: true},
+		{name: "names reserved on Windows", torrent: info{files: paths([]string{"con"}, []string{"AUX.txt"})}.torrent(), taken: true},
+		{name: "name of 5000 bytes", torrent: info{name: "5000:" + strings.Repeat("n", 5000)}.torrent(), taken: true},
+		{name: "a million files", torrent: info{files: paths(many...), pieces: "20:aaaaaaaaaaaaaaaaaaaa", pieceLength: "i16777216e"}.torrent(), taken: true, memory: 800 << 20},
+		{name: "piece length 0", torrent: info{pieceLength: "i0e"}.torrent()},
+		{name: "piece length 2^40", torrent: info{pieceLength: "i1099511627776e"}.torrent()},
+		{name: "negative piece length", torrent: info{pieceLength: "i-16384e"}.torrent()},
+		{name: "negative size", torrent: info{files: "6:lengthi-1e"}.torrent()},
+		{name: "sizes that overflow", torrent: info{files: "5:filesld6:lengthi9223372036854775807e4:pathl1:aeed6:lengthi9223372036854775807e4:pathl1:beee"}.torrent()},
+		{name: "too few pieces", torrent: info{files: "6:lengthi1000000e"}.torrent()},
+		{name: "too many pieces", torrent: info{pieces: "40:" + strings.Repeat("a", 40)}.torrent()},
+		{name: "half a hash", torrent: info{pieces: "10:aaaaaaaaaa"}.torrent()},
+		{name: "deep bencode", torrent: []byte("d4:info" + strings.Repeat("l", 5_000_000) + strings.Repeat("e", 5_000_000) + "e")},
+		{name: "huge string announced", torrent: []byte("d4:info9000000000:x")},
+		{name: "not a dictionary", torrent: []byte("i42e")},
+		{name: "empty", torrent: nil},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			refusedOrContained(t, c.torrent)
+			if c.memory == 0 {
+				c.memory = 100 << 20
+			}
+			c.check(t)
 		})
 	}
 }
 
-func refusedOrContained(t *testing.T, torrent []byte) {
+func (h *hostileTorrent) check(t *testing.T) {
 	t.Helper()
 	root := t.TempDir()
 	dir := filepath.Join(root, "x", "y", "out")
@@ -97,7 +105,7 @@ func refusedOrContained(t *testing.T, torrent []byte) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(root, "hostile.torrent")
-	if err := os.WriteFile(path, torrent, 0o644); err != nil {
+	if err := os.WriteFile(path, h.torrent, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, command := range [][]string{
@@ -121,11 +129,17 @@ func refusedOrContained(t *testing.T, torrent []byte) {
 		if strings.Contains(text, "panic") || strings.Contains(text, "goroutine ") || run.ExitCode() < 0 {
 			t.Fatalf("causeway %s crashed:\n%s", command[0], text)
 		}
-		if e, ok := run.Last("error"); run.ExitCode() == 2 && (!ok || e.Message == "" || strings.Contains(e.Message, "\n")) {
-			t.Errorf("causeway %s refused it with other than one line: %q", command[0], e.Message)
+		want := 2 // verify finds no data of those that are taken
+		if h.taken {
+			want = map[string]int{"info": 0, "download": 130, "verify": 2}[command[0]]
 		}
-		const bound = 1 << 30 // a million files are merely large; nothing else comes near
-		if n := peak(); n > bound {
+		if run.ExitCode() != want {
+			t.Errorf("causeway %s ended with status %d, want %d", command[0], run.ExitCode(), want)
+		}
+		if e, _ := run.Last("error"); want == 2 && (e.Message == "" || strings.Contains(e.Message, "\n") || strings.Count(text, "\n") != 2) {
+			t.Errorf("causeway %s refused it with other than an event and one line: %q\n%s", command[0], e.Message, text)
+		}
+		if n := peak(); n > h.memory {
 			t.Errorf("causeway %s used %d MiB", command[0], n>>20)
 		}
 	}
