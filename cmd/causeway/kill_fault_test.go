@@ -1,10 +1,14 @@
 package main_test
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
+	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/fixture"
 	"github.com/causeway-bt/causeway/bench/hostile"
 )
@@ -115,5 +119,44 @@ func TestInterruptedAndContinued(t *testing.T) {
 	const inFlight = 1 << 20
 	if again := peer.Report().SentBytes() - tor.Size; again > inFlight {
 		t.Errorf("%d bytes were sent twice, want at most what was in flight (%d)", again, inFlight)
+	}
+}
+
+// The first interrupt waits for what is polite; the second ends at once.
+func TestSecondInterrupt(t *testing.T) {
+	t.Parallel()
+	leaving := make(chan struct{})
+	tracker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("event") != "stopped" {
+			fmt.Fprint(w, "d8:intervali1800e5:peers0:e")
+			return
+		}
+		close(leaving)
+		<-r.Context().Done() // never an answer
+	}))
+	t.Cleanup(tracker.Close)
+	tor := single(t, 1000)
+	run := start(t, args([]string{"download", tor.Path, "-o", t.TempDir(), "--no-dht", "--tracker", tracker.URL + "/announce"}, base)...)
+	ctx := within(t, patience)
+	if _, err := run.WaitFor(ctx, "the tracker's answer", func(e cli.Event) bool { return e.Event == "tracker" && e.State == "ok" }); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-leaving:
+	case <-run.Done():
+		t.Fatal("the download did not wait for the tracker to take its leave")
+	case <-ctx.Done():
+		t.Fatal("the download does not leave")
+	}
+	again := time.Now()
+	if err := run.Interrupt(); err != nil {
+		t.Fatal(err)
+	}
+	waitExit(t, run, 130)
+	if took := time.Since(again); took > time.Second {
+		t.Errorf("the second interrupt took %v", took)
 	}
 }
