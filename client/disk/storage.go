@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/causeway-bt/causeway/client/meta"
 )
@@ -322,8 +323,10 @@ func (s *Storage) explain(doing string, place int, err error) error {
 	switch {
 	case errors.Is(err, ErrClosed):
 		return err
-	case isDiskFull(err):
-		what = "; make room and start again, what was verified is kept"
+	case IsFull(err):
+		what = "; make room and start again"
+	case errors.Is(err, syscall.ENOTDIR):
+		what = "; a file is where a folder should be: move it, or choose another folder with --out"
 	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
 		what = "; choose another folder with --out or change its permissions"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrVanished):

@@ -10,7 +10,8 @@ import (
 
 func markSparse(*os.File) error { return nil }
 
-func isDiskFull(err error) bool {
+// IsFull tells whether a disk, or what a user may have of it, was full.
+func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 

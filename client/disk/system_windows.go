@@ -15,7 +15,8 @@ func markSparse(f *os.File) error {
 	return nil
 }
 
-func isDiskFull(err error) bool {
+// IsFull tells whether a disk, or what a user may have of it, was full.
+func IsFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }
 

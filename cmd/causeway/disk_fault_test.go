@@ -38,7 +38,11 @@ func TestDiskFull(t *testing.T) {
 	peer := scripted(t, tor, hostile.Slow(8<<20))
 	command := args([]string{"download", tor.Path, "-o", dir, "--state", t.TempDir(), "--peer", peer.Addr()}, alone)
 
-	failsWith(t, start(t, command...), "no space", "space left", "full")
+	run := start(t, command...)
+	failsWith(t, run, "no space", "space left", "full")
+	if e, _ := run.Last("error"); !strings.Contains(e.Message, "what was verified is kept") {
+		t.Errorf("error %q: want it to say that what was verified is kept", e.Message)
+	}
 	sent := peer.Report().SentBytes()
 
 	remount(t, dir, "size=64m")
@@ -46,6 +50,22 @@ func TestDiskFull(t *testing.T) {
 	const kept = 4 << 20 // of the 6 MiB that fit; the rest may have been in flight
 	if again := peer.Report().SentBytes() - sent; again > tor.Size-min(kept, sent/2) {
 		t.Errorf("%d bytes were sent after there was room, although %d of %d had come before", again, sent, tor.Size)
+	}
+}
+
+// What is not kept is not promised.
+func TestDiskFullOfWhatIsRemoved(t *testing.T) {
+	t.Parallel()
+	dir := mount(t, "size=6m")
+	tor := single(t, 8<<20)
+	peer := scripted(t, tor, hostile.Honest())
+	run := start(t, args([]string{"stream", tor.Path, "--file", "0", "-o", dir, "--http", "127.0.0.1:0", "--remove", "--peer", peer.Addr()}, alone)...)
+	failsWith(t, run, "no space", "space left", "full")
+	if e, _ := run.Last("error"); strings.Contains(e.Message, "kept") {
+		t.Errorf("error %q, but nothing is", e.Message)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

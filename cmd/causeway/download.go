@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +52,9 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	if err := f.engine.check(); err != nil {
 		return err
 	}
+	if err := checkOut(f.out); err != nil {
+		return err
+	}
 	var loaded []*meta.Source
 	named := make(namedOnce)
 	for _, source := range sources {
@@ -85,6 +89,14 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 		}
 	}
 	return s.run(ctx, f.seed)
+}
+
+// checkOut refuses a file as the folder that data goes to.
+func checkOut(out string) error {
+	if status, err := os.Stat(out); err == nil && !status.IsDir() {
+		return usagef("--out needs a folder, and %q is a file", out)
+	}
+	return nil
 }
 
 // namedOnce holds what the sources of a command were called, by infohash.

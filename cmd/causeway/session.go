@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
 )
 
@@ -37,6 +38,8 @@ type session struct {
 	started time.Time
 	shown   time.Time // of the last plain lines
 	failed  []error
+
+	discards bool // what was downloaded is deleted at the end
 
 	onComplete func(*task) // called once for each complete torrent
 
@@ -248,6 +251,9 @@ func (s *session) complete(t *task) {
 func (s *session) fail(t *task) {
 	t.done = true
 	err := fmt.Errorf("%s: %w", t.Name(), t.Err())
+	if disk.IsFull(err) && !s.discards {
+		err = fmt.Errorf("%w; what was verified is kept", err)
+	}
 	s.app.fail(t.infoHash, err)
 	s.failed = append(s.failed, toldError{err})
 }

@@ -35,7 +35,7 @@ func TestFailureBesideSuccess(t *testing.T) {
 	root := twoTorrents(t)
 	arguments := slices.Concat([]string{"download", "a.torrent", "b.torrent"}, loopback)
 	r := causeway(t, root, arguments...).want(t, exitFailed)
-	if n := strings.Count(r.stderr, "causeway: "); n != 1 || !strings.Contains(r.stderr, "causeway: a: ") || !strings.Contains(r.stderr, "b: all of it is in ") {
+	if n := strings.Count(r.stderr, "causeway: "); n != 1 || !strings.Contains(r.stderr, "causeway: a: ") || !strings.Contains(r.stderr, "a file is where a folder should be") || !strings.Contains(r.stderr, "b: all of it is in ") {
 		t.Errorf("%d lines of error, want one:\n%s", n, r.stderr)
 	}
 	r = causeway(t, root, append(arguments, "--json")...).want(t, exitFailed)

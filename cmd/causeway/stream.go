@@ -80,6 +80,9 @@ func (f *streamFlags) check(a *app) error {
 	if err := f.engine.check(); err != nil {
 		return err
 	}
+	if err := checkOut(f.out); err != nil {
+		return err
+	}
 	switch {
 	case f.playlist && f.file != "":
 		return usagef("--playlist plays all files and --file one; choose either")
@@ -149,6 +152,7 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 	if st.session, err = a.open(&f.engine); err != nil {
 		return err
 	}
+	st.discards = f.remove || f.cache > 0
 	if err := st.start(ctx, src); err != nil {
 		return st.session.close(err)
 	}

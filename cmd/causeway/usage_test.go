@@ -28,6 +28,8 @@ func TestUsageErrors(t *testing.T) {
 		{"download", "needs a magnet link"},
 		{"download --select 9 album.torrent", "files 0 to 2"},
 		{"download --select *.mkv album.torrent", `"*.mkv" in the selection matches no file`},
+		{"download album.torrent -o bad.torrent", `--out needs a folder, and "bad.torrent" is a file`},
+		{"stream album.torrent -o bad.torrent", `--out needs a folder, and "bad.torrent" is a file`},
 		{"download --port 70000 " + magnet, "--port"},
 		{"download --port x " + magnet, "--port"},
 		{"download --slots 0 " + magnet, "--slots"},
