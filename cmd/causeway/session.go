@@ -338,7 +338,7 @@ func (s *session) statusOf(t *task, stats client.Stats) (bar, text string) {
 	case client.StateMetadata:
 		return shorten(t.Name(), mostName) + "  " + text, text
 	case client.StateChecking:
-		return s.app.bar(t.Name(), percentBar(stats.Checked, stats.Length), "checking", amountOf(stats.Checked, stats.Length)), text
+		return s.app.bar(t.Name(), percentBar(stats.Checked, stats.ToCheck), "checking", amountOf(stats.Checked, stats.Length)), text
 	case client.StateDownloading:
 		text = percentOf(done, stats.Wanted) + ", " + text
 	}
@@ -363,7 +363,7 @@ func statusItems(stats client.Stats) []string {
 	case client.StateMetadata:
 		return []string{"fetching the metadata", peers}
 	case client.StateChecking:
-		return []string{"checking " + percentOf(stats.Checked, stats.Length)}
+		return []string{"checking " + percentOf(stats.Checked, stats.ToCheck)}
 	case client.StateSeeding:
 		return []string{"seeding", up, formatBytes(stats.Uploaded) + " sent", peers}
 	case client.StateFailed:
