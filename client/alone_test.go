@@ -39,7 +39,11 @@ func TestReasonsEndWithABrowser(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 64<<10)
 	seed := withTracker(t, torrent, dir)
 	hasReason(t, seed, "nobody has answered our offers")
-	seed.web.end(negotiation{}, errors.New("no way through"))
+	failed, err := seed.web.begin(negotiation{peer: ws.ID{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed.web.end(failed, errors.New("no way through"))
 	hasReason(t, seed, "could not be made (1); the last: no way through")
 	page := add(t, newClient(t, web(t)), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir()})
 	if err := introduce(t, page, seed); err != nil {
@@ -56,11 +60,13 @@ func TestReasonsEndWithABrowser(t *testing.T) {
 func TestCrossingConnectionIsNoFailure(t *testing.T) {
 	dir, torrent := makeTorrent(t, "data.bin", 64<<10)
 	seed := withTracker(t, torrent, dir)
-	theirs, ours := negotiation{peer: ws.ID{1}}, negotiation{peer: ws.ID{1}, offered: true}
-	for _, n := range []negotiation{theirs, ours} {
-		if err := seed.web.begin(n); err != nil {
-			t.Fatal(err)
-		}
+	theirs, err := seed.web.begin(negotiation{peer: ws.ID{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := seed.web.begin(negotiation{peer: ws.ID{1}, offered: true})
+	if err != nil {
+		t.Fatal(err)
 	}
 	seed.web.end(ours, io.EOF)
 	hasReason(t, seed, "nobody has answered our offers")

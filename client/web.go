@@ -38,8 +38,10 @@ const (
 	// offersPerTorrent bounds the live offers of a torrent, over all trackers. It has
 	// room for an announce's that are too old for another and as many new ones.
 	offersPerTorrent = 2 * offersPerAnnounce
-	// negotiationsPerTorrent bounds its offers of others that are being answered.
+	// negotiationsPerTorrent bounds its offers of others that are being answered. One
+	// that has found no path to the page in pathPatience gives way to another.
 	negotiationsPerTorrent = 20
+	pathPatience           = 5 * time.Second
 	// answerTime is how long an offer that is sent to another tracker must live on to
 	// be answered: a page gathers candidates for up to 5 s, and the rest is for the
 	// tracker and the network.
@@ -90,7 +92,7 @@ type webSwarm struct {
 
 	mu          sync.Mutex
 	offers      map[ws.ID]*webrtcwire.Offer // that nobody has answered
-	negotiating map[negotiation]struct{}
+	negotiating map[negotiation]*webAttempt
 	handles     []*ws.Handle
 	status      map[string]ws.Status
 	reasons     reasons
@@ -107,9 +109,16 @@ type negotiation struct {
 	offered bool // by us
 }
 
+// webAttempt is what is known of a negotiation.
+type webAttempt struct {
+	negotiation
+	since  time.Time
+	answer *webrtcwire.Answer // nil: not made yet, or theirs to an offer of ours
+}
+
 func newWebSwarm(t *Torrent) *webSwarm {
 	return &webSwarm{
-		t: t, making: make(chan struct{}, 1), offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[negotiation]struct{}),
+		t: t, making: make(chan struct{}, 1), offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[negotiation]*webAttempt),
 		status: make(map[string]ws.Status),
 	}
 }
@@ -295,45 +304,68 @@ func (s *webSwarm) unanswered(n int) (out []ws.Offer, missing int) {
 var (
 	errKnownBrowser     = errors.New("this peer is connected, or about to be")
 	errManyNegotiations = errors.New("too many peers are connecting")
+	errNoPath           = fmt.Errorf("no path to the peer in %v, while others waited", pathPatience)
 )
 
 // begin notes that a connection to a peer is on its way, unless there is one.
-func (s *webSwarm) begin(n negotiation) error {
+func (s *webSwarm) begin(n negotiation) (*webAttempt, error) {
 	if s.t.full() {
-		return errFull
+		return nil, errFull
 	}
 	if err := s.t.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	if n.peer == ws.ID(s.t.client.id) {
-		return errSelf
+		return nil, errSelf
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, busy := s.negotiating[n]; busy || s.t.connected(n.peer) {
-		return errKnownBrowser
+		return nil, errKnownBrowser
 	}
-	if len(s.negotiating) >= negotiationsPerTorrent {
-		return errManyNegotiations
+	if len(s.negotiating) >= negotiationsPerTorrent && !s.giveUpOne() {
+		return nil, errManyNegotiations
 	}
-	s.negotiating[n] = struct{}{}
-	return nil
+	a := &webAttempt{negotiation: n, since: time.Now()}
+	s.negotiating[n] = a
+	return a, nil
+}
+
+// giveUpOne ends the oldest negotiation that has had its time to find a path. s.mu is
+// held.
+func (s *webSwarm) giveUpOne() bool {
+	var oldest negotiation
+	var longest time.Duration
+	for n, a := range s.negotiating {
+		if age := time.Since(a.since); a.answer != nil && age > max(longest, pathPatience) && !a.answer.Reached() {
+			oldest, longest = n, age
+		}
+	}
+	if longest == 0 {
+		return false
+	}
+	answer := s.negotiating[oldest].answer
+	delete(s.negotiating, oldest)
+	return s.t.spawn(func() { answer.Close() })
 }
 
 // Answer implements ws.Torrent.
 func (s *webSwarm) Answer(ctx context.Context, peer, _ ws.ID, sdp string) (string, error) {
-	n := negotiation{peer: peer}
-	if err := s.begin(n); err != nil {
+	a, err := s.begin(negotiation{peer: peer})
+	if err != nil {
 		return "", err
 	}
 	answer, err := s.t.client.rtc.Answer(ctx, sdp)
 	if err != nil {
-		s.end(n, err)
+		s.end(a, err)
 		return "", err
 	}
-	if !s.t.spawn(func() { s.connect(n, answer.Wait) }) {
+	s.mu.Lock()
+	a.answer = answer
+	s.mu.Unlock()
+	if !s.t.spawn(func() { s.connect(a, answer.Wait) }) {
 		answer.Close()
-		s.end(n, nil)
+		s.end(a, nil)
 		return "", ErrClosed
 	}
 	return answer.SDP, nil
@@ -348,8 +380,8 @@ func (s *webSwarm) Answered(peer, offer ws.ID, sdp string) {
 	if o == nil {
 		return // answered before, or expired
 	}
-	n := negotiation{peer: peer, offered: true}
-	if err := s.begin(n); err != nil {
+	a, err := s.begin(negotiation{peer: peer, offered: true})
+	if err != nil {
 		s.t.spawn(func() { o.Close() })
 		return
 	}
@@ -360,18 +392,18 @@ func (s *webSwarm) Answered(peer, offer ws.ID, sdp string) {
 		}
 		return conn, err
 	}
-	if !s.t.spawn(func() { s.connect(n, accept) }) {
+	if !s.t.spawn(func() { s.connect(a, accept) }) {
 		o.Close()
 	}
 }
 
 // connect waits for a connection and hands it to the loop.
-func (s *webSwarm) connect(n negotiation, wait func(context.Context) (*webrtcwire.Conn, error)) {
+func (s *webSwarm) connect(a *webAttempt, wait func(context.Context) (*webrtcwire.Conn, error)) {
 	conn, err := wait(s.t.ctx)
 	if err == nil {
-		err = s.greet(conn, n.offered)
+		err = s.greet(conn, a.offered)
 	}
-	s.end(n, err)
+	s.end(a, err)
 }
 
 func (s *webSwarm) greet(conn *webrtcwire.Conn, offered bool) error {
@@ -388,17 +420,21 @@ func (s *webSwarm) greet(conn *webrtcwire.Conn, offered bool) error {
 }
 
 // end notes that a connection was made, or why it was not.
-func (s *webSwarm) end(n negotiation, err error) {
+func (s *webSwarm) end(a *webAttempt, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.negotiating, n)
+	if s.negotiating[a.negotiation] == a {
+		delete(s.negotiating, a.negotiation)
+	} else {
+		err = errNoPath
+	}
 	if err == nil || s.t.ctx.Err() != nil {
 		return
 	}
 	s.t.log.Debug("no WebRTC connection", "err", err)
 	// A page that makes two at once drops one, which is no failure.
-	crossing := negotiation{peer: n.peer, offered: !n.offered}
-	if _, other := s.negotiating[crossing]; !other && !s.t.connected(n.peer) {
+	crossing := negotiation{peer: a.peer, offered: !a.offered}
+	if s.negotiating[crossing] == nil && !s.t.connected(a.peer) {
 		s.reasons.failed(err)
 	}
 }

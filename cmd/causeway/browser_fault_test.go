@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"testing"
@@ -155,6 +156,41 @@ func TestFloodOfOffers(t *testing.T) {
 	eventually(t, patience, "negotiations to end and their memory to be given back", func() bool {
 		return openFiles(t, run) <= files && memory(t, run) <= before+keptMemory
 	})
+}
+
+// Offers that lead nowhere take the places of a torrent's negotiations for seconds, not
+// until they have failed.
+func TestDeadOffersMakeRoom(t *testing.T) {
+	const (
+		dead = 21               // one more than a torrent has places
+		soon = 15 * time.Second // five until they give way, and some for a slow machine
+	)
+	tor, tracker := single(t, 1<<20), webTracker(t)
+	start(t, args([]string{
+		"seed", tor.Path, "--data", tor.Dir, "--no-webrtc=false", "--stun", silentSTUN, "--no-dht", "--tracker", tracker.URL,
+	}, base)...)
+	ctx := within(t, patience)
+	gone := ownTransport(t)
+	offer, err := gone.Offer(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	for i := range dead {
+		if _, err := tracker.Offer(ctx, tor.InfoHash, i, offer.SDP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began, alive := time.Now(), ownTransport(t)
+	for number := dead; time.Since(began) < soon; number++ { // as pages that come one after the other
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		_, err = tracker.Connect(short, alive, tor.InfoHash, number)
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	t.Errorf("no connection for %v: %v", soon, err)
 }
 
 func memory(t *testing.T, run *cli.Run) int64 {
