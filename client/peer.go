@@ -46,7 +46,9 @@ type peer struct {
 
 	unrequested int // blocks; owned by the reader
 
+	joined         time.Time
 	lastRead       atomic.Int64 // nanoseconds after joined
+	lastPayload    atomic.Int64 // the same, of blocks either way; 0 none
 	received, sent atomic.Int64 // payload bytes
 
 	// Shared by the loop and the connection's goroutines.
@@ -63,7 +65,6 @@ type peer struct {
 
 	// Owned by the loop.
 	pick           picker.Peer
-	joined         time.Time
 	choking        bool // it does not serve us
 	interested     bool // in what we have
 	weInterested   bool
@@ -167,7 +168,7 @@ func (t *Torrent) join(c *newConn) {
 	}
 	l.peers[p] = struct{}{}
 	l.byID[p.peerID] = p
-	t.peerIDs.Store(p.peerID, nil)
+	t.peerIDs.Store(p.peerID, p)
 	t.client.connections.Add(1)
 	t.countPeers()
 	if p.kind == WebRTC {
@@ -213,18 +214,25 @@ func (t *Torrent) full() bool {
 	return t.peerCount.Load() >= int64(c.cfg.MaxPeers) || c.connections.Load() >= int64(c.cfg.MaxConnections)
 }
 
-// better says which of two connections to one peer is kept. Both sides must come to
-// the same answer when they dial each other at once: the connection that the one
-// with the larger peer id opened. One that has gone silent is given up, and TCP is
-// better than WebRTC, which costs ten times as much.
+// movingFor is for how long a connection counts as moving data after a block.
+const movingFor = 10 * time.Second
+
+// better says which of two connections to one peer is kept. A peer id proves nothing,
+// since trackers tell it to everybody: while blocks move over a connection it stays. One
+// that has gone silent is given up. Else TCP is better than WebRTC, which costs ten times
+// as much, and of one kind both sides must come to the same answer when they dial each
+// other at once: the connection that the one with the larger peer id opened. It may be
+// called from any goroutine.
 func (t *Torrent) better(c *newConn, other *peer) bool {
-	if other.silence(time.Now()) > keepAliveAfter {
+	now := time.Now()
+	switch {
+	case other.moving(now):
+		return false
+	case other.silence(now) > keepAliveAfter:
 		return true
-	}
-	if c.kind != other.kind {
+	case c.kind != other.kind:
 		return c.kind == TCP
-	}
-	if c.outgoing == other.outgoing {
+	case c.outgoing == other.outgoing:
 		return false
 	}
 	weAreLarger := string(t.client.id[:]) > string(other.peerID[:])
@@ -330,6 +338,7 @@ func (p *peer) recoverPanic() {
 // served counts what the writer sent.
 func (p *peer) served(piece uint32, n int64) {
 	p.sent.Add(n)
+	p.lastPayload.Store(int64(time.Since(p.joined)))
 	p.t.uploaded.Add(n)
 	p.t.countBridged(p.kind, int(piece), n)
 }
@@ -361,6 +370,12 @@ func (t *Torrent) ReadBlocks(b []byte, piece, begin uint32) error {
 // silence returns for how long nothing was read from the peer.
 func (p *peer) silence(now time.Time) time.Duration {
 	return now.Sub(p.joined) - time.Duration(p.lastRead.Load())
+}
+
+// moving reports whether blocks come or go.
+func (p *peer) moving(now time.Time) bool {
+	last := time.Duration(p.lastPayload.Load())
+	return last > 0 && now.Sub(p.joined)-last < movingFor
 }
 
 // tickPeer does what is due for one peer.

@@ -84,6 +84,7 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 		wasted = length
 	}
 	p.count(length, wasted)
+	p.lastPayload.Store(int64(time.Since(p.joined)))
 	// The loop need not hear of every block at once, as long as it is in time to
 	// ask for more: an eighth of the queue is.
 	return p.post(event{

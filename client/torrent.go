@@ -40,7 +40,7 @@ type Torrent struct {
 	streams             streams
 	web                 *webSwarm
 	peerCount, webPeers atomic.Int64
-	peerIDs             sync.Map // [20]byte of connected peers
+	peerIDs             sync.Map // *peer by [20]byte, of those that are connected
 
 	gotInfo, complete, failed signal
 	err                       error // readable once failed
@@ -208,10 +208,11 @@ func (t *Torrent) spawn(f func()) bool {
 	return true
 }
 
-// connected reports whether a peer is connected, from any goroutine.
-func (t *Torrent) connected(peerID [20]byte) bool {
-	_, ok := t.peerIDs.Load(peerID)
-	return ok
+// connected returns a peer if it is connected, else nil, from any goroutine.
+func (t *Torrent) connected(peerID [20]byte) *peer {
+	p, _ := t.peerIDs.Load(peerID)
+	connected, _ := p.(*peer)
+	return connected
 }
 
 // storedInfo returns the info dictionary of an earlier run.

@@ -320,7 +320,11 @@ func (s *webSwarm) begin(n negotiation) (*webAttempt, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, busy := s.negotiating[n]; busy || s.t.connected(n.peer) {
+	if s.negotiating[n] != nil {
+		return nil, errKnownBrowser
+	}
+	// Whoever has its peer id over TCP may have gone silent.
+	if p := s.t.connected(n.peer); p != nil && (p.kind == WebRTC || !s.t.better(&newConn{kind: WebRTC}, p)) {
 		return nil, errKnownBrowser
 	}
 	if len(s.negotiating) >= negotiationsPerTorrent && !s.giveUpOne() {
@@ -434,7 +438,7 @@ func (s *webSwarm) end(a *webAttempt, err error) {
 	s.t.log.Debug("no WebRTC connection", "err", err)
 	// A page that makes two at once drops one, which is no failure.
 	crossing := negotiation{peer: a.peer, offered: !a.offered}
-	if s.negotiating[crossing] == nil && !s.t.connected(a.peer) {
+	if s.negotiating[crossing] == nil && s.t.connected(a.peer) == nil {
 		s.reasons.failed(err)
 	}
 }
