@@ -15,6 +15,7 @@ const DefaultPort = 6881
 // Defaults of a Config.
 const (
 	DefaultSlots          = 8
+	DefaultWebSlots       = 4
 	DefaultMaxPeers       = 100
 	DefaultMaxConnections = 500
 	DefaultMemory         = 64 << 20
@@ -50,7 +51,9 @@ type Config struct {
 	STUN, TURN []string
 	RelayOnly  bool
 	// Slots is how many peers of a torrent are served at a time, 0 DefaultSlots.
-	// WebSlots of them are kept for browsers, 0 half, while browsers want them.
+	// WebSlots of them are kept for browsers while browsers want them, 0
+	// DefaultWebSlots but at most half, negative none. The rest are kept for classic
+	// peers in the same way.
 	Slots, WebSlots int
 	// MaxPeers bounds the connections of a torrent, MaxConnections those of all.
 	MaxPeers, MaxConnections int
@@ -70,9 +73,10 @@ func (c *Config) setDefaults() {
 	if c.Slots <= 0 {
 		c.Slots = DefaultSlots
 	}
-	if c.WebSlots <= 0 {
-		c.WebSlots = c.Slots / 2
+	if c.WebSlots == 0 {
+		c.WebSlots = min(DefaultWebSlots, c.Slots/2)
 	}
+	c.WebSlots = max(c.WebSlots, 0)
 	if c.STUN == nil {
 		c.STUN = DefaultICEServers
 	}

@@ -29,6 +29,7 @@ type engineFlags struct {
 	noWebRTC, noWebTrackers, relayOnly bool
 	stun, turn                         []string
 	webSlots                           int
+	webSlotsGiven                      func() bool
 	preallocate                        bool
 	down, up                           byteSize
 	encryption, state                  string
@@ -55,14 +56,16 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 	flags.Var(&f.up, "up-limit", "most bytes per second to send")
 	flags.StringVar(&f.encryption, "encryption", "prefer", "`MODE` of connections: off, prefer or require")
 	flags.IntVar(&f.slots, "slots", client.DefaultSlots, "`NUMBER` of peers to upload to at a time, for each torrent")
-	flags.IntVar(&f.webSlots, "web-slots", client.DefaultSlots/2, "`NUMBER` of the upload slots that are kept for browsers")
+	flags.IntVar(&f.webSlots, "web-slots", client.DefaultWebSlots, "`NUMBER` of the upload slots that are kept for browsers (default 4, or half of --slots if that is less)")
 	flags.BoolVar(&f.preallocate, "preallocate", false, "take the disk space of files at the start, not as data comes in")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default per user)")
 	// What the text says need not be said twice.
 	flags.Lookup("port").DefValue = "0"
+	flags.Lookup("web-slots").DefValue = "0"
 	flags.Lookup("down-limit").DefValue = ""
 	flags.Lookup("up-limit").DefValue = ""
 	f.portGiven = func() bool { return flags.Changed("port") }
+	f.webSlotsGiven = func() bool { return flags.Changed("web-slots") }
 }
 
 // check finds what is wrong with the flags, before anything is started.
@@ -73,7 +76,7 @@ func (f *engineFlags) check() error {
 	if f.slots < 1 {
 		return usagef("--slots must be at least 1, not %d", f.slots)
 	}
-	if f.webSlots < 0 || f.webSlots > f.slots {
+	if f.webSlotsGiven() && (f.webSlots < 0 || f.webSlots > f.slots) {
 		return usagef("--web-slots must be from 0 to --slots (%d), not %d", f.slots, f.webSlots)
 	}
 	for _, server := range slices.Concat(f.stun, f.turn) {
@@ -107,6 +110,17 @@ func (f *engineFlags) check() error {
 	return nil
 }
 
+// keptForBrowsers is the number of slots as client.Config has it.
+func (f *engineFlags) keptForBrowsers() int {
+	switch {
+	case !f.webSlotsGiven():
+		return 0
+	case f.webSlots == 0:
+		return -1
+	}
+	return f.webSlots
+}
+
 // trackerList returns the URLs of all --tracker flags, one by one.
 func (f *engineFlags) trackerList() []string { return slices.Concat(tiers(f.trackers)...) }
 
@@ -131,7 +145,7 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 		DisableTCP: f.noTCP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
 		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
 		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
-		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.webSlots,
+		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.keptForBrowsers(),
 		OnEvent: onEvent,
 	}
 	if f.preallocate {

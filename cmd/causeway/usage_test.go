@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func TestUsageErrors(t *testing.T) {
@@ -117,6 +119,43 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 	cmd.Env = append(cmd.Env, "CAUSEWAY_PIECE_LENGTH=much")
 	if r := finishCommand(t, cmd).want(t, exitUsage); !strings.Contains(r.stderr, "environment variable CAUSEWAY_PIECE_LENGTH") {
 		t.Errorf("got %q", r.stderr)
+	}
+}
+
+func TestSlotsForBrowsers(t *testing.T) {
+	for _, test := range []struct {
+		flags, environment string
+		want               int // as in client.Config
+		err                string
+	}{
+		{flags: "", want: 0},
+		{flags: "--slots 2", want: 0},
+		{environment: "CAUSEWAY_SLOTS=3", want: 0},
+		{flags: "--slots 2 --web-slots 2", want: 2},
+		{flags: "--slots 2 --web-slots 3", err: "--web-slots must be from 0 to --slots (2), not 3"},
+		{flags: "--slots 2", environment: "CAUSEWAY_WEB_SLOTS=4", err: "--web-slots must be from 0 to --slots (2), not 4"},
+		{flags: "--web-slots 0", want: -1},
+		{flags: "--web-slots -1", err: "--web-slots must be from 0"},
+	} {
+		var f engineFlags
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		f.add(flags)
+		if err := flags.Parse(strings.Fields(test.flags)); err != nil {
+			t.Fatal(err)
+		}
+		if err := flagsFromEnvironment(flags, func(name string) (string, bool) {
+			return strings.CutPrefix(test.environment, name+"=")
+		}); err != nil {
+			t.Fatal(err)
+		}
+		switch err := f.check(); {
+		case test.err != "":
+			if err == nil || !strings.Contains(err.Error(), test.err) {
+				t.Errorf("%q, %q: got %v, want %q", test.flags, test.environment, err, test.err)
+			}
+		case err != nil || f.keptForBrowsers() != test.want:
+			t.Errorf("%q, %q: got %d, %v, want %d", test.flags, test.environment, f.keptForBrowsers(), err, test.want)
+		}
 	}
 }
 
