@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // programPath finds another program. Where CAUSEWAY_REQUIRE_PEERS=1, as in
@@ -43,14 +43,12 @@ func runProgram(t *testing.T, name string, arguments ...string) string {
 	return string(out)
 }
 
-// clipSeconds is how long a clip plays; its size makes it last some seconds at
-// clipLimit, so that it is played while it arrives.
-const (
-	clipSeconds = 8
-	clipLimit   = "400K"
-)
+// clipSeconds is how long a clip plays.
+const clipSeconds = 60
 
-// clip makes a film with sound in a folder of its own, and returns its path.
+// clip makes a film with sound in a folder of its own, and returns its path. Its
+// pictures are noise, as others would be compressed to a file that arrives at once,
+// and every fifth can be decoded by itself, so that a seek needs little of the file.
 func clip(t *testing.T, name string, arguments ...string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -61,10 +59,10 @@ func clip(t *testing.T, name string, arguments ...string) string {
 	out := filepath.Join(folder, name)
 	runProgram(t, "ffmpeg", slices.Concat([]string{
 		"-v", "error",
-		"-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=320x240:rate=25:duration=%d", clipSeconds),
+		"-f", "lavfi", "-i", fmt.Sprintf("testsrc=size=160x120:rate=25:duration=%d,noise=alls=100:allf=t", clipSeconds),
 		"-f", "lavfi", "-i", fmt.Sprintf("sine=frequency=440:duration=%d", clipSeconds),
 		"-i", subtitles,
-	}, arguments, []string{"-b:v", "1500k", "file:" + out})...)
+	}, arguments, []string{"-b:v", "1M", "-g", "5", "file:" + out})...)
 	return out
 }
 
@@ -75,17 +73,72 @@ var (
 	onlyMP3  = []string{"-map", "1", "-c:a", "libmp3lame", "-b:a", "320k"}
 )
 
-// frames are the checksums of the decoded frames from a second on.
-func frames(t *testing.T, input string, from float64) string {
+// Seconds in which a file arrives: while it is played, and while it is sought in,
+// which a busy machine must have done before.
+const (
+	playTime = 5
+	seekTime = 45
+)
+
+// arriving starts a stream of a file or folder that takes so many seconds to arrive.
+func arriving(t *testing.T, original string, seconds int64, arguments ...string) *serving {
+	t.Helper()
+	folder, name := filepath.Split(original)
+	var size int64
+	err := filepath.WalkDir(original, func(_ string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			var status os.FileInfo
+			status, err = entry.Info()
+			size += status.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeder := startSeederOf(t, folder, name, "--up-limit", fmt.Sprint(size/seconds))
+	return startStream(t, t.TempDir(), slices.Concat([]string{seeder.magnet, "--peer", seeder.address}, arguments)...)
+}
+
+// playedBeforeComplete reads on to the end of the download or of the player, and returns
+// that event. Something must have been played until then.
+func (s *serving) playedBeforeComplete(t *testing.T) event {
+	t.Helper()
+	for played := false; ; {
+		switch e := s.next(t); e["event"] {
+		case "playback":
+			played = played || e["position"].(float64) > 0
+		case "complete", "player":
+			if !played {
+				t.Errorf("nothing was played before %v", e)
+			}
+			return e
+		}
+	}
+}
+
+// kill ends the stream, and tells whether all had arrived.
+func (s *serving) kill(t *testing.T) (complete bool) {
+	t.Helper()
+	s.Process.Kill()
+	rest, err := io.ReadAll(s.lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(rest, []byte(`"event":"complete"`))
+}
+
+// frames are the checksums of the frames that ffmpeg decodes.
+func frames(t *testing.T, input string, before ...string) string {
 	t.Helper()
 	if !strings.Contains(input, "://") {
 		input = "file:" + input
 	}
-	return runProgram(t, "ffmpeg", "-v", "error", "-ss", fmt.Sprintf("%.2f", from), "-i", input, "-f", "framemd5", "-")
+	return runProgram(t, "ffmpeg", slices.Concat([]string{"-v", "error", "-xerror"}, before, []string{"-i", input, "-f", "framemd5", "-"})...)
 }
 
-// TestStreamedFramesAreTheSame: ffmpeg, seeking at random in what is just being
-// downloaded, decodes what the original file has.
+// TestStreamedFramesAreTheSame: ffmpeg, playing or seeking at random in what is just
+// being downloaded, decodes what the original file has.
 func TestStreamedFramesAreTheSame(t *testing.T) {
 	for name, arguments := range map[string][]string{
 		"index at the end.mp4":      endMP4,
@@ -96,23 +149,22 @@ func TestStreamedFramesAreTheSame(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			original := clip(t, name, arguments...)
-			seeder := startSeederOf(t, filepath.Dir(original), name, "--up-limit", clipLimit)
-			s := startStream(t, t.TempDir(), seeder.magnet, "--peer", seeder.address)
-			url := s.event(t, "serving")["url"].(string)
-			random := rand.New(rand.NewPCG(1, uint64(len(name))))
-			for range manySeeks {
-				from := random.Float64() * (clipSeconds - 1)
-				if frames(t, url, from) != frames(t, original, from) {
+			playing(t, original, func(url string) {
+				if frames(t, url) != frames(t, original) {
+					t.Error("other frames from the start on")
+				}
+				duration := runProgram(t, "ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", url)
+				if !strings.HasPrefix(duration, fmt.Sprint(clipSeconds, ".")) {
+					t.Errorf("ffprobe reads a duration of %q", duration)
+				}
+			})
+			seekingIn(t, original, func(url string, from float64) {
+				// Without the flag it reads an MP3 from its start to the place.
+				part := []string{"-fflags", "+fastseek", "-ss", fmt.Sprintf("%.2f", from), "-t", "0.2"}
+				if got := frames(t, url, part...); !strings.Contains(got, "\n0,") || got != frames(t, original, part...) {
 					t.Errorf("other frames from second %.2f on", from)
 				}
-			}
-			if frames(t, url, 0) != frames(t, original, 0) {
-				t.Error("other frames from the start on")
-			}
-			duration := runProgram(t, "ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", url)
-			if !strings.HasPrefix(duration, fmt.Sprint(clipSeconds, ".")) {
-				t.Errorf("ffprobe reads a duration of %q", duration)
-			}
+			})
 		})
 	}
 }
@@ -120,46 +172,61 @@ func TestStreamedFramesAreTheSame(t *testing.T) {
 // TestStreamToPlayer starts players, which end the command when they have played
 // all of a film that is still arriving.
 func TestStreamToPlayer(t *testing.T) {
+	t.Parallel()
 	original := clip(t, `a "film".mkv`, withSubs...)
 	folder := filepath.Dir(original)
 	if err := os.WriteFile(filepath.Join(folder, `a "film".de.srt`), []byte("1\n00:00:01,000 --> 00:00:03,000\nHallo\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	seeder := startSeederOf(t, filepath.Dir(folder), filepath.Base(folder), "--up-limit", clipLimit)
+	sound := filepath.Join(t.TempDir(), "sound")
 	for _, test := range []struct {
-		player, arguments string
-		needs             []string
+		needs, player, arguments string
+		takes                    time.Duration // at least
 	}{
-		{player: "mpv", needs: []string{"mpv"}, arguments: "--no-config --vo=null --ao=pcm --ao-pcm-file=" + filepath.Join(t.TempDir(), "sound") + " --untimed"},
-		{player: vlcCommand(t), needs: []string{"vlc"}, arguments: ""},
-		{player: "ffmpeg -v error -i {} -f null -", needs: []string{"ffmpeg"}},
+		{needs: "mpv", player: "mpv", arguments: "--no-config --vo=null --ao=pcm --ao-pcm-file=" + sound + " --untimed"},
+		{needs: "vlc", player: vlcCommand(t), takes: clipSeconds * time.Second / vlcRate},
+		{needs: "ffmpeg", player: "ffmpeg -v error -xerror -i {} -f null -"},
 	} {
-		t.Run(test.needs[0], func(t *testing.T) {
-			for _, program := range test.needs {
-				programPath(t, program)
-			}
-			s := startStream(t, t.TempDir(), seeder.magnet, "--peer", seeder.address, "--player", test.player, "--player-args", test.arguments)
+		t.Run(test.needs, func(t *testing.T) {
+			programPath(t, test.needs)
+			s := arriving(t, folder, playTime, "--player", test.player, "--player-args", test.arguments)
 			serving := s.event(t, "serving")
 			if subtitles, _ := serving["subtitle_urls"].([]any); len(subtitles) != 1 {
 				t.Errorf("subtitles %v", subtitles)
 			}
-			for _, state := range []string{"started", "ended"} {
-				if e := s.event(t, "player"); e["state"] != state {
-					t.Fatalf("the player has %v\n%s", e, s.stderr.String())
-				}
+			if e := s.event(t, "player"); e["state"] != "started" {
+				t.Fatalf("the player has %v", e)
+			}
+			started := time.Now()
+			e := s.playedBeforeComplete(t)
+			if e["event"] != "player" {
+				e = s.event(t, "player")
+			}
+			if took := time.Since(started); e["state"] != "ended" || took < test.takes {
+				t.Errorf("the player has %v after %v", e, took)
 			}
 			if code := s.end(t); code != exitDone {
 				t.Errorf("exit code %d\n%s", code, s.stderr.String())
+			}
+			if test.needs != "mpv" {
+				return
+			}
+			// Of one channel, two bytes at 44100 Hz.
+			if status, err := os.Stat(sound); err != nil || status.Size() < clipSeconds*44100*2 {
+				t.Errorf("not all of the sound was played: %v, %v", status, err)
 			}
 		})
 	}
 }
 
+// vlcRate is how many times faster than usual VLC plays.
+const vlcRate = 10
+
 // vlcCommand is VLC without a screen, and without being root, which it refuses to
 // run as.
 func vlcCommand(t *testing.T) string {
 	t.Helper()
-	const vlc = "vlc -I dummy --play-and-exit --no-dbus --vout=dummy --aout=dummy --rate=4 {}"
+	vlc := fmt.Sprintf("vlc -I dummy --play-and-exit --no-dbus --vout=dummy --aout=dummy --rate=%d {}", vlcRate)
 	if os.Getuid() != 0 {
 		return vlc
 	}

@@ -230,19 +230,25 @@ func startStream(t *testing.T, folder string, arguments ...string) *serving {
 	return s
 }
 
+// next reads an event.
+func (s *serving) next(t *testing.T) event {
+	t.Helper()
+	line, err := s.lines.ReadBytes('\n')
+	if err != nil {
+		t.Fatalf("no further event: %v\n%s", err, s.stderr.String())
+	}
+	var e event
+	if err := json.Unmarshal(line, &e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // event reads on to the next event of that name.
 func (s *serving) event(t *testing.T, name string) event {
 	t.Helper()
 	for {
-		line, err := s.lines.ReadBytes('\n')
-		if err != nil {
-			t.Fatalf("no event %q: %v\n%s", name, err, s.stderr.String())
-		}
-		var e event
-		if err := json.Unmarshal(line, &e); err != nil {
-			t.Fatal(err)
-		}
-		if e["event"] == name {
+		if e := s.next(t); e["event"] == name {
 			return e
 		}
 	}
