@@ -133,7 +133,8 @@ func (f *fakeFile) await(t testing.TB, what string, ok func() bool) {
 }
 
 // supply verifies one piece per interval, those that readers wait for first,
-// then those in their windows, then the others in order, until ctx ends.
+// then those in their windows, then the others, until ctx ends. Of the others the
+// last comes first: what is in order is so by the windows.
 func (f *fakeFile) supply(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -157,12 +158,13 @@ func (f *fakeFile) next() int {
 		if have {
 			continue
 		}
-		if best < 0 {
+		if bestDistance == 1<<62 {
 			best = i
 		}
 		for r := range f.readers {
 			ahead := max(int64(i*fakePiece)-r.pos, 0)
-			if int64((i+1)*fakePiece) > r.pos && ahead <= r.window && ahead < bestDistance {
+			wanted := ahead < r.window || ahead == 0 && r.waiting
+			if int64((i+1)*fakePiece) > r.pos && wanted && ahead < bestDistance {
 				best, bestDistance = i, ahead
 			}
 		}
@@ -171,12 +173,13 @@ func (f *fakeFile) next() int {
 }
 
 type fakeReader struct {
-	f      *fakeFile
-	ctx    context.Context
-	pos    int64
-	window int64
-	disk   *os.File
-	closed bool
+	f       *fakeFile
+	ctx     context.Context
+	pos     int64
+	window  int64
+	disk    *os.File
+	waiting bool // in Read
+	closed  bool
 }
 
 func (r *fakeReader) Read(p []byte) (int, error) {
@@ -189,10 +192,12 @@ func (r *fakeReader) Read(p []byte) (int, error) {
 		if n := r.buffered(); n > 0 {
 			n = int64(copy(p[:min(n, int64(len(p)))], r.f.data[r.pos:]))
 			r.pos += n
+			r.waiting = false
 			r.f.mu.Unlock()
 			return int(n), nil
 		}
 		changed := r.f.changed
+		r.waiting = true
 		r.f.mu.Unlock()
 		select {
 		case <-changed:
