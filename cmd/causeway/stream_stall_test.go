@@ -18,8 +18,9 @@ import (
 // first, and without reading ahead each piece would be late.
 func TestStreamDoesNotStall(t *testing.T) {
 	t.Parallel()
+	const pieceLength = 128 << 10
 	original := clip(t, "film.mp4", endMP4...)
-	encoded, err := meta.Create(t.Context(), original, meta.CreateOptions{PieceLength: 128 << 10})
+	encoded, err := meta.Create(t.Context(), original, meta.CreateOptions{PieceLength: pieceLength})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,10 +47,16 @@ func TestStreamDoesNotStall(t *testing.T) {
 		Ahead:    5 * time.Second, // as short in proportion as the film
 	})
 	t.Cleanup(func() { server.Close() })
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/t/"+view.InfoHash()+"/0", nil)
-	request.Header.Set("Range", fmt.Sprintf("bytes=%d-", torrent.Info.Length/2))
+	play := func(w http.ResponseWriter, part string) {
+		request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/t/"+view.InfoHash()+"/0", nil)
+		request.Header.Set("Range", "bytes="+part)
+		server.ServeHTTP(w, request)
+	}
+	// Players look at the start, and at the index at the end.
+	play(httptest.NewRecorder(), fmt.Sprintf("0-%d", pieceLength-1))
+	play(httptest.NewRecorder(), fmt.Sprintf("-%d", pieceLength))
 	player := &pacedPlayer{header: http.Header{}, server: server, bitrate: bitrate}
-	server.ServeHTTP(player, request)
+	play(player, fmt.Sprintf("%d-", torrent.Info.Length/2))
 	if player.got < torrent.Info.Length/2 || player.stalls != 0 {
 		t.Errorf("%d bytes of %d played, with %d stalls", player.got, torrent.Info.Length/2, player.stalls)
 	}
