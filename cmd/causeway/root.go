@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -62,13 +63,17 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 	printer
+
+	// cleanUp, if set, does what must be done even if a second interrupt ends the
+	// process at once. It may run while everything else goes on.
+	cleanUp atomic.Pointer[func()]
 }
 
 // run is the program without the process around it. It returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, stdout: stdout, stderr: stderr}
 	a.printer = newPrinter(stdout, stderr)
-	ctx, stop := interruptible()
+	ctx, stop := a.interruptible()
 	defer stop()
 	root := a.rootCommand()
 	root.SetArgs(args)
@@ -98,7 +103,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // interruptible returns a context that ends with errInterrupted on the first
 // interrupt; the second ends the process at once.
-func interruptible() (context.Context, func()) {
+func (a *app) interruptible() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -109,6 +114,9 @@ func interruptible() (context.Context, func()) {
 		<-signals
 		cancel(errInterrupted)
 		<-signals
+		if cleanUp := a.cleanUp.Load(); cleanUp != nil {
+			(*cleanUp)()
+		}
 		os.Exit(exitInterrupted)
 	}()
 	return ctx, func() { signal.Stop(signals) }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,6 +17,7 @@ import (
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/stream"
+	"github.com/causeway-bt/causeway/stream/player"
 )
 
 type streamFlags struct {
@@ -125,6 +127,7 @@ type streaming struct {
 	server  *stream.Server
 	links   stream.Links
 	remover *remover
+	player  atomic.Pointer[player.Command] // that runs
 
 	work sync.WaitGroup // the HTTP server, the player, hooks
 }
@@ -182,11 +185,17 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 		return err
 	}
 	options.Select = st.choice.selection()
-	if st.flags.remove && st.flags.cache == 0 {
-		if st.remover, err = newRemover(info, options.Dir, st.choice.all()); err != nil {
+	if st.flags.remove || st.flags.cache > 0 {
+		files := st.choice.all()
+		if st.flags.cache > 0 { // which goes into one file of the engine's own
+			files = nil
+		}
+		if st.remover, err = newRemover(info, options.Dir, files); err != nil {
 			return err
 		}
 	}
+	abandon := st.abandon
+	st.app.cleanUp.Store(&abandon)
 	if st.torrent, err = st.engine.Add(src, options); err != nil {
 		return err
 	}
@@ -283,6 +292,16 @@ func (st *streaming) run(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// abandon leaves nothing behind when the process is about to end at once.
+func (st *streaming) abandon() {
+	if command := st.player.Load(); command != nil {
+		command.Kill()
+	}
+	if st.remover != nil {
+		_ = st.remover.remove() // nobody waits to be told
+	}
 }
 
 // contentPath is where a torrent's own file or folder is.

@@ -102,6 +102,7 @@ func (st *streaming) runPlayer(ctx context.Context) error {
 	command.Args = append(command.Args, flags.words...)
 	command.Log = st.app.logger()
 	st.app.event("player", playerEvent{Player: flags.player, State: "started"})
+	st.player.Store(command)
 	err = command.Run(ctx, st.media())
 	event := playerEvent{Player: flags.player, State: "ended"}
 	if err != nil && ctx.Err() == nil {

@@ -18,12 +18,13 @@ import (
 // remover deletes what was downloaded. Files that were complete before stay: they
 // are not ours.
 type remover struct {
-	root  string // the torrent's own folder, "" if it has none
-	parts string // what the engine keeps of unselected files
+	root string   // the torrent's own folder, "" if it has none
+	own  []string // files that the engine makes for itself
 
-	mu       sync.Mutex
-	files    map[int]string // to be deleted, by index
-	existing []int          // files that may have been complete before
+	existing map[int]string // files that may have been complete before, by index
+
+	mu    sync.Mutex
+	files []string // to be deleted
 }
 
 // newRemover is made before the torrent is added, dir being where its data goes.
@@ -32,16 +33,19 @@ func newRemover(info *meta.Info, dir string, files []int) (*remover, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the folder of the data: %w", err)
 	}
-	// The name of the part file is that of package client/disk.
-	r := &remover{parts: filepath.Join(dir, fmt.Sprintf(".%x.parts", info.InfoHash)), files: make(map[int]string)}
+	r := &remover{existing: make(map[int]string)}
+	for _, extension := range []string{"parts", "cache"} { // as package client/disk calls them
+		r.own = append(r.own, filepath.Join(dir, fmt.Sprintf(".%x.%s", info.InfoHash, extension)))
+	}
 	if info.MultiFile {
 		r.root = filepath.Join(dir, info.Name)
 	}
 	paths := info.Paths(dir)
 	for _, i := range files {
-		r.files[i] = paths[i]
 		if status, err := os.Stat(paths[i]); err == nil && status.Size() == info.Files[i].Length {
-			r.existing = append(r.existing, i)
+			r.existing[i] = paths[i]
+		} else {
+			r.files = append(r.files, paths[i])
 		}
 	}
 	return r, nil
@@ -50,7 +54,8 @@ func newRemover(info *meta.Info, dir string, files []int) (*remover, error) {
 // lookInterval is how often look asks whether the files have been checked.
 const lookInterval = 50 * time.Millisecond
 
-// look spares the files that turn out to be complete when the torrent begins.
+// look spares only those existing files that turn out to be complete when the torrent
+// begins.
 func (r *remover) look(ctx context.Context, torrent *client.Torrent) {
 	if len(r.existing) == 0 {
 		return
@@ -65,12 +70,13 @@ func (r *remover) look(ctx context.Context, torrent *client.Torrent) {
 		case <-ctx.Done():
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, i := range r.existing {
+	for i, path := range r.existing {
 		if checking || wasComplete(ctx, torrent, i) {
-			delete(r.files, i)
+			continue
 		}
+		r.mu.Lock()
+		r.files = append(r.files, path)
+		r.mu.Unlock()
 	}
 }
 
@@ -111,8 +117,10 @@ func (r *remover) remove() error {
 			r.removeFolders(filepath.Dir(path))
 		}
 	}
-	if err := os.Remove(r.parts); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+	for _, path := range r.own {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

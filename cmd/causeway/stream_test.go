@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -196,14 +195,6 @@ func TestStreamToReaderThatLeaves(t *testing.T) {
 	wantEmpty(t, out)
 }
 
-func wantEmpty(t *testing.T, folder string) {
-	t.Helper()
-	entries, err := os.ReadDir(folder)
-	if err != nil || len(entries) > 0 {
-		t.Errorf("left behind: %v, %v", entries, err)
-	}
-}
-
 // serving is a running `causeway stream --json`.
 type serving struct {
 	*exec.Cmd
@@ -213,7 +204,14 @@ type serving struct {
 
 func startStream(t *testing.T, folder string, arguments ...string) *serving {
 	t.Helper()
+	return startStreamWith(t, nil, folder, arguments...)
+}
+
+// startStreamWith has the command, and a player of its, inherit files.
+func startStreamWith(t *testing.T, inherited []*os.File, folder string, arguments ...string) *serving {
+	t.Helper()
 	s := &serving{Cmd: command(t, folder, slices.Concat([]string{"stream", "--json"}, loopback, arguments)...)}
+	s.ExtraFiles = inherited
 	stdout, err := s.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -262,63 +260,6 @@ func (s *serving) end(t *testing.T) int {
 	}
 	s.Wait()
 	return s.ProcessState.ExitCode()
-}
-
-// TestStreamRemove deletes what was downloaded when it is interrupted, and only that.
-func TestStreamRemove(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("a test cannot interrupt one process alone on Windows")
-	}
-	root, _ := filmFolder(t)
-	seeder := startSeederOf(t, root, "Films")
-	for _, test := range []struct {
-		name   string
-		before []string // files that are there
-		left   []string
-	}{
-		{name: "all"},
-		{name: "but what was there", before: []string{"Film 1.mkv", "notes.txt"}, left: []string{"Film 1.mkv", "notes.txt"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			out := t.TempDir()
-			for _, name := range test.before {
-				copyFile(t, filepath.Join(root, "Films", name), filepath.Join(out, "Films", name))
-			}
-			s := startStream(t, out, filepath.Join(root, "films.torrent"), "--remove", "--peer", seeder.address)
-			s.event(t, "complete")
-			if err := s.Process.Signal(os.Interrupt); err != nil {
-				t.Fatal(err)
-			}
-			if code := s.end(t); code != exitInterrupted {
-				t.Errorf("exit code %d\n%s", code, s.stderr.String())
-			}
-			if test.left == nil {
-				wantEmpty(t, out)
-			}
-			for _, name := range test.left {
-				if _, err := os.Stat(filepath.Join(out, "Films", name)); err != nil {
-					t.Error(err)
-				}
-			}
-			if _, err := os.Stat(filepath.Join(out, "Films", "Film 1.en.srt")); err == nil {
-				t.Error("the subtitles were left behind")
-			}
-		})
-	}
-}
-
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	data, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(to, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestStreamHooks runs both, with what they need to know.

@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,6 +54,7 @@ type Command struct {
 
 	kind    kind
 	pattern []string // arguments with placeholders, of a command of the user's own
+	running atomic.Pointer[group]
 }
 
 // Find returns the player of that name (see Names), or the command that name
@@ -135,7 +137,9 @@ func (c *Command) Run(ctx context.Context, m Media) error {
 	if err := group.started(); err != nil && c.Log != nil {
 		c.Log.Debug("player's children are not watched", "player", c.Name, "err", err)
 	}
+	c.running.Store(group)
 	err := cmd.Wait()
+	c.running.Store(nil)
 	group.kill()
 	switch {
 	case ctx.Err() != nil:
@@ -149,6 +153,14 @@ func (c *Command) Run(ctx context.Context, m Media) error {
 		return fmt.Errorf("player %q: %w", c.Name, err)
 	}
 	return nil
+}
+
+// Kill ends the player, if it runs, and what it started at once. It is for a process
+// that is about to end, and cannot wait for Run.
+func (c *Command) Kill() {
+	if group := c.running.Load(); group != nil {
+		group.kill()
+	}
 }
 
 // tailSize is how much of a player's output is kept: the last lines say why it
