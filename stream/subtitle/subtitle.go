@@ -65,7 +65,7 @@ func WebVTT(name string, data []byte) (vtt []byte, err error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("convert %q to WebVTT: %d bytes, at most %d: %w", name, len(data), MaxSize, ErrTooLarge)
 	}
-	subs, err := parse(decode(data))
+	subs, err := parse(decode(name, data))
 	if err != nil {
 		return nil, fmt.Errorf("convert %q to WebVTT: %w", name, err)
 	}

@@ -3,25 +3,18 @@ package subtitle_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/causeway-bt/causeway/stream/subtitle"
-	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/japanese"
-	"golang.org/x/text/encoding/korean"
-	"golang.org/x/text/encoding/simplifiedchinese"
-	"golang.org/x/text/encoding/unicode"
-	"golang.org/x/text/encoding/unicode/utf32"
 )
 
 func srt(lines ...string) string {
 	var b strings.Builder
 	for i, l := range lines {
-		b.WriteString(string(rune('1'+i)) + "\r\n00:00:0" + string(rune('1'+i)) + ",500 --> 00:00:0" +
-			string(rune('2'+i)) + ",250\r\n" + l + "\r\n\r\n")
+		fmt.Fprintf(&b, "%d\r\n00:00:%02d,500 --> 00:00:%02d,250\r\n%s\r\n\r\n", i+1, i+1, i+2, l)
 	}
 	return b.String()
 }
@@ -74,47 +67,6 @@ func TestEmptyFileIsValidWebVTT(t *testing.T) {
 		if got := convert(t, name, nil); got != "WEBVTT\n" {
 			t.Errorf("%s: got %q", name, got)
 		}
-	}
-}
-
-func TestCommonEncodings(t *testing.T) {
-	const (
-		russian  = "Привет, как дела? Сегодня очень хорошая погода, и мы пойдём гулять в парк."
-		greek    = "Καλημέρα, τι κάνεις; Σήμερα ο καιρός είναι πολύ καλός και θα πάμε βόλτα."
-		french   = "Où êtes-vous allé hier après-midi ? J'espère que ça va bien, mon frère."
-		japan    = "こんにちは、元気ですか。今日はとても天気がいいので、公園に行きましょう。"
-		chinese  = "你好，你今天怎么样？今天天气很好，我们去公园散步吧。我们一起去看电影。"
-		koreanTx = "안녕하세요, 오늘 날씨가 정말 좋네요. 우리 같이 공원에 산책하러 갑시다."
-	)
-	for _, tc := range []struct {
-		name string
-		enc  encoding.Encoding
-		text string
-	}{
-		{"utf-8", encoding.Nop, russian},
-		{"utf-8 with mark", unicode.UTF8BOM, japan},
-		{"utf-16le", unicode.UTF16(unicode.LittleEndian, unicode.UseBOM), greek},
-		{"utf-16be", unicode.UTF16(unicode.BigEndian, unicode.UseBOM), chinese},
-		{"utf-16le unmarked", unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM), russian},
-		{"utf-16be unmarked", unicode.UTF16(unicode.BigEndian, unicode.IgnoreBOM), russian},
-		{"utf-32le", utf32.UTF32(utf32.LittleEndian, utf32.UseBOM), french},
-		{"windows-1251", charmap.Windows1251, russian},
-		{"koi8-r", charmap.KOI8R, russian},
-		{"windows-1252", charmap.Windows1252, french},
-		{"windows-1253", charmap.Windows1253, greek},
-		{"shift-jis", japanese.ShiftJIS, japan},
-		{"gbk", simplifiedchinese.GBK, chinese},
-		{"euc-kr", korean.EUCKR, koreanTx},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			data, err := tc.enc.NewEncoder().Bytes([]byte(srt(tc.text, tc.text, tc.text)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := convert(t, "a.srt", data); strings.Count(got, tc.text) != 3 {
-				t.Errorf("text lost: %s", got)
-			}
-		})
 	}
 }
 
