@@ -17,7 +17,8 @@ const (
 	// fileCSP keeps what a torrent brings from acting as a page of this origin; a
 	// browser's own player still plays.
 	fileCSP = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
-	// retryAfter is in seconds, for a client that found all responses taken.
+	// retryAfter is in seconds, for a client that found all responses taken, or the
+	// metadata of a torrent not there yet.
 	retryAfter = "1"
 )
 

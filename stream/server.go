@@ -38,6 +38,9 @@ const (
 type Config struct {
 	// Torrents returns the torrents with known metadata, in display order.
 	Torrents func() []Torrent
+	// Pending, if set, knows the torrents by their infohash whose metadata is still
+	// being fetched: their URLs are answered with 503, to be asked for again.
+	Pending func(infohash string) bool
 
 	// Listen is the address listened on, which is then allowed as a Host.
 	Listen net.Addr
@@ -204,6 +207,11 @@ func (s *Server) routeTorrent(w http.ResponseWriter, r *http.Request) {
 	hash, tail, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, torrentPrefix), "/")
 	hash, wantsPlaylist := strings.CutSuffix(hash, playlistSuffix)
 	t := s.torrent(hash)
+	if t == nil && s.cfg.Pending != nil && s.cfg.Pending(strings.ToLower(hash)) {
+		w.Header().Set("Retry-After", retryAfter)
+		http.Error(w, "the metadata of this torrent is still being fetched", http.StatusServiceUnavailable)
+		return
+	}
 	if t == nil {
 		http.Error(w, "no such torrent here, or its metadata is not known yet", http.StatusNotFound)
 		return

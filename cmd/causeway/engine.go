@@ -204,6 +204,6 @@ func (a *app) fetchMetadata(ctx context.Context, src *meta.Source, f *engineFlag
 	if err != nil {
 		return nil, err
 	}
-	torrent, err := s.fetchInfo(ctx, src, client.TorrentOptions{Peers: f.peers, Trackers: f.trackerList()})
+	torrent, err := s.fetchInfo(ctx, src, client.TorrentOptions{Peers: f.peers, Trackers: f.trackerList()}, func(*client.Torrent) {})
 	return torrent, s.close(err)
 }

@@ -132,6 +132,13 @@ type seedingEvent struct {
 	Magnet   string `json:"magnet"`
 }
 
+// fetchingEvent says by which URL a torrent can be played whose metadata is still being
+// fetched. It is answered with status 503 until then.
+type fetchingEvent struct {
+	InfoHash string `json:"infohash"`
+	Playlist string `json:"playlist_url"`
+}
+
 // servingEvent says by which URL a file can be played.
 type servingEvent struct {
 	InfoHash  string   `json:"infohash"`

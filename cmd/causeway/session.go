@@ -117,14 +117,16 @@ func (s *session) close(err error) error {
 	return err
 }
 
-// fetchInfo gets the info dictionary of a magnet link.
-func (s *session) fetchInfo(ctx context.Context, src *meta.Source, options client.TorrentOptions) (*meta.Torrent, error) {
+// fetchInfo gets the info dictionary of a magnet link. begun is called when it has begun
+// to look for it.
+func (s *session) fetchInfo(ctx context.Context, src *meta.Source, options client.TorrentOptions, begun func(*client.Torrent)) (*meta.Torrent, error) {
 	options.MetadataOnly = true
 	torrent, err := s.engine.Add(src, options)
 	if err != nil {
 		return nil, err
 	}
 	s.app.line("fetching the metadata of %s", torrent.Name())
+	begun(torrent)
 	err = s.awaitInfo(ctx, torrent)
 	if closeErr := torrent.Close(); err == nil {
 		err = closeErr

@@ -47,7 +47,7 @@ func (f *streamFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.onDone, "on-done", "", "run `COMMAND` when the file is there, without a shell")
 	flags.StringVar(&f.onExit, "on-exit", "", "run `COMMAND` at the end, without a shell")
 	flags.BoolVar(&f.remove, "remove", false, "delete what was downloaded, however the command ends")
-	flags.Var(&f.cache, "cache", "keep at most so much on disk, as 500M, and nothing at the end; what was played makes room")
+	flags.Var(&f.cache, "cache", "keep at most so much on disk, as 500M (some MiB at the least), and nothing at the end; what was played makes room")
 	f.http.add(flags)
 	f.engine.add(flags)
 	flags.Lookup("cache").DefValue = "" // none
@@ -59,12 +59,15 @@ func (a *app) streamCommand() *cobra.Command {
 		Use:   "stream SOURCE",
 		Short: "Play a torrent while it downloads",
 		Long: `Download a file of a torrent in the order of play, and serve it over HTTP. The
-URL is printed first; any player opens it. With --player, one is started, and the
-command ends with it.
+URL is printed first; any player opens it. As long as the metadata of a magnet
+link is not there, that is the URL of the torrent's playlist, which is answered
+with status 503 until then. With --player, one is started, and the command ends
+with it.
 
 Hooks find what it is about in the environment: CAUSEWAY_HOOK_EVENT (done or
 exit), CAUSEWAY_HOOK_NAME, CAUSEWAY_HOOK_FILE, CAUSEWAY_HOOK_PATH,
-CAUSEWAY_HOOK_URL and CAUSEWAY_HOOK_INFOHASH.`,
+CAUSEWAY_HOOK_URL and CAUSEWAY_HOOK_INFOHASH. FILE and PATH are empty if the
+metadata never came.`,
 		Example: `  causeway stream 'magnet:?xt=urn:btih:...' --player mpv
   causeway stream album.torrent --playlist --player vlc --remove
   causeway stream film.torrent --stdout | ffprobe -`,
@@ -125,6 +128,7 @@ type streaming struct {
 	view    *torrentView
 	choice  choice
 	server  *stream.Server
+	served  atomic.Pointer[torrentView] // view, as the server sees it
 	links   stream.Links
 	remover *remover
 	player  atomic.Pointer[player.Command] // that runs
@@ -156,10 +160,11 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 		return err
 	}
 	st.discards = f.remove || f.cache > 0
-	if err := st.start(ctx, src); err != nil {
-		return st.session.close(err)
+	err = st.start(ctx, src)
+	if err == nil {
+		err = st.run(ctx)
 	}
-	return st.run(ctx)
+	return st.finish(err)
 }
 
 // start adds the torrent with the files to be played, and serves them.
@@ -173,7 +178,7 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 		preset = src.Magnet.Select
 		options.Peers = append(options.Peers[:len(options.Peers):len(options.Peers)], src.Magnet.Peers...)
 		// Which files are wanted is only known with the info dictionary.
-		torrent, err := st.fetchInfo(ctx, src, options)
+		torrent, err := st.fetchInfo(ctx, src, options, st.serveEarly)
 		if err != nil {
 			return err
 		}
@@ -205,35 +210,61 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	if st.remover != nil {
 		st.work.Go(func() { st.remover.look(ctx, st.torrent) })
 	}
-	st.serve()
+	st.serve(st.torrent)
+	st.announce()
 	return nil
 }
 
-// serve starts the HTTP server and tells its URLs.
-func (st *streaming) serve() {
-	st.view = newTorrentView(st.torrent)
+// serveEarly serves a magnet link's torrent of which nothing more is known: that it is
+// being fetched.
+func (st *streaming) serveEarly(torrent *client.Torrent) {
+	if torrent.Info() != nil {
+		return
+	}
+	st.serve(torrent)
+	playlist := st.links.Playlist(st.view)
+	st.app.event("fetching", fetchingEvent{st.view.InfoHash(), playlist})
+	st.app.result(playlist)
+}
+
+// serve has the HTTP server serve a torrent, and starts it if it does not run.
+func (st *streaming) serve(torrent *client.Torrent) {
+	st.view = newTorrentView(torrent)
+	st.served.Store(st.view)
+	if st.server != nil {
+		return
+	}
 	st.server = stream.New(stream.Config{
-		Torrents: func() []stream.Torrent { return []stream.Torrent{st.view} },
-		Listen:   st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token,
+		Torrents: func() []stream.Torrent {
+			if view := st.served.Load(); view.known() {
+				return []stream.Torrent{view}
+			}
+			return nil
+		},
+		Pending: func(infohash string) bool {
+			view := st.served.Load()
+			return !view.known() && infohash == view.InfoHash()
+		},
+		Listen: st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token,
 		Logger: st.app.logger(),
 	})
 	st.links = st.server.Links(st.listener.Addr())
 	st.work.Go(func() {
 		if err := st.server.Serve(st.listener); err != nil {
-			st.app.warn(st.view.InfoHash(), "the HTTP server ended: "+err.Error())
+			st.app.warn(st.served.Load().InfoHash(), "the HTTP server ended: "+err.Error())
 		}
 	})
-	st.announce()
 }
 
 // url is what to open: of the file, or the playlist.
 func (st *streaming) url() string {
-	if st.flags.playlist {
+	if st.flags.playlist || !st.view.known() {
 		return st.links.Playlist(st.view)
 	}
 	return st.links.File(st.view, st.choice.files[0])
 }
 
+// announce tells the URLs of what is served.
 func (st *streaming) announce() {
 	a := st.app
 	playlist := st.links.Playlist(st.view)
@@ -260,7 +291,7 @@ func (st *streaming) announce() {
 // errPlayed ends the session when the player has ended, or all has been written.
 var errPlayed = errors.New("played")
 
-// run plays until the end, and cleans up.
+// run plays until the end, and returns why it ended.
 func (st *streaming) run(ctx context.Context) error {
 	playing, stop := context.WithCancelCause(ctx)
 	st.onComplete = func(t *task) {
@@ -273,6 +304,15 @@ func (st *streaming) run(ctx context.Context) error {
 	st.work.Go(func() { st.play(playing, stop) })
 	err := st.show(playing, true)
 	stop(err)
+	return err
+}
+
+// finish closes everything and cleans up. It returns err, unless that is just the end
+// of what was played, and what went wrong since.
+func (st *streaming) finish(err error) error {
+	if st.server == nil { // it has not begun
+		return st.session.close(err)
+	}
 	if closeErr := st.server.Close(); closeErr != nil {
 		st.app.warn(st.view.InfoHash(), closeErr.Error())
 	}
@@ -285,7 +325,7 @@ func (st *streaming) run(ctx context.Context) error {
 		if removeErr := st.remover.remove(); removeErr != nil {
 			err = errors.Join(err, removeErr)
 		}
-	} else if errors.Is(err, errInterrupted) {
+	} else if errors.Is(err, errInterrupted) && st.flags.cache == 0 {
 		st.app.line("stopped; the same command continues where it was")
 	}
 	if errors.Is(err, errPlayed) {

@@ -33,18 +33,21 @@ func parseHook(flag, line string) (*hook, error) {
 // runHook runs a command and waits for it. What it writes goes to standard error.
 // An interrupt does not end it: it may be putting things in order.
 func (st *streaming) runHook(h *hook, event string) {
-	file := st.view.files[st.choice.files[0]]
-	path := file.disk
-	if st.flags.playlist {
-		path = contentPath(st.torrent)
+	file, path := "", "" // not known without the metadata
+	if st.view.known() {
+		chosen := st.view.files[st.choice.files[0]]
+		file, path = chosen.Path(), chosen.disk
+		if st.flags.playlist {
+			path = contentPath(st.torrent)
+		}
 	}
 	cmd := exec.Command(h.path, h.words...)
 	cmd.Stdout, cmd.Stderr = st.app.stderr, st.app.stderr
 	// No flag is called so: a causeway in the hook would take it for its own.
 	cmd.Env = append(os.Environ(),
 		"CAUSEWAY_HOOK_EVENT="+event,
-		"CAUSEWAY_HOOK_NAME="+st.torrent.Name(),
-		"CAUSEWAY_HOOK_FILE="+file.Path(),
+		"CAUSEWAY_HOOK_NAME="+st.view.Name(),
+		"CAUSEWAY_HOOK_FILE="+file,
 		"CAUSEWAY_HOOK_PATH="+path,
 		"CAUSEWAY_HOOK_URL="+st.url(),
 		"CAUSEWAY_HOOK_INFOHASH="+st.view.InfoHash(),

@@ -20,10 +20,14 @@ type torrentView struct {
 	served  []stream.File // files, as the interface wants them
 }
 
-// newTorrentView is for torrents whose metadata is known.
+// newTorrentView has no files as long as the metadata is not known.
 func newTorrentView(torrent *client.Torrent) *torrentView {
+	infoHash := torrent.InfoHash()
+	v := &torrentView{torrent: torrent, hash: hex.EncodeToString(infoHash[:])}
 	info := torrent.Info()
-	v := &torrentView{torrent: torrent, hash: hex.EncodeToString(info.InfoHash[:])}
+	if info == nil {
+		return v
+	}
 	paths := info.Paths(torrent.Dir())
 	for i := range info.Files {
 		file := &fileView{torrent: torrent, index: i, file: &info.Files[i], path: info.Files[i].DisplayPath(), disk: paths[i]}
@@ -32,6 +36,9 @@ func newTorrentView(torrent *client.Torrent) *torrentView {
 	}
 	return v
 }
+
+// known tells whether the metadata is.
+func (v *torrentView) known() bool { return len(v.files) > 0 }
 
 func (v *torrentView) InfoHash() string     { return v.hash }
 func (v *torrentView) Name() string         { return v.torrent.Name() }
