@@ -9,14 +9,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/causeway-bt/causeway/stream/player"
 )
 
-// maxPlayerLine bounds the URLs on a player's command line, in bytes; Windows
-// takes 32,767 characters of all.
+// maxPlayerLine bounds the URLs and paths on a player's command line, in bytes;
+// Windows takes 32,767 characters of all.
 const maxPlayerLine = 24 << 10
 
 // playFlags say what plays.
@@ -33,7 +34,7 @@ func (f *playFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.player, "player", "", "play with `PLAYER`: vlc, mpv, mplayer, iina, smplayer, mpc-hc, potplayer, or a command with {} for the URL")
 	flags.StringVar(&f.args, "player-args", "", "further `ARGUMENTS` of the player")
 	flags.BoolVar(&f.noQuit, "no-quit", false, "go on when the player has ended")
-	flags.StringVar(&f.subtitles, "subtitles", "", "give the subtitles in `FILE` to the player")
+	flags.StringVar(&f.subtitles, "subtitles", "", "give the subtitles in `FILE` to the player, for the first file")
 }
 
 func (f *playFlags) check() (err error) {
@@ -112,24 +113,27 @@ func (st *streaming) runPlayer(ctx context.Context) error {
 	return err
 }
 
+// media is what the player gets: each file with its subtitles, or, where that
+// would be too long, the playlist.
 func (st *streaming) media() player.Media {
 	m := player.Media{Title: st.torrent.Name()}
 	length := 0
-	for _, i := range st.choice.files {
-		m.URLs = append(m.URLs, st.links.File(st.view, i))
-		length += len(m.URLs[len(m.URLs)-1])
+	for n, i := range st.choice.files {
+		item := player.Item{URL: st.links.File(st.view, i)}
+		if file := st.flags.play.subtitles; file != "" && n == 0 {
+			item.Subtitles = append(item.Subtitles, file)
+		}
+		for _, sub := range st.choice.subtitles[i] {
+			item.Subtitles = append(item.Subtitles, st.links.Subtitle(st.view, sub))
+		}
+		m.Items = append(m.Items, item)
+		length += len(item.URL) + len(strings.Join(item.Subtitles, " "))
 	}
 	if length > maxPlayerLine {
-		m.URLs = []string{st.url()}
+		m.Items = []player.Item{{URL: st.url()}}
 	}
 	if st.flags.playlist {
 		m.Title = "" // it would be that of every file
-	}
-	if st.flags.play.subtitles != "" {
-		m.Subtitles = append(m.Subtitles, st.flags.play.subtitles)
-	}
-	for _, sub := range st.choice.subtitles[st.choice.files[0]] {
-		m.Subtitles = append(m.Subtitles, st.links.Subtitle(st.view, sub))
 	}
 	return m
 }

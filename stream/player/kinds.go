@@ -79,17 +79,17 @@ func programName(path string) string {
 }
 
 // vlcArgs ends VLC with its playlist. --input-slave takes URLs, --sub-file only
-// paths; as an option of the item (":") it holds for the first URL alone.
+// paths; as an option of the item (":") it holds for the URL before it.
 func vlcArgs(m Media) []string {
 	args := []string{"--play-and-exit", "--no-video-title-show"}
 	if m.Title != "" {
 		args = append(args, "--meta-title="+m.Title)
 	}
-	for i, u := range m.URLs {
-		args = append(args, u)
-		if i == 0 && len(m.Subtitles) > 0 {
-			slaves := make([]string, len(m.Subtitles))
-			for j, s := range m.Subtitles {
+	for _, item := range m.Items {
+		args = append(args, item.URL)
+		if len(item.Subtitles) > 0 {
+			slaves := make([]string, len(item.Subtitles))
+			for j, s := range item.Subtitles {
 				slaves[j] = asURL(s)
 			}
 			// The separator "#" never occurs bare in a URL without fragment.
@@ -111,65 +111,78 @@ func asURL(s string) string {
 	return (&url.URL{Scheme: "file", Path: path}).String()
 }
 
-// mpvArgs gives the subtitles to the first URL alone by mpv's per-file options.
+// mpvArgs gives each URL its own subtitles by mpv's per-file options.
 func mpvArgs(m Media) []string {
 	args := []string{"--no-terminal", "--force-window=immediate"}
 	if m.Title != "" {
 		args = append(args, "--force-media-title="+m.Title)
 	}
-	return append(args, perFile(m, "--sub-file=")...)
+	for _, item := range m.Items {
+		args = append(args, "--{")
+		for _, s := range item.Subtitles {
+			args = append(args, "--sub-file="+s)
+		}
+		args = append(args, item.URL, "--}")
+	}
+	return args
 }
 
-func perFile(m Media, flag string) []string {
-	if len(m.Subtitles) == 0 {
-		return append([]string{"--"}, m.URLs...)
-	}
-	args := []string{"--{"}
-	for _, s := range m.Subtitles {
-		args = append(args, flag+s)
-	}
-	args = append(args, m.URLs[0], "--}")
-	return append(args, m.URLs[1:]...)
-}
-
+// mplayerArgs gives each URL its own subtitles: options behind a URL are for it
+// alone, and commas in names must not separate.
 func mplayerArgs(m Media) []string {
 	args := []string{"-really-quiet", "-noautosub"}
-	if len(m.Subtitles) > 0 {
-		args = append(args, "-sub", strings.Join(m.Subtitles, ","))
+	for _, item := range m.Items {
+		args = append(args, item.URL)
+		if len(item.Subtitles) > 0 {
+			subs := slices.Clone(item.Subtitles)
+			for i, s := range subs {
+				subs[i] = strings.ReplaceAll(s, ",", `\,`)
+			}
+			args = append(args, "-sub", strings.Join(subs, ","))
+		}
 	}
-	return append(args, m.URLs...)
+	return args
 }
 
 // iinaArgs passes mpv's options through; without --keep-running iina-cli would
 // return before the film has begun.
 func iinaArgs(m Media) []string {
-	args := []string{"--keep-running", "--no-stdin"}
-	for _, s := range m.Subtitles {
-		args = append(args, "--mpv-sub-files-append="+s)
-	}
-	return append(args, m.URLs...)
+	args := append([]string{"--keep-running", "--no-stdin"}, onlySubtitles(m, "--mpv-sub-files-append=")...)
+	return append(args, m.urls()...)
 }
 
+// onlySubtitles are the flags for the subtitles of the only item: where there
+// are more, such a player would show them with all.
+func onlySubtitles(m Media, flag string) []string {
+	if len(m.Items) != 1 {
+		return nil
+	}
+	var args []string
+	for _, s := range m.Items[0].Subtitles {
+		args = append(args, flag+s)
+	}
+	return args
+}
+
+// smplayerArgs gives the first URL's subtitles: SMPlayer takes none for others.
 func smplayerArgs(m Media) []string {
 	args := []string{"-close-at-end"}
-	for _, s := range m.Subtitles {
+	for _, s := range m.Items[0].Subtitles {
 		args = append(args, "-sub", s)
 	}
-	return append(args, m.URLs...)
+	return append(args, m.urls()...)
 }
 
 func mpcArgs(m Media) []string {
-	args := slices.Clone(m.URLs)
-	for _, s := range m.Subtitles {
-		args = append(args, "/sub", s)
+	args := m.urls()
+	if len(m.Items) == 1 {
+		for _, s := range m.Items[0].Subtitles {
+			args = append(args, "/sub", s)
+		}
 	}
 	return append(args, "/play", "/close")
 }
 
 func potplayerArgs(m Media) []string {
-	args := slices.Clone(m.URLs)
-	for _, s := range m.Subtitles {
-		args = append(args, "/sub="+s)
-	}
-	return args
+	return append(m.urls(), onlySubtitles(m, "/sub=")...)
 }

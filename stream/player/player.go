@@ -7,8 +7,7 @@
 //
 //	cmd, err := player.Find("mpv")                    // or "myplayer --url={}"
 //	err = cmd.Run(ctx, player.Media{
-//		URLs:      []string{url},
-//		Subtitles: []string{subtitleURL},
+//		Items: []player.Item{{URL: url, Subtitles: []string{subtitleURL}}},
 //	})
 package player
 
@@ -38,9 +37,25 @@ const endGrace = 3 * time.Second
 
 // Media is what to play.
 type Media struct {
-	URLs      []string // played one after the other
-	Subtitles []string // URLs or paths of subtitle files, for the first of URLs
-	Title     string   // of the window, where the player takes one
+	Items []Item // played one after the other
+	Title string // of the window, where the player takes one
+}
+
+// Item is one film or piece of music.
+type Item struct {
+	URL string
+
+	// Subtitles are URLs or paths of subtitle files. A player that would show them
+	// with other items, too, gets them only where there are none.
+	Subtitles []string
+}
+
+func (m Media) urls() []string {
+	urls := make([]string, len(m.Items))
+	for i, item := range m.Items {
+		urls[i] = item.URL
+	}
+	return urls
 }
 
 // Command is a player that was found, ready to run.
@@ -91,7 +106,7 @@ func hasPlaceholder(word string) bool { return strings.Contains(word, placeholde
 
 // Argv returns the arguments that Run starts the program with, without its name.
 func (c *Command) Argv(m Media) []string {
-	args := slices.Clone(c.Args)
+	args, urls := slices.Clone(c.Args), m.urls()
 	if c.kind.args != nil {
 		return append(args, c.kind.args(m)...)
 	}
@@ -99,10 +114,10 @@ func (c *Command) Argv(m Media) []string {
 	for _, word := range c.pattern {
 		switch {
 		case word == placeholder: // one argument for each URL
-			args = append(args, m.URLs...)
+			args = append(args, urls...)
 			used = true
 		case hasPlaceholder(word):
-			for _, u := range m.URLs {
+			for _, u := range urls {
 				args = append(args, strings.ReplaceAll(word, placeholder, u))
 			}
 			used = true
@@ -111,7 +126,7 @@ func (c *Command) Argv(m Media) []string {
 		}
 	}
 	if !used {
-		args = append(args, m.URLs...)
+		args = append(args, urls...)
 	}
 	return args
 }
@@ -120,7 +135,7 @@ func (c *Command) Argv(m Media) []string {
 // what it started are asked to end, and killed if they do not; Run then returns
 // ctx's error. A player that fails gives an *exec.ExitError.
 func (c *Command) Run(ctx context.Context, m Media) error {
-	if len(m.URLs) == 0 {
+	if len(m.Items) == 0 {
 		return fmt.Errorf("start player %q: nothing to play", c.Name)
 	}
 	var output tail

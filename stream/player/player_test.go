@@ -86,7 +86,7 @@ func TestArgumentsArriveUntouched(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "args")
 	url := `http://127.0.0.1:8080/t/x/$(touch pwned) "a" 'b' %41;&|.mp4`
 	cmd := fake(t, "record", out, "--url={}", "{}", "last one")
-	if err := cmd.Run(t.Context(), player.Media{URLs: []string{url}}); err != nil {
+	if err := cmd.Run(t.Context(), player.Media{Items: []player.Item{{URL: url}}}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -103,7 +103,7 @@ func TestArgumentsArriveUntouched(t *testing.T) {
 }
 
 func TestOutputIsDrained(t *testing.T) {
-	if err := fake(t, "flood").Run(t.Context(), player.Media{URLs: []string{"u"}}); err != nil {
+	if err := fake(t, "flood").Run(t.Context(), player.Media{Items: []player.Item{{URL: "u"}}}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -112,7 +112,7 @@ func TestFailureIsTold(t *testing.T) {
 	var log strings.Builder
 	cmd := fake(t, "fail")
 	cmd.Log = slog.New(slog.NewTextHandler(&log, nil))
-	err := cmd.Run(t.Context(), player.Media{URLs: []string{"u"}})
+	err := cmd.Run(t.Context(), player.Media{Items: []player.Item{{URL: "u"}}})
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
 		t.Errorf("got %v", err)
@@ -131,7 +131,7 @@ func TestPlayerAndItsChildrenEndWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := fake(t, "hang", ln.Addr().String())
 	ran := make(chan error, 1)
-	go func() { ran <- cmd.Run(ctx, player.Media{URLs: []string{"u"}}) }()
+	go func() { ran <- cmd.Run(ctx, player.Media{Items: []player.Item{{URL: "u"}}}) }()
 	var conns []net.Conn
 	for range 2 { // the player's and its child's
 		conn, err := ln.Accept()
@@ -178,7 +178,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s: %+v, %v", asked, cmd, err)
 			continue
 		}
-		if argv := cmd.Argv(player.Media{URLs: []string{"u"}, Subtitles: []string{"s"}}); !slices.Contains(argv, "--sub-file=s") {
+		if argv := cmd.Argv(player.Media{Items: []player.Item{{URL: "u", Subtitles: []string{"s"}}}}); !slices.Contains(argv, "--sub-file=s") {
 			t.Errorf("%s is not known as mpv: %q", asked, argv)
 		}
 	}
@@ -199,44 +199,84 @@ func TestFind(t *testing.T) {
 	})
 }
 
-func TestArgvOfEachPlayer(t *testing.T) {
-	dir := t.TempDir()
-	media := player.Media{URLs: []string{"http://h/1", "http://h/2"}, Subtitles: []string{"http://h/a.vtt", "http://h/b.vtt"}}
-	for name, want := range map[string]string{
-		"vlc":       "--play-and-exit --no-video-title-show http://h/1 :input-slave=http://h/a.vtt#http://h/b.vtt http://h/2",
-		"mpv":       "--no-terminal --force-window=immediate --{ --sub-file=http://h/a.vtt --sub-file=http://h/b.vtt http://h/1 --} http://h/2",
-		"mplayer":   "-really-quiet -noautosub -sub http://h/a.vtt,http://h/b.vtt http://h/1 http://h/2",
-		"iina":      "--keep-running --no-stdin --mpv-sub-files-append=http://h/a.vtt --mpv-sub-files-append=http://h/b.vtt http://h/1 http://h/2",
-		"smplayer":  "-close-at-end -sub http://h/a.vtt -sub http://h/b.vtt http://h/1 http://h/2",
-		"mpc-hc":    "http://h/1 http://h/2 /sub http://h/a.vtt /sub http://h/b.vtt /play /close",
-		"potplayer": "http://h/1 http://h/2 /sub=http://h/a.vtt /sub=http://h/b.vtt",
-	} {
-		program := filepath.Join(dir, name+".exe")
-		if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		t.Setenv("CAUSEWAY_PLAYER_PATH", program)
-		cmd, err := player.Find(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd.Args = []string{"--extra"}
-		if got := strings.Join(cmd.Argv(media), " "); got != "--extra "+want {
-			t.Errorf("%s:\ngot  %s\nwant --extra %s", name, got, want)
-		}
+// named returns a player by its name, wherever it is said to be.
+func named(t *testing.T, name string) *player.Command {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), name+".exe")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
 	}
-	// VLC takes the number sign for the end of the file's name.
-	t.Setenv("CAUSEWAY_PLAYER_PATH", filepath.Join(dir, "vlc.exe"))
-	vlc, err := player.Find("vlc")
+	t.Setenv("CAUSEWAY_PLAYER_PATH", program)
+	cmd, err := player.Find(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	media.Subtitles = []string{"/films/a film #1 50%.srt"}
-	if got, want := strings.Join(vlc.Argv(media), " "), ":input-slave=file:///films/a%20film%20%231%2050%25.srt"; !strings.Contains(got, want) {
-		t.Errorf("got %s, want %s", got, want)
+	return cmd
+}
+
+// TestArgvOfEachPlayer gives one film its subtitles, and of several each its own,
+// or none to those that would show them with the wrong film.
+func TestArgvOfEachPlayer(t *testing.T) {
+	one := player.Media{Items: []player.Item{{URL: "http://h/1", Subtitles: []string{"http://h/a.vtt", "http://h/b.vtt"}}}}
+	several := player.Media{Items: []player.Item{
+		{URL: "http://h/1", Subtitles: []string{"http://h/a.vtt"}}, {URL: "http://h/2"},
+		{URL: "http://h/3", Subtitles: []string{"http://h/c.vtt"}},
+	}}
+	for name, want := range map[string]struct{ one, several string }{
+		"vlc": {
+			"--play-and-exit --no-video-title-show http://h/1 :input-slave=http://h/a.vtt#http://h/b.vtt",
+			"--play-and-exit --no-video-title-show http://h/1 :input-slave=http://h/a.vtt http://h/2 http://h/3 :input-slave=http://h/c.vtt",
+		},
+		"mpv": {
+			"--no-terminal --force-window=immediate --{ --sub-file=http://h/a.vtt --sub-file=http://h/b.vtt http://h/1 --}",
+			"--no-terminal --force-window=immediate --{ --sub-file=http://h/a.vtt http://h/1 --} --{ http://h/2 --} --{ --sub-file=http://h/c.vtt http://h/3 --}",
+		},
+		"mplayer": {
+			"-really-quiet -noautosub http://h/1 -sub http://h/a.vtt,http://h/b.vtt",
+			"-really-quiet -noautosub http://h/1 -sub http://h/a.vtt http://h/2 http://h/3 -sub http://h/c.vtt",
+		},
+		"iina": {
+			"--keep-running --no-stdin --mpv-sub-files-append=http://h/a.vtt --mpv-sub-files-append=http://h/b.vtt http://h/1",
+			"--keep-running --no-stdin http://h/1 http://h/2 http://h/3",
+		},
+		"smplayer": {
+			"-close-at-end -sub http://h/a.vtt -sub http://h/b.vtt http://h/1",
+			"-close-at-end -sub http://h/a.vtt http://h/1 http://h/2 http://h/3",
+		},
+		"mpc-hc": {
+			"http://h/1 /sub http://h/a.vtt /sub http://h/b.vtt /play /close",
+			"http://h/1 http://h/2 http://h/3 /play /close",
+		},
+		"potplayer": {
+			"http://h/1 /sub=http://h/a.vtt /sub=http://h/b.vtt",
+			"http://h/1 http://h/2 http://h/3",
+		},
+	} {
+		cmd := named(t, name)
+		cmd.Args = []string{"--extra"}
+		if got := strings.Join(cmd.Argv(one), " "); got != "--extra "+want.one {
+			t.Errorf("%s:\ngot  %s\nwant --extra %s", name, got, want.one)
+		}
+		if got := strings.Join(cmd.Argv(several), " "); got != "--extra "+want.several {
+			t.Errorf("%s, several:\ngot  %s\nwant --extra %s", name, got, want.several)
+		}
 	}
 	if len(player.Names()) != 7 {
 		t.Errorf("players: %q", player.Names())
+	}
+}
+
+// TestSeparatorsInSubtitleNames: VLC takes the number sign for the end of the
+// file's name, and MPlayer the comma.
+func TestSeparatorsInSubtitleNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"vlc":     ":input-slave=file:///films/one,%20two%20%231%2050%25.srt#http://h/one,two.vtt",
+		"mplayer": `-sub /films/one\, two #1 50%.srt,http://h/one\,two.vtt`,
+	} {
+		media := player.Media{Items: []player.Item{{URL: "u", Subtitles: []string{"/films/one, two #1 50%.srt", "http://h/one,two.vtt"}}}}
+		if got := strings.Join(named(t, name).Argv(media), " "); !strings.HasSuffix(got, want) {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
 	}
 }
 
