@@ -185,7 +185,9 @@ func TestMPVPlaysWhileDownloading(t *testing.T) {
 		mpv.Args = []string{"--no-config", "--vo=null", "--ao=null", "--untimed"}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		err = mpv.Run(ctx, player.Media{URLs: []string{first, second}, Subtitles: []string{subs}, Title: "A film"})
+		err = mpv.Run(ctx, player.Media{
+			Items: []player.Item{{URL: first, Subtitles: []string{subs}}, {URL: second}}, Title: "A film",
+		})
 		if err != nil {
 			t.Error(err)
 		}
