@@ -126,12 +126,13 @@ func (t *Torrent) evictPiece(piece int) {
 }
 
 // windowLimit returns how far ahead of its position a reader's window may reach: with
-// a cache, each has its share.
+// a cache, each has its share. t.streams.mu is held.
 func (t *Torrent) windowLimit() int64 {
-	if t.opts.Cache == 0 || len(t.streams.readers) == 0 {
+	storage := t.storage.Load()
+	if t.opts.Cache == 0 || storage == nil || len(t.streams.readers) == 0 {
 		return math.MaxInt64
 	}
-	share := t.storage.Load().Slots()/len(t.streams.readers) - aroundWindow
+	share := storage.Slots()/len(t.streams.readers) - aroundWindow
 	return int64(max(share, 0)) * t.Info().PieceLength
 }
 

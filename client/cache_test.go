@@ -81,6 +81,9 @@ func TestCacheOfIdleReadersServesAnother(t *testing.T) {
 	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes (%v), which differ from the file", len(got), err)
 	}
+	if room := r.SetWindow(int64(len(data))); room >= int64(len(data)) {
+		t.Errorf("room for a window of %d bytes in a cache of %d places", room, leech.storage.Load().Slots())
+	}
 }
 
 // With a cache, more readers than it has places for pieces take turns.

@@ -113,9 +113,10 @@ type TorrentOptions struct {
 	Trackers []string
 	// MetadataOnly fetches the info dictionary and nothing else.
 	MetadataOnly bool
-	// Cache, if not 0, keeps at most so many bytes on disk: pieces that readers have
-	// passed make room for those they want, and nothing else is downloaded. Nothing
-	// is left of it at the end.
+	// Cache, if not 0, keeps at most so many bytes on disk, but at least head, tail and
+	// a window (4 MiB) of the largest selected file: pieces that readers have passed
+	// make room for those they want, and nothing else is downloaded. Nothing is left
+	// of it at the end.
 	Cache int64
 	// Trusted says that the files have just been hashed, as when the torrent was
 	// made of them: what is there is taken for right.

@@ -191,8 +191,14 @@ func (r *FileReader) Seek(offset int64, whence int) (int64, error) {
 }
 
 // SetWindow says how many bytes ahead of the position are wanted soon. At 0,
-// nothing is wanted but what a Read waits for.
-func (r *FileReader) SetWindow(bytes int64) { r.update(func() { r.window = bytes }) }
+// nothing is wanted but what a Read waits for. It returns for how many of them there is
+// room: with a cache, each reader has its share.
+func (r *FileReader) SetWindow(bytes int64) int64 {
+	r.update(func() { r.window = bytes })
+	r.t.streams.mu.Lock()
+	defer r.t.streams.mu.Unlock()
+	return min(bytes, r.t.windowLimit())
+}
 
 // Buffered returns how many verified bytes there are ahead of the position without
 // a gap.

@@ -46,6 +46,7 @@ type content struct {
 	at     int64 // the reader's own position
 	probe  bool
 	window int64 // last told to the reader
+	room   int64 // what it has room for of that
 	closed bool
 	err    error // why copying ended early
 }
@@ -265,11 +266,11 @@ func (c *content) steer(n int64) (buffered int64) {
 		ahead:       c.server.cfg.Ahead,
 	}.window()
 	if c.probe || c.window < 0 || max(window-c.window, c.window-window) > c.window/windowStep {
-		c.reader.SetWindow(window)
+		c.room = c.reader.SetWindow(window)
 		c.window = window
 	}
 	buffered = c.reader.Buffered()
-	c.record.progressed(c.pos, buffered, window, bitrate)
+	c.record.progressed(c.pos, buffered, min(window, c.room), bitrate)
 	return buffered
 }
 

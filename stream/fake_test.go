@@ -229,11 +229,12 @@ func (r *fakeReader) Seek(off int64, whence int) (int64, error) {
 	return off, nil
 }
 
-func (r *fakeReader) SetWindow(n int64) {
+func (r *fakeReader) SetWindow(n int64) int64 {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
 	r.window = n
 	r.f.notify()
+	return n
 }
 
 func (r *fakeReader) Buffered() int64 {

@@ -44,8 +44,9 @@ type Reader interface {
 
 	// SetWindow says how many bytes ahead of the position are wanted soon, the
 	// nearest first. The window moves along with the position. At 0 nothing is
-	// wanted but what a blocked Read waits for.
-	SetWindow(bytes int64)
+	// wanted but what a blocked Read waits for. It returns for how many of them the
+	// engine has room.
+	SetWindow(bytes int64) int64
 
 	// Buffered returns how many verified bytes there are ahead of the position
 	// without a gap.
