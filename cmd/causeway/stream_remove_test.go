@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -63,7 +64,8 @@ func TestStreamRemovesHoweverItEnds(t *testing.T) {
 	root, _ := filmFolder(t)
 	seeder := startSeederOf(t, root, "Films", "--up-limit", "100K")
 	for name, test := range map[string]struct {
-		player  string // what it does when there is some data; it says so first
+		player  string   // what it does when there is some data; it says so first
+		flags   []string // other than --remove
 		signals []os.Signal
 		want    int
 	}{
@@ -72,9 +74,16 @@ func TestStreamRemovesHoweverItEnds(t *testing.T) {
 		"player that fails":                {player: "echo >&3; exit 3", want: exitFailed},
 		"player that stays, interrupted":   {player: `trap "" TERM; echo >&3; sleep 60`, signals: []os.Signal{os.Interrupt}, want: exitInterrupted},
 		"player that stays, twice stopped": {player: `trap "" TERM; echo >&3; sleep 60`, signals: []os.Signal{os.Interrupt, syscall.SIGTERM}, want: exitInterrupted},
+		"player that stays, twice stopped, with a cache": {
+			player: `trap "" TERM; echo >&3; sleep 60`, flags: []string{"--cache", "100M"},
+			signals: []os.Signal{os.Interrupt, syscall.SIGTERM}, want: exitInterrupted,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if test.flags == nil {
+				test.flags = []string{"--remove"}
+			}
 			// Held open by all that runs.
 			alive, held, err := os.Pipe()
 			if err != nil {
@@ -82,8 +91,8 @@ func TestStreamRemovesHoweverItEnds(t *testing.T) {
 			}
 			defer alive.Close()
 			out := t.TempDir()
-			s := startStreamWith(t, []*os.File{held}, out, seeder.magnet, "--peer", seeder.address, "--remove",
-				"--player", `sh -c 'until [ -s "Films/Film 1.mkv" ]; do sleep 0.1; done; `+test.player+`'`)
+			player := `sh -c 'until [ -s "Films/Film 1.mkv" ] || ls .*.cache; do sleep 0.1; done; ` + test.player + `'`
+			s := startStreamWith(t, []*os.File{held}, out, slices.Concat(test.flags, []string{seeder.magnet, "--peer", seeder.address, "--player", player})...)
 			held.Close()
 			if err := alive.SetReadDeadline(time.Now().Add(patient)); err != nil {
 				t.Fatal(err)
