@@ -34,6 +34,24 @@ func TestEightPagesAtOnce(t *testing.T) {
 	t.Logf("rates %.2f, mean %.2f MB/s; causeway sent %.1f copies", rates, mean, float64(lastProgress(run).Uploaded)/float64(tor.Size))
 }
 
+// Eight peers of one IP address are connected at once. Pages do not show it for certain:
+// the tracker hands the five offers of each to others at random.
+func TestEightOfOneAddressAtOnce(t *testing.T) {
+	const peers = 8
+	tor, tracker := single(t, 1<<20), webTracker(t)
+	run := start(t, args([]string{
+		"seed", tor.Path, "--data", tor.Dir, "--no-webrtc=false", "--stun", silentSTUN, "--no-dht", "--tracker", tracker.URL,
+	}, base)...)
+	for i := range peers {
+		stall(t, tracker, tor, i, 1)
+	}
+	if _, err := run.WaitFor(within(t, patience), "all to be connected at once", func(e cli.Event) bool {
+		return e.Event == "progress" && e.Peers.WebRTC == peers
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
 // Through a relay alone, on the page's side and on ours.
 func TestBrowserThroughRelayOnly(t *testing.T) {
 	for _, test := range []struct {
