@@ -18,7 +18,7 @@ func launchAria2(ctx context.Context, dir string, o Options) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := poll(ctx, process, "aria2 to listen", func() bool { return accepts(o.Port) }); err != nil {
+	if err := poll(ctx, process, "aria2 to listen", func() bool { return accepts(o.Host, o.Port) }); err != nil {
 		process.Kill()
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func aria2Args(dir string, o Options) []string {
 	args := []string{
 		"--no-conf", "--quiet=false", "--console-log-level=notice", "--summary-interval=0",
 		"--dir=" + o.Dir,
-		"--listen-port=" + port,
+		"--interface=" + o.Host, "--listen-port=" + port,
 		"--file-allocation=none", "--allow-overwrite=true",
 		"--bt-enable-lpd=false",
 		"--enable-peer-exchange=" + onOff(o.PEX),

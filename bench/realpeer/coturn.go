@@ -46,7 +46,7 @@ func StartTURN(t testing.TB) *TURN {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stopAndShow(t, "coturn", s.Process) })
-	if err := poll(ctx, s.Process, "coturn to listen", func() bool { return accepts(port) }); err != nil {
+	if err := poll(ctx, s.Process, "coturn to listen", func() bool { return accepts(loopback, port) }); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -2,7 +2,8 @@
 // interoperability tests and benchmarks: libtorrent, aria2, Transmission, opentracker,
 // coturn, Chromium and Firefox as Debian ships them, and from npm bittorrent-tracker and
 // webtorrent, in Node and in pages of the browsers. Everything listens and dials on
-// 127.0.0.1 only, lives in a folder of its own, and is gone when the test ends.
+// 127.0.0.1 only, or at Host if CAUSEWAY_TEST_HOST names another address, lives in a folder
+// of its own, and is gone when the test ends.
 //
 //	realpeer.Need(t, realpeer.Libtorrent)
 //	seed := realpeer.Start(t, realpeer.Options{Program: realpeer.Libtorrent, Torrent: f, Dir: dir, Seed: true})
@@ -10,6 +11,7 @@
 //	err := seed.WaitComplete(ctx)
 //
 // What these programs cannot do on one machine, and Start therefore refuses: aria2
-// and Transmission cannot be told the address of a peer; Transmission takes no
-// loopback address from a tracker, the DHT or PEX, so one has to dial it.
+// and Transmission cannot be told the address of a peer; Transmission uses no DHT as
+// small as ours. Nor does it take a loopback address from a tracker or PEX: there, one has
+// to dial it.
 package realpeer

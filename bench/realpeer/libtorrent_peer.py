@@ -26,7 +26,7 @@ o = json.loads(sys.argv[1])
 # 0 forced, 1 enabled, 2 disabled (pe_forced, pe_enabled, pe_disabled)
 policy = {"plain": 2, "prefer": 1, "require": 0}[o["encryption"]]
 settings = {
-    "listen_interfaces": "127.0.0.1:%d" % o["port"],
+    "listen_interfaces": "%s:%d" % (o["host"], o["port"]),
     "alert_mask": lt.alert.category_t.error_notification
     | lt.alert.category_t.status_notification,
     "enable_upnp": False,

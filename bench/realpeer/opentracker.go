@@ -68,16 +68,16 @@ func launchTracker(ctx context.Context, dir string, infoHashes [][20]byte) (*Tra
 	p := strconv.Itoa(port)
 	process, err := proc.Start(proc.Spec{
 		Path: string(OpenTracker), Dir: dir,
-		Args: []string{"-i", loopback, "-p", p, "-P", p, "-d", dir, "-w", allowed},
+		Args: []string{"-i", Host, "-p", p, "-P", p, "-d", dir, "-w", allowed},
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := poll(ctx, process, "opentracker to listen", func() bool { return accepts(port) }); err != nil {
+	if err := poll(ctx, process, "opentracker to listen", func() bool { return accepts(Host, port) }); err != nil {
 		process.Kill()
 		return nil, err
 	}
-	host := net.JoinHostPort(loopback, p)
+	host := net.JoinHostPort(Host, p)
 	return &Tracker{
 		Process: process, base: "http://" + host,
 		HTTP: "http://" + host + "/announce", UDP: "udp://" + host + "/announce",

@@ -1,6 +1,7 @@
 package realpeer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -54,8 +55,9 @@ type Options struct {
 	DHTNodes   []string // HOST:PORT to bootstrap from
 	PEX        bool
 	UTP        bool
-	UpLimit    int64 // bytes per second; 0: none
-	Port       int   // for peers; 0: any free
+	UpLimit    int64  // bytes per second; 0: none
+	Host       string // to listen on and, where it matters, to dial from; empty: that of the package
+	Port       int    // for peers; 0: any free
 }
 
 // Peer is a running foreign peer.
@@ -140,6 +142,7 @@ func stopAndShow(t testing.TB, name string, p *proc.Process) {
 // Launch starts a peer and returns when it accepts connections. Its settings go to
 // dir; the caller stops it.
 func Launch(ctx context.Context, dir string, o Options) (*Peer, error) {
+	o.Host = cmp.Or(o.Host, Host)
 	if o.Port == 0 {
 		port, err := FreePort()
 		if err != nil {
@@ -165,25 +168,29 @@ func Launch(ctx context.Context, dir string, o Options) (*Peer, error) {
 		return nil, fmt.Errorf("launch %s: %w", o.Program, err)
 	}
 	p.Port = o.Port
-	p.Addr = net.JoinHostPort(loopback, strconv.Itoa(o.Port))
+	p.Addr = net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
 	return p, nil
 }
 
 const loopback = "127.0.0.1"
 
-// FreePort returns a port on which nothing listens on loopback, neither TCP nor
+// Host is where peers and trackers listen: on loopback, unless the environment names
+// another address of this machine.
+var Host = cmp.Or(os.Getenv("CAUSEWAY_TEST_HOST"), loopback)
+
+// FreePort returns a port on which nothing listens on Host, neither TCP nor
 // UDP. Another process may take it before it is used; the kernel hands out
 // ephemeral ports in random order, so that is rare.
 func FreePort() (int, error) {
 	const tries = 20
 	var last error
 	for range tries {
-		l, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		l, err := net.Listen("tcp", net.JoinHostPort(Host, "0"))
 		if err != nil {
 			return 0, fmt.Errorf("find a free port: %w", err)
 		}
 		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", net.JoinHostPort(loopback, strconv.Itoa(port)))
+		u, err := net.ListenPacket("udp", net.JoinHostPort(Host, strconv.Itoa(port)))
 		l.Close()
 		if err == nil {
 			u.Close()
@@ -212,9 +219,9 @@ func poll(ctx context.Context, p *proc.Process, what string, ready func() bool) 
 	return nil
 }
 
-// accepts reports whether something listens on a loopback TCP port.
-func accepts(port int) bool {
-	c, err := net.DialTimeout("tcp", net.JoinHostPort(loopback, strconv.Itoa(port)), time.Second)
+// accepts reports whether something listens on a TCP port of this machine.
+func accepts(host string, port int) bool {
+	c, err := net.DialTimeout("tcp", net.JoinHostPort(host, strconv.Itoa(port)), time.Second)
 	if err != nil {
 		return false
 	}

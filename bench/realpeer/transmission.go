@@ -25,6 +25,9 @@ func launchTransmission(ctx context.Context, dir string, o Options) (*Peer, erro
 	if len(o.Peers) > 0 {
 		return nil, errors.New("transmission cannot be told a peer's address: dial it")
 	}
+	if o.DHT {
+		return nil, errors.New("transmission looks for nobody in a DHT of fewer than nine nodes")
+	}
 	rpcPort, err := FreePort()
 	if err != nil {
 		return nil, err
@@ -52,12 +55,12 @@ func launchTransmission(ctx context.Context, dir string, o Options) (*Peer, erro
 
 func transmissionSettings(dir string, rpcPort int, o Options) error {
 	settings := map[string]any{
-		"bind-address-ipv4": loopback, "bind-address-ipv6": "::1",
+		"bind-address-ipv4": o.Host, "bind-address-ipv6": "::1",
 		"peer-port": o.Port, "peer-port-random-on-start": false, "port-forwarding-enabled": false,
 		"rpc-enabled": true, "rpc-bind-address": loopback, "rpc-port": rpcPort,
 		"rpc-authentication-required": false, "rpc-host-whitelist-enabled": false,
 		"encryption":  [...]int{Plain: 0, Prefer: 1, Require: 2}[o.Encryption],
-		"dht-enabled": o.DHT, "pex-enabled": o.PEX, "utp-enabled": o.UTP, "lpd-enabled": false,
+		"dht-enabled": false, "pex-enabled": o.PEX, "utp-enabled": o.UTP, "lpd-enabled": false,
 		"download-dir": o.Dir, "incomplete-dir-enabled": false, "rename-partial-files": false,
 		"ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
 		"speed-limit-up-enabled": o.UpLimit > 0, "speed-limit-up": o.UpLimit / 1000, // kB/s
@@ -73,7 +76,7 @@ func transmissionSettings(dir string, rpcPort int, o Options) error {
 // begin adds the torrent once the daemon answers, has it look at what is there
 // already, and waits until it listens for peers.
 func (t *transmission) begin(ctx context.Context, p *Peer, o Options, rpcPort int) error {
-	if err := poll(ctx, p.Process, "transmission's remote control", func() bool { return accepts(rpcPort) }); err != nil {
+	if err := poll(ctx, p.Process, "transmission's remote control", func() bool { return accepts(loopback, rpcPort) }); err != nil {
 		return err
 	}
 	add := map[string]any{"download-dir": o.Dir, "paused": false}
@@ -102,7 +105,7 @@ func (t *transmission) begin(ctx context.Context, p *Peer, o Options, rpcPort in
 			return err
 		}
 	}
-	return poll(ctx, p.Process, "transmission to listen", func() bool { return accepts(o.Port) })
+	return poll(ctx, p.Process, "transmission to listen", func() bool { return accepts(o.Host, o.Port) })
 }
 
 // complete reports whether the one torrent has all its content and no check is

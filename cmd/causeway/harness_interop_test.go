@@ -50,7 +50,7 @@ func program(t *testing.T) string {
 // Flags that keep a run on the loopback interface, and apart from other tests: base
 // leaves trackers, the DHT and PEX on, alone only the peers that are named.
 var (
-	base  = []string{"--listen", "127.0.0.1", "--port", "0"}
+	base  = []string{"--listen", realpeer.Host, "--port", "0"}
 	alone = append([]string{"--no-dht", "--no-trackers"}, base...)
 )
 
@@ -105,7 +105,7 @@ func loopbackAddr(t *testing.T, addr string) string {
 	if err != nil {
 		t.Fatalf("the address that causeway reports to listen on: %v", err)
 	}
-	return net.JoinHostPort("127.0.0.1", port)
+	return net.JoinHostPort(realpeer.Host, port)
 }
 
 // finish waits until a download reports completion and ends with status 0, and
@@ -196,6 +196,16 @@ func single(t *testing.T, size int64) *fixture.Torrent {
 	return makeTorrent(t, []fixture.File{{Size: size}}, fixture.Options{PieceLength: 128 << 10})
 }
 
+// wanted is content that the program can download: Transmission 3.00 does not create
+// files without a byte, so it gets one file only.
+func wanted(t *testing.T, p realpeer.Program) *fixture.Torrent {
+	t.Helper()
+	if p == realpeer.Transmission {
+		return single(t, 2_000_003)
+	}
+	return mixed(t)
+}
+
 // scripted starts a peer that behaves as its script says.
 func scripted(t *testing.T, tor *fixture.Torrent, s hostile.Script) *hostile.Peer {
 	t.Helper()
@@ -212,6 +222,39 @@ func realSeed(t *testing.T, tor *fixture.Torrent, o realpeer.Options) *realpeer.
 	t.Helper()
 	o.Program, o.Torrent, o.Dir, o.Seed = realpeer.Libtorrent, tor.Path, tor.Dir, true
 	return realpeer.Start(t, o)
+}
+
+// offLoopback says whether the test runs at an address that is not on loopback, which
+// some programs take from nobody. If not, it has the test run at one by itself, in a
+// network namespace of its own so that all traffic stays on this machine, or skips it
+// where that needs rights that it does not have.
+func offLoopback(t *testing.T) bool {
+	t.Helper()
+	const address = "10.77.0.1"
+	if realpeer.Host == address {
+		return true
+	}
+	if err := exec.Command("unshare", "--net", "ip", "link", "set", "lo", "up").Run(); err != nil {
+		t.Skipf("a network namespace with an address cannot be made here: %v", err)
+	}
+	program(t) // so that it is not built twice at a time
+	again, err := proc.Start(proc.Spec{
+		Path: "unshare", Env: []string{"CAUSEWAY_TEST_HOST=" + address},
+		Args: []string{
+			"--net", "sh", "-c", "ip link set lo up && ip address add " + address + `/24 dev lo && exec "$0" "$@"`,
+			os.Args[0], "-test.run=^" + t.Name() + "$", "-test.parallel=8", "-test.v",
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(again.Stop)
+	err = again.Wait(within(t, 2*patience))
+	t.Logf("the test at %s:\n%s", address, again.Output())
+	if err != nil {
+		t.Error(err)
+	}
+	return false
 }
 
 // mount puts a small file system on a new folder, or skips the test where that needs
