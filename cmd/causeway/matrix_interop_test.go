@@ -9,16 +9,20 @@ import (
 	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
-// Every program that we know, in both roles, with and without encryption.
+// Every program that we know, in both roles, with and without encryption. By magnet link,
+// the peer gives or gets the metadata, too.
 var (
 	programs    = []realpeer.Program{realpeer.Libtorrent, realpeer.Aria2, realpeer.Transmission}
 	encryptions = []struct {
 		name   string
 		theirs realpeer.Encryption
 		ours   string
+		magnet bool
 	}{
-		{"plain", realpeer.Plain, "off"},
-		{"encrypted", realpeer.Require, "require"},
+		{"plain", realpeer.Plain, "off", false},
+		{"encrypted", realpeer.Require, "require", false},
+		{"preferred", realpeer.Prefer, "prefer", false},
+		{"preferred by magnet", realpeer.Prefer, "prefer", true},
 	}
 )
 
@@ -31,9 +35,12 @@ func TestDownloadFromRealPeers(t *testing.T) {
 				peer := realpeer.Start(t, realpeer.Options{
 					Program: p, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: e.theirs,
 				})
-				dir := t.TempDir()
+				what, dir := tor.Path, t.TempDir()
+				if e.magnet {
+					what = tor.Magnet()
+				}
 				run := start(t, args([]string{
-					"download", tor.Path, "-o", dir, "--peer", peer.Addr, "--encryption", e.ours,
+					"download", what, "-o", dir, "--peer", peer.Addr, "--encryption", e.ours,
 				}, alone)...)
 				finish(t, run, tor, dir)
 			})
@@ -46,14 +53,29 @@ func TestSeedToRealPeers(t *testing.T) {
 		for _, e := range encryptions {
 			t.Run(fmt.Sprintf("%s %s", p, e.name), func(t *testing.T) {
 				t.Parallel()
-				switch p {
-				case realpeer.Libtorrent:
-					seedToLibtorrent(t, e.theirs, e.ours)
-				case realpeer.Aria2:
-					seedToAria2(t, e.theirs, e.ours)
-				case realpeer.Transmission:
-					seedToTransmission(t, e.theirs, e.ours)
+				tor, dir := wanted(t, p), t.TempDir()
+				o := realpeer.Options{Program: p, Torrent: tor.Path, Dir: dir, Encryption: e.theirs}
+				if e.magnet {
+					o.Torrent, o.Magnet = "", tor.Magnet()
 				}
+				encryption := []string{"--encryption", e.ours}
+				var peer *realpeer.Peer
+				switch {
+				case p == realpeer.Libtorrent:
+					_, addr := seed(t, tor, args(encryption, alone)...)
+					o.Peers = []string{addr}
+					peer = realpeer.Start(t, o)
+				case p == realpeer.Aria2 && !e.magnet: // finds the seed and dials it
+					tracker := realpeer.StartTracker(t, tor.InfoHash)
+					seed(t, tor, args([]string{"--tracker", tracker.HTTP, "--no-dht"}, encryption, base)...)
+					known(t, tracker, tor)
+					o.Trackers = []string{tracker.HTTP}
+					peer = realpeer.Start(t, o)
+				default: // cannot be told of a peer, or dials no loopback address: the seed does
+					peer = realpeer.Start(t, o)
+					seed(t, tor, args([]string{"--peer", peer.Addr}, encryption, alone)...)
+				}
+				received(t, peer, tor, dir)
 			})
 		}
 	}
@@ -69,43 +91,6 @@ func received(t *testing.T, p *realpeer.Peer, tor *fixture.Torrent, dir string) 
 	if err := tor.Compare(dir); err != nil {
 		t.Error(err)
 	}
-}
-
-func seedToLibtorrent(t *testing.T, theirs realpeer.Encryption, ours string) {
-	tor := mixed(t)
-	_, addr := seed(t, tor, args([]string{"--encryption", ours}, alone)...)
-	dir := t.TempDir()
-	peer := realpeer.Start(t, realpeer.Options{
-		Program: realpeer.Libtorrent, Torrent: tor.Path, Dir: dir, Encryption: theirs, Peers: []string{addr},
-	})
-	received(t, peer, tor, dir)
-}
-
-// aria2 cannot be told of a peer but by a tracker.
-func seedToAria2(t *testing.T, theirs realpeer.Encryption, ours string) {
-	tor := mixed(t)
-	tracker := realpeer.StartTracker(t, tor.InfoHash)
-	seed(t, tor, args([]string{"--tracker", tracker.HTTP, "--no-dht", "--encryption", ours}, base)...)
-	if err := tracker.WaitPeers(within(t, patience), tor.InfoHash, 1); err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	peer := realpeer.Start(t, realpeer.Options{
-		Program: realpeer.Aria2, Torrent: tor.Path, Dir: dir, Encryption: theirs, Trackers: []string{tracker.HTTP},
-	})
-	received(t, peer, tor, dir)
-}
-
-// Transmission dials no loopback address: the seed has to. And version 3.00 does not
-// create files without a byte, so there is one file only.
-func seedToTransmission(t *testing.T, theirs realpeer.Encryption, ours string) {
-	tor := single(t, 2_000_003)
-	dir := t.TempDir()
-	peer := realpeer.Start(t, realpeer.Options{
-		Program: realpeer.Transmission, Torrent: tor.Path, Dir: dir, Encryption: theirs,
-	})
-	seed(t, tor, args([]string{"--peer", peer.Addr, "--encryption", ours}, alone)...)
-	received(t, peer, tor, dir)
 }
 
 // A program that requires encryption and one that refuses it do not come together.
