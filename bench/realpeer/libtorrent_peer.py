@@ -4,7 +4,9 @@ Takes its options as one JSON object in argv[1], prints one JSON object per line
 and ends when its standard input does.
 """
 import json
+import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -53,6 +55,11 @@ settings = {
     "stop_tracker_timeout": 1,
 }
 session = lt.session(settings)
+# session.wait_for_alert returns an alert that the session's own thread may be moving at
+# that moment, which crashed one start in some hundred. This wakes us without one.
+waker, waiting = socket.socketpair()
+waker.setblocking(False)
+session.set_alert_fd(waker.fileno())
 
 if o["magnet"]:
     params = lt.parse_magnet_uri(o["magnet"])
@@ -89,7 +96,7 @@ def until_alone():
 
 threading.Thread(target=until_alone, daemon=True).start()
 
-STATUS_MS = 100
+STATUS_S = 0.1
 # libtorrent announces to the DHT every 15 minutes; a node that has just started has
 # nobody to announce to at first.
 DHT_ANNOUNCE_S = 2
@@ -97,7 +104,8 @@ finished = False
 said = None
 announced = 0.0
 while not stopping.is_set():
-    session.wait_for_alert(STATUS_MS)
+    if select.select([waiting], [], [], STATUS_S)[0]:
+        waiting.recv(4096)
     for alert in session.pop_alerts():
         if isinstance(alert, lt.torrent_finished_alert) and not finished:
             finished = True
