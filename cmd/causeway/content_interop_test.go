@@ -22,17 +22,18 @@ func TestSelectDownloadsTheChosenFilesOnly(t *testing.T) {
 	cases := []struct {
 		selection string
 		want      []int
+		from      realpeer.Program
 	}{
-		{"0,3-4", []int{0, 3, 4}},
-		{"*.mkv", []int{0, 2}},
-		{"season 2/", []int{2, 3}},
-		{"notes.txt,1", []int{1, 4}},
+		{"0,3-4", []int{0, 3, 4}, realpeer.Libtorrent},
+		{"*.mkv", []int{0, 2}, realpeer.Aria2},
+		{"season 2/", []int{2, 3}, realpeer.Transmission},
+		{"notes.txt,1", []int{1, 4}, realpeer.Libtorrent},
 	}
 	for _, c := range cases {
 		t.Run(c.selection, func(t *testing.T) {
 			t.Parallel()
 			tor := makeTorrent(t, files, fixture.Options{PieceLength: 64 << 10})
-			peer := realSeed(t, tor, realpeer.Options{})
+			peer := realpeer.Start(t, realpeer.Options{Program: c.from, Torrent: tor.Path, Dir: tor.Dir, Seed: true})
 			dir := t.TempDir()
 			run := start(t, args([]string{
 				"download", tor.Path, "-o", dir, "--peer", peer.Addr, "--select", c.selection,
@@ -65,10 +66,21 @@ func TestFileOfMoreThanFourGiB(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	tor := makeTorrentIn(t, dir, []fixture.File{{Size: size, Sparse: true}}, fixture.Options{PieceLength: 4 << 20})
-	peer := realSeed(t, tor, realpeer.Options{})
-	out := filepath.Join(dir, "out")
-	run := start(t, args([]string{"download", tor.Path, "-o", out, "--peer", peer.Addr, "--encryption", "off"}, alone)...)
-	finish(t, run, tor, out)
+	t.Run("download", func(t *testing.T) {
+		peer := realSeed(t, tor, realpeer.Options{})
+		out := filepath.Join(dir, "downloaded")
+		run := start(t, args([]string{"download", tor.Path, "-o", out, "--peer", peer.Addr, "--encryption", "off"}, alone)...)
+		finish(t, run, tor, out)
+		os.RemoveAll(out) // makes room for the next
+	})
+	t.Run("seed", func(t *testing.T) {
+		_, addr := seed(t, tor, args([]string{"--encryption", "off"}, alone)...)
+		out := filepath.Join(dir, "received")
+		peer := realpeer.Start(t, realpeer.Options{
+			Program: realpeer.Libtorrent, Torrent: tor.Path, Dir: out, Peers: []string{addr},
+		})
+		received(t, peer, tor, out)
+	})
 }
 
 // roomy returns a folder with room for so many bytes, tmpfs first.
