@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -217,15 +218,18 @@ func TestStreamEndsWithThePlayer(t *testing.T) {
 // TestStreamCache plays a whole film with a part of it on disk at any time, and
 // leaves nothing.
 func TestStreamCache(t *testing.T) {
-	const cache = 200 << 10 // a third of the film
-	root, _ := filmFolder(t)
-	seeder := startSeederOf(t, root, "Films")
-	out := t.TempDir()
-	s := startStream(t, out, seeder.magnet, "--peer", seeder.address, "--cache", fmt.Sprint(cache>>10, "K"))
-	want, err := os.ReadFile(filepath.Join(root, "Films", "Film 1.mkv"))
-	if err != nil {
+	const cache = 8 << 20 // half of the film, and more than the least that there must be
+	root, want := t.TempDir(), make([]byte, 2*cache)
+	rand.NewChaCha8([32]byte{}).Read(want)
+	if err := os.Mkdir(filepath.Join(root, "Films"), 0o777); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(root, "Films", "Film.mkv"), want, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	seeder := startSeederOf(t, root, "Films")
+	out := t.TempDir()
+	s := startStream(t, out, seeder.magnet, "--peer", seeder.address, "--cache", fmt.Sprint(cache>>20, "M"))
 	url := s.event(t, "serving")["url"].(string)
 	for range 2 { // the second time it has to be downloaded again
 		if got := get(t, url); !bytes.Equal(got, want) {
