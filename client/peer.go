@@ -218,8 +218,9 @@ func (t *Torrent) full() bool {
 const movingFor = 10 * time.Second
 
 // better says which of two connections to one peer is kept. A peer id proves nothing,
-// since trackers tell it to everybody: while blocks move over a connection it stays. One
-// that has gone silent is given up. Else TCP is better than WebRTC, which costs ten times
+// since trackers tell it to everybody: while blocks move over a connection it stays,
+// unless TCP comes from the browser's own address. One that has gone silent is given up.
+// Else TCP is better than WebRTC, which costs ten times
 // as much, and of one kind both sides must come to the same answer when they dial each
 // other at once: the connection that the one with the larger peer id opened. It may be
 // called from any goroutine.
@@ -227,7 +228,7 @@ func (t *Torrent) better(c *newConn, other *peer) bool {
 	now := time.Now()
 	switch {
 	case other.moving(now):
-		return false
+		return c.kind == TCP && other.kind == WebRTC && c.addr.Addr() == other.addr.Addr()
 	case other.silence(now) > keepAliveAfter:
 		return true
 	case c.kind != other.kind:

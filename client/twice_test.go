@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -20,13 +21,16 @@ func TestBetter(t *testing.T) {
 		is, comes         Transport
 		isOurs, comesOurs bool
 		larger            bool // it is we who have the larger peer id
+		elsewhere         bool // the one that comes has another address
 		age               time.Duration
 		read, payload     time.Duration // how long ago; payload 0: never
 		want              bool
 	}{
 		{name: "TCP for an idle browser", is: WebRTC, comes: TCP, age: second, read: second, want: true},
 		{name: "TCP for one that has been served", is: WebRTC, comes: TCP, age: 60 * second, read: second, payload: 11 * second, want: true},
-		{name: "TCP for one that is served", is: WebRTC, comes: TCP, age: 60 * second, read: second, payload: 9 * second},
+		{name: "TCP for one that is served", is: WebRTC, comes: TCP, age: 60 * second, read: second, payload: 9 * second, want: true},
+		{name: "TCP from elsewhere for one that is served", is: WebRTC, comes: TCP, elsewhere: true, age: 60 * second, read: second, payload: 9 * second},
+		{name: "TCP from elsewhere for an idle browser", is: WebRTC, comes: TCP, elsewhere: true, age: second, read: second, want: true},
 		{name: "a browser for idle TCP", is: TCP, comes: WebRTC, age: 60 * second, read: 50 * second},
 		{name: "a browser for silent TCP", is: TCP, comes: WebRTC, age: 60 * second, read: 60 * second, want: true},
 		{name: "dialled, larger", comesOurs: true, larger: true, age: second, read: second, want: true},
@@ -44,7 +48,11 @@ func TestBetter(t *testing.T) {
 		if test.payload > 0 {
 			other.lastPayload.Store(int64(test.age - test.payload))
 		}
-		if got := torrent.better(&newConn{kind: test.comes, outgoing: test.comesOurs}, other); got != test.want {
+		comes := &newConn{kind: test.comes, outgoing: test.comesOurs}
+		if test.elsewhere {
+			comes.addr = netip.MustParseAddrPort("192.0.2.1:1")
+		}
+		if got := torrent.better(comes, other); got != test.want {
 			t.Errorf("%s: got %v", test.name, got)
 		}
 	}
@@ -95,10 +103,12 @@ func TestPeersMetTwiceKeepTCP(t *testing.T) {
 	})
 }
 
-// claim opens a connection over TCP to a torrent's client with somebody's peer id.
+// claim opens a connection over TCP to a torrent's client, from another address than
+// those of the tests' own, with somebody's peer id.
 func claim(t *testing.T, torrent *Torrent, peerID [20]byte) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", torrent.client.TCPAddr().String())
+	elsewhere := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	conn, err := elsewhere.Dial("tcp", torrent.client.TCPAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
