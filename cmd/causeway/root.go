@@ -41,9 +41,9 @@ type toldError struct{ error }
 
 func (e toldError) Unwrap() error { return e.error }
 
-// untold is what remains of err without what has been reported, or nil.
+// untold is what remains of err without what has been reported and an interrupt, or nil.
 func untold(err error) error {
-	if told := new(toldError); !errors.As(err, told) {
+	if told := new(toldError); !errors.As(err, told) && !errors.Is(err, errInterrupted) {
 		return err
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
@@ -87,11 +87,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errInterrupted) {
 		err = errInterrupted
 	}
-	if errors.Is(err, errInterrupted) {
-		return exitInterrupted
-	}
-	if rest := untold(err); rest != nil {
+	rest := untold(err)
+	if rest != nil {
 		a.fail("", rest)
+	}
+	if rest == nil && errors.Is(err, errInterrupted) {
+		return exitInterrupted
 	}
 	var usage *usageError
 	var source *meta.UsageError

@@ -88,7 +88,7 @@ func (s *session) add(torrent *client.Torrent) {
 // forever until ctx ends, and closes the engine.
 func (s *session) run(ctx context.Context, forever bool) error {
 	err := s.close(s.show(ctx, forever))
-	if errors.Is(err, errInterrupted) {
+	if errors.Is(err, errInterrupted) && untold(err) == nil {
 		s.app.line("stopped; the same command continues where it was")
 	}
 	return err

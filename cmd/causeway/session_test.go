@@ -89,6 +89,35 @@ func TestFailureWhileSeeding(t *testing.T) {
 	}
 }
 
+// An interrupt promises that the state was saved, so it does not hide that it was not.
+func TestStateThatCannotBeSaved(t *testing.T) {
+	root, folder := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "data.bin"), make([]byte, 20<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	seeder := startSeederOf(t, root, "data.bin", "--up-limit", "2M")
+	state := filepath.Join(folder, "state")
+	cmd := command(t, folder, slices.Concat([]string{"download", seeder.magnet, "--peer", seeder.address, "--state", state, "--json"}, loopback)...)
+	r := interruptWhen(t, cmd, func(e event) bool {
+		if completed, _ := e["completed"].(float64); completed == 0 {
+			return false
+		}
+		if err := os.RemoveAll(state); err != nil {
+			t.Error(err)
+		}
+		if err := os.WriteFile(state, nil, 0o644); err != nil { // a file in place of the folder
+			t.Error(err)
+		}
+		return true
+	}).want(t, exitFailed)
+	if message, _ := r.one(t, "error")["message"].(string); !strings.Contains(message, "cannot save the state") {
+		t.Errorf("message %q", message)
+	}
+	if strings.Contains(r.stderr, "the same command continues") {
+		t.Errorf("a promise that cannot be kept:\n%s", r.stderr)
+	}
+}
+
 // `info` shows why there is no metadata while it waits for it.
 func TestInfoWaits(t *testing.T) {
 	closed := "http://127.0.0.1:1/announce" // port 1 refuses connections

@@ -325,7 +325,7 @@ func (st *streaming) finish(err error) error {
 		if removeErr := st.remover.remove(); removeErr != nil {
 			err = errors.Join(err, removeErr)
 		}
-	} else if errors.Is(err, errInterrupted) && !st.discards {
+	} else if errors.Is(err, errInterrupted) && untold(err) == nil && !st.discards {
 		st.app.line("stopped; the same command continues where it was")
 	}
 	if errors.Is(err, errPlayed) {
