@@ -245,9 +245,7 @@ func TestChromiumReachedByItsName(t *testing.T) {
 // TestPagesThatVanishLeaveNothing kills browsers with all their pages: none of them
 // says farewell.
 func TestPagesThatVanishLeaveNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("connects to a thousand pages")
-	}
+	needsTime(t)
 	const inBrowser = 50
 	transport := loopbackTransport(t, func(c *Config) { c.MaxConns = manyPeers + inBrowser })
 	var reading sync.WaitGroup

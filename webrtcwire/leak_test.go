@@ -16,11 +16,10 @@ import (
 	"github.com/causeway-bt/causeway/bench/proc"
 )
 
-// Tests that what came and went leaves nothing behind. The race detector makes each
-// connection several times as expensive, so with it there are fewer.
+// Tests that what came and went leaves nothing behind.
 const (
-	manyOffers = 10_000 / raceSlowdown
-	manyPeers  = 1_000 / raceSlowdown
+	manyOffers = 10_000
+	manyPeers  = 1_000
 
 	// atOnce is how many live at a time.
 	atOnce = 150
@@ -62,9 +61,18 @@ func returnsTo(t *testing.T, before footprint) {
 	if after.files > before.files {
 		t.Errorf("%d files are open, %d before", after.files, before.files)
 	}
-	// The race detector's own memory does not shrink.
-	if raceSlowdown == 1 && after.rssAnon > before.rssAnon+rssMargin {
+	if after.rssAnon > before.rssAnon+rssMargin {
 		t.Errorf("RssAnon is %d MiB, %d before", after.rssAnon>>20, before.rssAnon>>20)
+	}
+}
+
+// needsTime skips a test of thousands of connections where that takes too long. The race
+// detector makes each several times as expensive, and its own memory does not shrink:
+// `make test` runs these tests without it.
+func needsTime(t *testing.T) {
+	t.Helper()
+	if testing.Short() || raceSlowdown > 1 {
+		t.Skip("makes thousands of connections")
 	}
 }
 
@@ -93,9 +101,7 @@ func repeat(t *testing.T, n int, f func(context.Context) error) {
 }
 
 func TestUnansweredOffersLeaveNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes thousands of offers")
-	}
+	needsTime(t)
 	transport := loopbackTransport(t, func(c *Config) { c.OfferLifetime, c.MaxPending = shortLife, 2*atOnce })
 	offer := func(ctx context.Context) error {
 		o, err := transport.Offer(ctx)
@@ -117,9 +123,7 @@ func TestUnansweredOffersLeaveNothing(t *testing.T) {
 }
 
 func TestOffersThatNeverConnectLeaveNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("answers thousands of offers")
-	}
+	needsTime(t)
 	ctx := testContext(t)
 	dead := loopbackTransport(t, nil)
 	theirs, err := dead.Offer(ctx)
@@ -129,7 +133,7 @@ func TestOffersThatNeverConnectLeaveNothing(t *testing.T) {
 	if err := dead.Close(); err != nil { // nobody is at its address any more
 		t.Fatal(err)
 	}
-	transport := loopbackTransport(t, func(c *Config) { c.NegotiationTimeout = raceSlowdown * shortLife })
+	transport := loopbackTransport(t, func(c *Config) { c.NegotiationTimeout = shortLife })
 	answer := func(ctx context.Context) error {
 		var failed *NegotiationError
 		a, err := transport.Answer(ctx, theirs.SDP)
@@ -207,9 +211,7 @@ func vanish(ctx context.Context, transport *Transport) (ours *Conn, err error) {
 }
 
 func TestPeersThatVanishLeaveNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("connects to a thousand peers")
-	}
+	needsTime(t)
 	transport := loopbackTransport(t, func(c *Config) { c.MaxConns = manyPeers })
 	before := measure(t)
 	var reading sync.WaitGroup

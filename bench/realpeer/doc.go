@@ -11,7 +11,7 @@
 //	err := seed.WaitComplete(ctx)
 //
 // What these programs cannot do on one machine, and Start therefore refuses: aria2
-// and Transmission cannot be told the address of a peer; Transmission looks
-// for nobody in a DHT of fewer than nine nodes. Nor does it take a loopback address from a
-// tracker, the DHT or PEX: there, one has to dial it.
+// and Transmission cannot be told the address of a peer; Transmission uses no DHT as
+// small as ours. Nor does it take a loopback address from a tracker or PEX: there, one has
+// to dial it.
 package realpeer

@@ -31,7 +31,7 @@ type Status struct {
 
 func launchLibtorrent(ctx context.Context, o Options) (*Peer, error) {
 	flags, err := json.Marshal(map[string]any{
-		"torrent": o.Torrent, "magnet": o.Magnet, "dir": o.Dir, "seed": o.Seed, "host": o.Host, "more_hosts": o.MoreHosts, "port": o.Port,
+		"torrent": o.Torrent, "magnet": o.Magnet, "dir": o.Dir, "seed": o.Seed, "host": o.Host, "port": o.Port,
 		"encryption": [...]string{Plain: "plain", Prefer: "prefer", Require: "require"}[o.Encryption],
 		"trackers":   o.Trackers, "peers": o.Peers, "dht": o.DHT, "dht_nodes": o.DHTNodes,
 		"pex": o.PEX, "utp": o.UTP, "up_limit": o.UpLimit,

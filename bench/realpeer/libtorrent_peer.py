@@ -28,9 +28,7 @@ o = json.loads(sys.argv[1])
 # 0 forced, 1 enabled, 2 disabled (pe_forced, pe_enabled, pe_disabled)
 policy = {"plain": 2, "prefer": 1, "require": 0}[o["encryption"]]
 settings = {
-    # One node of the DHT at each address.
-    "listen_interfaces": ",".join(
-        "%s:%d" % (host, o["port"]) for host in [o["host"]] + (o["more_hosts"] or [])),
+    "listen_interfaces": "%s:%d" % (o["host"], o["port"]),
     "alert_mask": lt.alert.category_t.error_notification
     | lt.alert.category_t.status_notification,
     "enable_upnp": False,

@@ -55,10 +55,9 @@ type Options struct {
 	DHTNodes   []string // HOST:PORT to bootstrap from
 	PEX        bool
 	UTP        bool
-	UpLimit    int64    // bytes per second; 0: none
-	Host       string   // to listen on and, where it matters, to dial from; empty: that of the package
-	MoreHosts  []string // for libtorrent: further addresses, with a node of the DHT at each
-	Port       int      // for peers; 0: any free
+	UpLimit    int64  // bytes per second; 0: none
+	Host       string // to listen on and, where it matters, to dial from; empty: that of the package
+	Port       int    // for peers; 0: any free
 }
 
 // Peer is a running foreign peer.

@@ -3,19 +3,14 @@ package realpeer
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"github.com/anacrolix/torrent/bencode"
 
 	"github.com/causeway-bt/causeway/bench/proc"
 )
@@ -26,15 +21,12 @@ type transmission struct {
 	session string // X-Transmission-Session-Id, against cross-site requests
 }
 
-// leastNodes is how many nodes have to be known before the DHT is asked for peers.
-const leastNodes = 9
-
 func launchTransmission(ctx context.Context, dir string, o Options) (*Peer, error) {
 	if len(o.Peers) > 0 {
 		return nil, errors.New("transmission cannot be told a peer's address: dial it")
 	}
-	if o.DHT && len(o.DHTNodes) < leastNodes {
-		return nil, fmt.Errorf("transmission looks for nobody in a DHT of fewer than %d nodes", leastNodes)
+	if o.DHT {
+		return nil, errors.New("transmission looks for nobody in a DHT of fewer than nine nodes")
 	}
 	rpcPort, err := FreePort()
 	if err != nil {
@@ -68,7 +60,7 @@ func transmissionSettings(dir string, rpcPort int, o Options) error {
 		"rpc-enabled": true, "rpc-bind-address": loopback, "rpc-port": rpcPort,
 		"rpc-authentication-required": false, "rpc-host-whitelist-enabled": false,
 		"encryption":  [...]int{Plain: 0, Prefer: 1, Require: 2}[o.Encryption],
-		"dht-enabled": o.DHT, "pex-enabled": o.PEX, "utp-enabled": o.UTP, "lpd-enabled": false,
+		"dht-enabled": false, "pex-enabled": o.PEX, "utp-enabled": o.UTP, "lpd-enabled": false,
 		"download-dir": o.Dir, "incomplete-dir-enabled": false, "rename-partial-files": false,
 		"ratio-limit-enabled": false, "idle-seeding-limit-enabled": false,
 		"speed-limit-up-enabled": o.UpLimit > 0, "speed-limit-up": o.UpLimit / 1000, // kB/s
@@ -78,24 +70,7 @@ func transmissionSettings(dir string, rpcPort int, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "settings.json"), b, 0o600); err != nil {
-		return err
-	}
-	// As if it had run before: it asks the nodes that it remembers all at once, but those
-	// of dht.bootstrap one in 15 s.
-	var nodes []byte
-	for _, n := range o.DHTNodes {
-		addr, err := netip.ParseAddrPort(n)
-		if err != nil {
-			return fmt.Errorf("the address of a DHT node: %w", err)
-		}
-		nodes = binary.BigEndian.AppendUint16(append(nodes, addr.Addr().AsSlice()...), addr.Port())
-	}
-	b, err = bencode.Marshal(map[string]any{"id": rand.Text()[:20], "nodes": nodes})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "dht.dat"), b, 0o600)
+	return os.WriteFile(filepath.Join(dir, "settings.json"), b, 0o600)
 }
 
 // begin adds the torrent once the daemon answers, has it look at what is there

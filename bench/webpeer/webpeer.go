@@ -38,13 +38,13 @@ const interval = 3600
 // Tracker is a WebSocket tracker with one client, which it hands the offers of this
 // process.
 type Tracker struct {
-	URL   string // announce URL
-	Seeds int    // that it tells of, the client included; 1 unless set before the client comes
+	URL string // announce URL
 
 	server    *httptest.Server
 	announced chan struct{} // closed when the client has announced
 
 	mu      sync.Mutex
+	seeds   int // that it tells of, the client included
 	conn    *websocket.Conn
 	answers map[string]chan string
 }
@@ -68,7 +68,7 @@ type description struct {
 
 // Listen starts a tracker on loopback.
 func Listen() *Tracker {
-	t := &Tracker{Seeds: 1, announced: make(chan struct{}), answers: map[string]chan string{}}
+	t := &Tracker{seeds: 1, announced: make(chan struct{}), answers: map[string]chan string{}}
 	t.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
@@ -91,6 +91,13 @@ func (t *Tracker) Close() {
 	}
 	t.mu.Unlock()
 	t.server.Close()
+}
+
+// TellOf has the tracker tell of so many seeds, the client included. At first it is 1.
+func (t *Tracker) TellOf(seeds int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seeds = seeds
 }
 
 // serve replies to one announce, or passes one answer on.
@@ -116,7 +123,7 @@ func (t *Tracker) serve(ctx context.Context, conn *websocket.Conn) error {
 		t.conn = conn
 		close(t.announced)
 	}
-	return send(ctx, conn, message{Action: "announce", InfoHash: m.InfoHash, Complete: t.Seeds, Interval: interval})
+	return send(ctx, conn, message{Action: "announce", InfoHash: m.InfoHash, Complete: t.seeds, Interval: interval})
 }
 
 func send(ctx context.Context, conn *websocket.Conn, m message) error {

@@ -195,7 +195,7 @@ func TestWhyNoBrowser(t *testing.T) {
 		}},
 		{"offers unanswered", "nobody has answered our offers", func(t *testing.T) []string {
 			tracker := webTracker(t)
-			tracker.Seeds = 2
+			tracker.TellOf(2)
 			return []string{"--tracker", tracker.URL}
 		}},
 		{"relay down", "no offer could be made: webrtcwire: no local candidates", func(t *testing.T) []string {

