@@ -2,5 +2,5 @@
 
 package webrtcwire
 
-// raceSlowdown is how much less is done under the race detector.
+// raceSlowdown is how much longer things take under the race detector.
 const raceSlowdown = 5
