@@ -30,11 +30,16 @@ type engineFlags struct {
 	stun, turn                         []string
 	webSlots                           int
 	webSlotsGiven                      func() bool
+	missingWanted                      func() string // what this version does not have, or ""
 	preallocate                        bool
 	down, up                           byteSize
 	encryption, state                  string
 	slots                              int
 }
+
+// missingParts are switched off for good. Scripts that are made for later versions too
+// may say so.
+var missingParts = map[string]string{"no-utp": "uTP", "no-portmap": "port mapping"}
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "listen", "", "`ADDRESS` for peers (default all interfaces)")
@@ -64,12 +69,27 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 	flags.Lookup("web-slots").DefValue = "0"
 	flags.Lookup("down-limit").DefValue = ""
 	flags.Lookup("up-limit").DefValue = ""
+	for name, part := range missingParts {
+		flags.Bool(name, true, "use no "+part+", which this version does not have")
+		flags.Lookup(name).Hidden = true
+	}
+	f.missingWanted = func() string {
+		for name, part := range missingParts {
+			if off, err := flags.GetBool(name); err == nil && !off {
+				return part
+			}
+		}
+		return ""
+	}
 	f.portGiven = func() bool { return flags.Changed("port") }
 	f.webSlotsGiven = func() bool { return flags.Changed("web-slots") }
 }
 
 // check finds what is wrong with the flags, before anything is started.
 func (f *engineFlags) check() error {
+	if part := f.missingWanted(); part != "" {
+		return usagef("this version has no %s", part)
+	}
 	if f.port < 0 || f.port > 65535 {
 		return usagef("--port must be from 0 to 65535, not %d", f.port)
 	}

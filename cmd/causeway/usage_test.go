@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,6 +119,16 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 	cmd = command(t, root, "create", "album")
 	cmd.Env = append(cmd.Env, "CAUSEWAY_PIECE_LENGTH=much")
 	if r := finishCommand(t, cmd).want(t, exitUsage); !strings.Contains(r.stderr, "environment variable CAUSEWAY_PIECE_LENGTH") {
+		t.Errorf("got %q", r.stderr)
+	}
+}
+
+// Parts that are not there yet are off, as scripts may say.
+func TestMissingPartsAreOff(t *testing.T) {
+	root := album(t)
+	causeway(t, root, "create", "album").want(t, exitDone)
+	causeway(t, root, slices.Concat([]string{"download", "album.torrent", "--no-utp", "--no-portmap"}, loopback)...).want(t, exitDone)
+	if r := causeway(t, root, "download", "album.torrent", "--no-utp=false").want(t, exitUsage); !strings.Contains(r.stderr, "no uTP") {
 		t.Errorf("got %q", r.stderr)
 	}
 }
