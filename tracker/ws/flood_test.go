@@ -23,12 +23,7 @@ func (f *fakeTracker) flood(n int, message func(i int) any) {
 
 func TestMessageFloodIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tracker := &fakeTracker{t: t}
-		m := tracker.manager()
-		defer closeManager(t, m)
-		torrent := newTorrent("torrent")
-		add(t, m, fakeURL, torrent)
-		tracker.take()
+		tracker, torrent := announced(t)
 		tracker.flood(50_000, func(int) any {
 			return map[string]any{"action": "announce", "info_hash": torrent.hash, "peer_id": idOf("flood"),
 				"offer_id": idOf("x"), "answer": description{"answer", "sdp"}}

@@ -254,3 +254,15 @@ func closeManager(t *testing.T, m *Manager) {
 		t.Error(err)
 	}
 }
+
+// announced is a tracker that knows of one torrent.
+func announced(t *testing.T) (*fakeTracker, *fakeTorrent) {
+	t.Helper()
+	tracker := &fakeTracker{t: t}
+	m := tracker.manager()
+	t.Cleanup(func() { closeManager(t, m) })
+	torrent := newTorrent("torrent")
+	add(t, m, fakeURL, torrent)
+	tracker.take()
+	return tracker, torrent
+}

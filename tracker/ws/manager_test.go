@@ -144,12 +144,7 @@ func TestRemovalDuringAnOutageIsFinal(t *testing.T) {
 
 func TestFailuresAndWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tracker := &fakeTracker{t: t}
-		m := tracker.manager()
-		defer closeManager(t, m)
-		torrent := newTorrent("torrent")
-		add(t, m, fakeURL, torrent)
-		tracker.take()
+		tracker, torrent := announced(t)
 
 		tracker.push(map[string]any{"action": "announce", "info_hash": torrent.hash, "failure reason": "not registered"})
 		synctest.Wait()

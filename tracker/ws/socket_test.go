@@ -102,12 +102,7 @@ func TestWaitsGrowToAMinute(t *testing.T) {
 
 func TestWaitsStayShortForTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tracker := &fakeTracker{t: t}
-		m := tracker.manager()
-		defer closeManager(t, m)
-		torrent := newTorrent("torrent")
-		add(t, m, fakeURL, torrent)
-		tracker.take()
+		tracker, torrent := announced(t)
 		tracker.push(reply(torrent.hash, 1800))
 		synctest.Wait()
 		tracker.setDown(true)
