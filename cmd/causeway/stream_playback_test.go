@@ -230,15 +230,21 @@ func vlcCommand(t *testing.T) string {
 	if os.Getuid() != 0 {
 		return vlc
 	}
-	home, err := os.MkdirTemp("", "vlc")
+	return "setpriv --reuid=nobody --clear-groups env HOME=" + vlcFolder(t) + " " + vlc
+}
+
+// vlcFolder is a folder that VLC can write to, whoever runs it.
+func vlcFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vlc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(home) })
-	if err := os.Chmod(home, 0o777); err != nil {
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	return "setpriv --reuid=nobody --clear-groups env HOME=" + home + " " + vlc
+	return dir
 }
 
 // TestStreamPlayerThatFails says why, and ends the command; with --no-quit it goes on.

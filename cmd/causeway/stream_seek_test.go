@@ -119,14 +119,7 @@ func pictureSums(t *testing.T, path string) string {
 // returns the copy's path.
 func vlcCopy(t *testing.T, url string, from, until float64) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "vlc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
+	dir := vlcFolder(t)
 	path := filepath.Join(dir, "copy.ts")
 	arguments := []string{
 		"vlc", "-I", "dummy", "--no-dbus", "--play-and-exit", fmt.Sprintf("--start-time=%.2f", from), fmt.Sprintf("--stop-time=%.2f", until),
