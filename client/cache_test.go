@@ -11,26 +11,6 @@ import (
 	"github.com/causeway-bt/causeway/client/meta"
 )
 
-func TestLeastCache(t *testing.T) {
-	const kib, mib = 1 << 10, 1 << 20
-	for _, c := range []struct {
-		name                        string
-		pieceLength, offset, length int64
-		want                        int // pieces
-	}{
-		{"long", mib, 0, 1000 * mib, 8 + 8 + 4 + aroundWindow},
-		{"long, at the end of a piece", mib, mib - 1, 1000 * mib, 9 + 9 + 4 + aroundWindow},
-		{"short", 64 * kib, 0, 10 * mib, 2 + 2 + 64 + aroundWindow},
-		{"shorter than a window", 64 * kib, 0, 640 * kib, 1 + 1 + 10 + aroundWindow},
-		{"large pieces", 4 * mib, 0, 100 * mib, 1 + 1 + 2 + aroundWindow},
-	} {
-		info := &meta.Info{PieceLength: c.pieceLength, Files: []meta.File{{Offset: c.offset, Length: c.length}}}
-		if got := leastCache(info, 0); got != c.want {
-			t.Errorf("%s: %d pieces, want %d", c.name, got, c.want)
-		}
-	}
-}
-
 // A cache that is too small to play the largest of the files is made larger, which the
 // user is told.
 func TestCacheHoldsHeadTailAndWindow(t *testing.T) {
@@ -47,8 +27,8 @@ func TestCacheHoldsHeadTailAndWindow(t *testing.T) {
 			}
 		}
 		leech := add(t, newClient(t, cfg), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir(), Cache: c.asked})
-		until(t, 5*time.Second, "the files open", func() bool { return leech.storage.Load() != nil })
-		if got := leech.storage.Load().Slots(); got != c.slots {
+		until(t, 5*time.Second, "the files open", func() bool { return leech.content.Load() != nil })
+		if got := leech.content.Load().Slots(); got != c.slots {
 			t.Errorf("%d bytes: %d pieces are cached, want %d", c.asked, got, c.slots)
 		}
 		leech.Close()
@@ -73,7 +53,7 @@ func TestCacheOfIdleReadersServesAnother(t *testing.T) {
 			t.Fatalf("idle reader %d: %v", i, err)
 		}
 	}
-	if slots := leech.storage.Load().Slots(); slots >= 90 {
+	if slots := leech.content.Load().Slots(); slots >= 90 {
 		t.Fatalf("%d places for pieces are too many for this test", slots)
 	}
 	r := openFile(t, leech)
@@ -82,7 +62,7 @@ func TestCacheOfIdleReadersServesAnother(t *testing.T) {
 		t.Errorf("%d bytes (%v), which differ from the file", len(got), err)
 	}
 	if room := r.SetWindow(int64(len(data))); room >= int64(len(data)) {
-		t.Errorf("room for a window of %d bytes in a cache of %d places", room, leech.storage.Load().Slots())
+		t.Errorf("room for a window of %d bytes in a cache of %d places", room, leech.content.Load().Slots())
 	}
 }
 

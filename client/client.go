@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,15 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -27,18 +26,21 @@ import (
 // Version is what peers are told, in the extension handshake and to trackers.
 const Version = "0.1.0"
 
-// peerIDPrefix is Causeway's mark in peer ids, in the customary form: CW and four
-// digits of the version.
-const peerIDPrefix = "-CW0100-"
+const userAgent = "Causeway/" + Version
 
+// What all torrents of a client share; see also Config.
 const (
 	// openFiles bounds the files kept open, well below the usual limit of 1024
 	// descriptors, which connections need too.
 	openFiles = 200
 	// dialsAtOnce bounds connection attempts under way.
 	dialsAtOnce = 50
-	// leaveTimeout is how long Close waits for trackers to hear that we leave.
-	leaveTimeout = 3 * time.Second
+	// checksAtOnce is how many torrents have their files hashed at a time: more would
+	// only make a disk seek.
+	checksAtOnce = 2
+	// earlyBytes bounds what peers say of their pieces before it is known how many
+	// there are, and the metadata that they send.
+	earlyBytes = 32 << 20
 )
 
 // Client is a BitTorrent client: the sockets, limits and memory that its torrents
@@ -46,32 +48,41 @@ const (
 type Client struct {
 	cfg Config
 	log *slog.Logger
-	id  [20]byte
-	key uint32 // tells trackers that it is still us when our address changes
+	id  [20]byte // the peer id of the first torrent
+	net *network.Network
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
-	dht      *discovery.DHT        // nil without DHT
-	lsd      *discovery.LSD        // nil without LSD
-	rtc      *webrtcwire.Transport // nil without WebRTC
-	ws       *ws.Manager           // nil without WebRTC or trackers
+	shared   *swarm.Shared // what finds peers and connects to them
 
 	memory  *disk.Memory
 	pool    *disk.Pool
 	handles *disk.Handles
 	store   *disk.Store // nil without state
 
-	up, down    *rate.Limiter // nil without limit
-	dials       chan struct{}
-	connections atomic.Int64
+	// The allotment: what torrents have shares of.
+	down   *allot.Rate
+	up     allot.Upload
+	conns  *allot.Connections
+	gate   *allot.Gate   // handshakes of incoming connections
+	checks *allot.Turns  // to hash files
+	early  *allot.Budget // bytes
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
-	torrents map[[20]byte]*Torrent
+	torrents []*Torrent
+	swarms   map[[20]byte]member
+	given    bool // c.id was
 	closed   bool
+}
+
+// member is a swarm and the torrent that is in it.
+type member struct {
+	torrent *Torrent
+	swarm   *swarm.Swarm
 }
 
 // ErrClosed is returned by a Client that was closed.
@@ -80,17 +91,26 @@ var ErrClosed = errors.New("the client is closed")
 // New starts a client.
 func New(cfg Config) (*Client, error) {
 	cfg.setDefaults()
-	c := &Client{
-		cfg: cfg, log: cfg.Logger,
-		memory:   disk.NewMemory(cfg.Memory),
-		handles:  disk.NewHandles(openFiles),
-		up:       newLimiter(cfg.UpLimit),
-		down:     newLimiter(cfg.DownLimit),
-		dials:    make(chan struct{}, dialsAtOnce),
-		torrents: make(map[[20]byte]*Torrent),
+	bind, err := network.ParseBind(cfg.ListenHost)
+	if err != nil {
+		return nil, fmt.Errorf("the address to listen on: %w", err)
 	}
-	copy(c.id[:], peerIDPrefix+rand.Text())
-	c.key = uint32(c.id[10])<<16 | uint32(c.id[11])<<8 | uint32(c.id[12])
+	way, err := network.New(network.Config{Bind: bind})
+	if err != nil {
+		return nil, fmt.Errorf("the address to listen on: %w", err)
+	}
+	c := &Client{
+		cfg: cfg, log: cfg.Logger, net: way, id: swarm.NewPeerID(),
+		memory:  disk.NewMemory(cfg.Memory),
+		handles: disk.NewHandles(openFiles),
+		up:      allot.NewUpload(cfg.UpLimit),
+		down:    allot.NewRate(cfg.DownLimit),
+		conns:   allot.NewConnections(cfg.MaxConnections),
+		gate:    allot.NewGate(acceptsAtOnce),
+		checks:  allot.NewTurns(checksAtOnce),
+		early:   allot.NewBudget(earlyBytes),
+		swarms:  make(map[[20]byte]member),
+	}
 	if cfg.StateDir != "" {
 		if err := os.MkdirAll(cfg.StateDir, 0o777); err != nil {
 			return nil, fmt.Errorf("creating the state folder: %w; choose another with --state", err)
@@ -99,6 +119,11 @@ func New(cfg Config) (*Client, error) {
 	}
 	if err := c.listen(); err != nil {
 		return nil, err
+	}
+	c.shared = &swarm.Shared{
+		Net: c.net, Dials: allot.NewTurns(dialsAtOnce), Encryption: cfg.Encryption, UserAgent: userAgent,
+		DisableTCP: cfg.DisableTCP, DisableTrackers: cfg.DisableTrackers, DisableWebTrackers: cfg.DisableWebTrackers,
+		Port: c.port,
 	}
 	if err := c.startWeb(); err != nil {
 		c.closeSockets()
@@ -111,17 +136,6 @@ func New(cfg Config) (*Client, error) {
 		c.wg.Go(c.accept)
 	}
 	return c, nil
-}
-
-// limitBurst is what a rate limiter lets through at once, in seconds of the rate;
-// at least one block.
-const limitBurst = 0.1
-
-func newLimiter(bytesPerSecond int64) *rate.Limiter {
-	if bytesPerSecond <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(bytesPerSecond), max(int(float64(bytesPerSecond)*limitBurst), 17<<10))
 }
 
 func (c *Client) listen() (err error) {
@@ -139,7 +153,7 @@ func (c *Client) listen() (err error) {
 func (c *Client) startDiscovery() {
 	var err error
 	if !c.cfg.DisableDHT {
-		c.dht, err = discovery.NewDHT(discovery.DHTConfig{
+		c.shared.DHT, err = discovery.NewDHT(discovery.DHTConfig{
 			Conn:      c.udp.Lend(transport.ClassDHT),
 			Bootstrap: c.cfg.DHTBootstrap,
 			Nodes:     nodeStore{c.store},
@@ -150,10 +164,32 @@ func (c *Client) startDiscovery() {
 		}
 	}
 	if !c.cfg.DisableLSD {
-		if c.lsd, err = discovery.NewLSD(discovery.LSDConfig{Logger: c.log}); err != nil {
+		if c.shared.LSD, err = discovery.NewLSD(discovery.LSDConfig{Logger: c.log}); err != nil {
 			c.log.Debug("going on without local service discovery", "err", err)
 		}
 	}
+}
+
+// startWeb starts what connects to browsers.
+func (c *Client) startWeb() (err error) {
+	if c.cfg.DisableWebRTC {
+		return nil
+	}
+	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
+		PacketConns: []net.PacketConn{
+			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
+		},
+		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:  c.cfg.RelayOnly,
+		Logger:     c.log,
+	})
+	if err != nil {
+		return fmt.Errorf("starting WebRTC: %w", err)
+	}
+	if !c.cfg.DisableTrackers {
+		c.shared.WS = ws.New(ws.Config{PeerID: ws.ID(c.id), UserAgent: userAgent, Logger: c.log})
+	}
+	return nil
 }
 
 // nodeStore keeps the DHT's nodes in the resume state.
@@ -174,8 +210,18 @@ func (n nodeStore) Save(b []byte) error {
 	return n.store.SaveNodes(b)
 }
 
-// PeerID returns the id by which peers know this client.
+// PeerID returns the id by which peers know the first torrent; each other one has an
+// id of its own.
 func (c *Client) PeerID() [20]byte { return c.id }
+
+// nextPeerID returns the peer id of another swarm. c.mu is held.
+func (c *Client) nextPeerID() [20]byte {
+	if !c.given {
+		c.given = true
+		return c.id
+	}
+	return swarm.NewPeerID()
+}
 
 // TCPAddr returns the address that peers connect to, nil without TCP.
 func (c *Client) TCPAddr() net.Addr {
@@ -191,7 +237,15 @@ func (c *Client) UDPAddr() net.Addr { return c.udp.LocalAddr() }
 // port is where peers reach us.
 func (c *Client) port() int { return c.udp.LocalAddr().Port }
 
-// Add starts a torrent. Two of one infohash cannot be run at a time.
+// SetLimits changes the rates of the whole client; the other fields of l are not used.
+func (c *Client) SetLimits(l Limits) {
+	c.down.Set(l.Down)
+	c.up.Set(l.Up)
+	c.cfg.OnEvent(LimitsEvent{Limits: Limits{Down: l.Down, Up: l.Up}})
+}
+
+// Add adds a torrent, and starts it unless told otherwise. Two of one infohash cannot
+// be there at a time.
 func (c *Client) Add(src *meta.Source, opts TorrentOptions) (*Torrent, error) {
 	if opts.Dir == "" {
 		opts.Dir = "."
@@ -206,39 +260,58 @@ func (c *Client) Add(src *meta.Source, opts TorrentOptions) (*Torrent, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if infoHash := src.InfoHash(); c.torrents[infoHash] != nil {
+	if infoHash := src.InfoHash(); c.swarms[infoHash].torrent != nil {
 		return nil, fmt.Errorf("the torrent %x is running already", infoHash)
 	}
 	t, err := newTorrent(c, src, opts)
 	if err != nil {
 		return nil, err
 	}
-	c.torrents[t.infoHash] = t
+	c.torrents = append(c.torrents, t)
+	for _, s := range t.swarms {
+		c.swarms[s.InfoHash()] = member{t, s}
+	}
 	go t.run()
 	return t, nil
 }
 
-// Torrents returns the torrents that are running.
+// Torrents returns the torrents of the client, in the order in which they were added.
 func (c *Client) Torrents() []*Torrent {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ts := make([]*Torrent, 0, len(c.torrents))
-	for _, t := range c.torrents {
-		ts = append(ts, t)
-	}
-	return ts
+	return slices.Clone(c.torrents)
 }
 
-func (c *Client) torrent(infoHash [20]byte) *Torrent {
+// member returns the swarm of an infohash.
+func (c *Client) member(infoHash [20]byte) (member, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.torrents[infoHash]
+	m, ok := c.swarms[infoHash]
+	return m, ok
+}
+
+// infoHashes yields those of all swarms, for encrypted handshakes.
+func (c *Client) infoHashes(yield func([]byte) bool) {
+	c.mu.Lock()
+	hashes := make([][20]byte, 0, len(c.swarms))
+	for h := range c.swarms {
+		hashes = append(hashes, h)
+	}
+	c.mu.Unlock()
+	for i := range hashes {
+		if !yield(hashes[i][:]) {
+			return
+		}
+	}
 }
 
 func (c *Client) remove(t *Torrent) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.torrents, t.infoHash)
+	for _, s := range t.swarms {
+		delete(c.swarms, s.InfoHash())
+	}
+	c.torrents = slices.DeleteFunc(c.torrents, func(other *Torrent) bool { return other == t })
 }
 
 // Close ends all torrents, tells trackers so, and saves the state. The error says
@@ -250,8 +323,8 @@ func (c *Client) Close() error {
 		return nil
 	}
 	c.closed = true
+	torrents := slices.Clone(c.torrents)
 	c.mu.Unlock()
-	torrents := c.Torrents()
 	c.cancel()
 	var closing sync.WaitGroup
 	errs := make(chan error, len(torrents))
@@ -264,13 +337,18 @@ func (c *Client) Close() error {
 	for err := range errs {
 		all = errors.Join(all, err)
 	}
-	if c.dht != nil {
-		c.dht.Close()
+	if c.shared.DHT != nil {
+		c.shared.DHT.Close()
 	}
-	if c.lsd != nil {
-		c.lsd.Close()
+	if c.shared.LSD != nil {
+		c.shared.LSD.Close()
 	}
-	c.closeWeb()
+	if c.shared.WS != nil {
+		c.shared.WS.Close()
+	}
+	if c.shared.RTC != nil {
+		c.shared.RTC.Close()
+	}
 	c.closeSockets()
 	c.wg.Wait()
 	c.pool.Close()
@@ -287,3 +365,7 @@ func (c *Client) closeSockets() {
 func (c *Client) warn(infoHash [20]byte, message string) {
 	c.cfg.OnEvent(WarningEvent{infoHash, message})
 }
+
+// WithWebTrackers returns tiers of trackers with the default WebSocket trackers added,
+// each a tier of its own, if there is no WebSocket tracker among them.
+func WithWebTrackers(tiers [][]string) [][]string { return swarm.WithWebTrackers(tiers) }

@@ -2,10 +2,10 @@ package client
 
 import (
 	"log/slog"
-	"time"
 
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
@@ -24,7 +24,8 @@ const (
 // Config configures a Client. The zero value of a field means what its comment
 // says; the zero Config is a working one.
 type Config struct {
-	// ListenHost is the address to listen on for peers, "" all interfaces.
+	// ListenHost is the address that everything comes in at and goes out from, or one
+	// of each family with a comma between; "" all interfaces.
 	ListenHost string
 	// Port is for TCP and UDP alike, 0 any free one. With PortFallback any free
 	// one is taken also when Port is in use.
@@ -78,7 +79,7 @@ func (c *Config) setDefaults() {
 	}
 	c.WebSlots = max(c.WebSlots, 0)
 	if c.STUN == nil {
-		c.STUN = DefaultICEServers
+		c.STUN = swarm.DefaultICEServers
 	}
 	if c.MaxPeers <= 0 {
 		c.MaxPeers = DefaultMaxPeers
@@ -127,49 +128,18 @@ type TorrentOptions struct {
 	KeepLonger bool
 	// Sequential downloads pieces in order instead of the rarest first.
 	Sequential bool
+	// Limits of this torrent.
+	Limits Limits
+	// Stopped leaves it stopped until Start.
+	Stopped bool
 }
 
-// Event is something that happened: a TrackerEvent, CheckingEvent, CompleteEvent,
-// NoBrowserEvent or WarningEvent.
-type Event interface{ isEvent() }
-
-// TrackerEvent is the outcome of an announce, if it is another than before.
-type TrackerEvent struct {
-	InfoHash       [20]byte
-	URL            string
-	OK             bool
-	Seeds, Leeches int
-	Message        string
-	Next           time.Time
+// Limits bound one torrent, or with the fields that say so the whole client. They may
+// be changed at any time.
+type Limits struct {
+	// Down and Up are in bytes per second, as Config.DownLimit and UpLimit; 0 none.
+	Down, Up int64
+	// MaxPeers, Slots and WebSlots are those of Config; 0: as there. They are not for
+	// the whole client.
+	MaxPeers, Slots, WebSlots int
 }
-
-// CheckingEvent reports how far the files have been checked.
-type CheckingEvent struct {
-	InfoHash        [20]byte
-	Checked, Length int64 // bytes; of what has to be hashed, not of the whole torrent
-}
-
-// CompleteEvent says that every wanted file is there.
-type CompleteEvent struct {
-	InfoHash [20]byte
-}
-
-// NoBrowserEvent says why a torrent sees no browser, as far as can be told. It comes
-// again when the reason changes.
-type NoBrowserEvent struct {
-	InfoHash [20]byte
-	Reason   string
-}
-
-// WarningEvent is something that the user may want to know and that does not stop
-// the torrent. InfoHash is zero if it concerns the whole client.
-type WarningEvent struct {
-	InfoHash [20]byte
-	Message  string
-}
-
-func (TrackerEvent) isEvent()   {}
-func (CheckingEvent) isEvent()  {}
-func (CompleteEvent) isEvent()  {}
-func (NoBrowserEvent) isEvent() {}
-func (WarningEvent) isEvent()   {}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/causeway-bt/causeway/client/picker"
+	"github.com/causeway-bt/causeway/client/content"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -25,7 +25,7 @@ func (t *Torrent) greet(p *peer) {
 		p.w.Send(t.extHandshake(p))
 	}
 	t.sendHave(p)
-	if p.reserved.DHT() && t.client.dht != nil && t.mayDiscover() {
+	if p.reserved.DHT() && t.client.shared.DHT != nil && t.mayDiscover() {
 		p.w.Send(wire.Message{ID: wire.Port, Port: uint16(t.client.port())})
 	}
 }
@@ -33,27 +33,29 @@ func (t *Torrent) greet(p *peer) {
 // sendHave sends the pieces we have. Before the files were checked there are none;
 // what turns up later is announced piece by piece.
 func (t *Torrent) sendHave(p *peer) {
-	have := t.verified.Load()
-	n := 0
-	if have != nil {
-		n = have.count()
+	n, all := 0, false
+	var have *content.Set
+	if t.loop.phase == phaseLive {
+		have = t.loop.content.Verified()
+		n = have.Count()
+		all = n > 0 && n == have.Len()
 	}
 	switch {
-	case have != nil && n == have.n && p.reserved.Fast() && t.opts.Cache == 0:
+	case all && p.reserved.Fast() && t.opts.Cache == 0:
 		p.w.Send(wire.Message{ID: wire.HaveAll})
 	case n > 0:
-		p.w.Send(wire.Message{ID: wire.BitfieldID, Payload: have.bitfield()})
+		p.w.Send(wire.Message{ID: wire.BitfieldID, Payload: have.Bitfield()})
 	case p.reserved.Fast():
 		p.w.Send(wire.Message{ID: wire.HaveNone})
 	}
-	if p.reserved.Fast() && n > 0 && n == have.n {
-		t.sendAllowedFast(p, have)
+	if p.reserved.Fast() && all {
+		t.sendAllowedFast(p, have.Len())
 	}
 }
 
-func (t *Torrent) sendAllowedFast(p *peer, have *pieceSet) {
+func (t *Torrent) sendAllowedFast(p *peer, pieces int) {
 	allowed := make(map[uint32]struct{})
-	for _, piece := range wire.AllowedFastSet(p.addr.Addr(), t.infoHash, have.n, allowedFastPieces) {
+	for _, piece := range wire.AllowedFastSet(p.addr.Addr(), p.swarm.InfoHash(), pieces, allowedFastPieces) {
 		allowed[piece] = struct{}{}
 		p.w.Send(wire.Message{ID: wire.AllowedFast, Index: piece})
 	}
@@ -99,7 +101,7 @@ func (t *Torrent) readInbox(p *peer, now time.Time) {
 			t.blockReceived(p, e)
 			continue
 		}
-		if err := t.handle(p, &e.message, now); err != nil {
+		if err := t.handle(p, e, now); err != nil {
 			t.drop(p, err)
 			return
 		}
@@ -112,12 +114,12 @@ func (t *Torrent) readInbox(p *peer, now time.Time) {
 }
 
 // handle does what one message asks for.
-func (t *Torrent) handle(p *peer, m *wire.Message, now time.Time) error {
-	switch m.ID {
+func (t *Torrent) handle(p *peer, e *event, now time.Time) error {
+	switch m := &e.message; m.ID {
 	case wire.Choke:
 		t.choked(p)
 	case wire.Unchoke:
-		p.choking, p.pick.Choking = false, false
+		p.Pick.Choking = false
 	case wire.Interested:
 		p.interested, t.loop.fillSoon = true, true
 	case wire.NotInterested:
@@ -127,20 +129,20 @@ func (t *Torrent) handle(p *peer, m *wire.Message, now time.Time) error {
 	case wire.Reject:
 		t.rejected(p, m)
 	case wire.AllowedFast:
-		if len(p.fastPieces) < maxFastPieces {
-			p.fastPieces = append(p.fastPieces, int(m.Index))
+		if len(p.Allowed) < maxFastPieces {
+			p.Allowed = append(p.Allowed, int(m.Index))
 		}
 	case wire.Suggest:
-		if len(p.suggested) >= maxSuggested {
-			p.suggested = p.suggested[1:]
+		if len(p.Suggested) >= maxSuggested {
+			p.Suggested = p.Suggested[1:]
 		}
-		p.suggested = append(p.suggested, int(m.Index))
+		p.Suggested = append(p.Suggested, int(m.Index))
 	case wire.Port:
-		if t.client.dht != nil && t.mayDiscover() {
-			t.client.dht.AddNode(netip.AddrPortFrom(p.addr.Addr(), m.Port))
+		if t.client.shared.DHT != nil && t.mayDiscover() {
+			t.client.shared.DHT.AddNode(netip.AddrPortFrom(p.addr.Addr(), m.Port))
 		}
 	case wire.Extended:
-		return t.extended(p, m, now)
+		return t.extended(p, e, now)
 	}
 	return nil
 }
@@ -148,29 +150,28 @@ func (t *Torrent) handle(p *peer, m *wire.Message, now time.Time) error {
 // choked: the peer serves us no more. Without the fast extension it has forgotten
 // our requests; with it, each is still answered.
 func (t *Torrent) choked(p *peer) {
-	p.choking, p.pick.Choking = true, true
-	if p.reserved.Fast() || t.loop.picker == nil {
+	p.Pick.Choking = true
+	if p.reserved.Fast() || t.loop.phase != phaseLive {
 		return
 	}
-	t.loop.picker.Forget(&p.pick)
-	p.mu.Lock()
-	p.requests.clear()
-	p.mu.Unlock()
+	t.loop.content.Picker.Forget(&p.Pick)
+	for _, r := range p.Forget() {
+		t.refund(p, int64(r.Length()))
+	}
 }
 
 // rejected: the peer will not send a block (BEP 6).
 func (t *Torrent) rejected(p *peer, m *wire.Message) {
-	p.mu.Lock()
-	r, ok := p.requests.take(m.Index, m.Begin, m.Length)
-	p.mu.Unlock()
-	if !ok || r.cancelled || t.loop.pieces[r.piece.Index] != r.piece {
+	r, ok := p.Take(m.Index, m.Begin, m.Length)
+	if !ok || r.Cancelled {
 		return
 	}
-	t.loop.picker.Unask(&p.pick, pickerRequest(r.piece.Index, r.block))
+	t.takeBack(p.Source, r)
 	// It is no help to ask for the same again at once.
-	p.suggested = slices.DeleteFunc(p.suggested, func(i int) bool { return i == r.piece.Index })
-	if p.choking {
-		p.fastPieces = slices.DeleteFunc(p.fastPieces, func(i int) bool { return i == r.piece.Index })
+	isThis := func(i int) bool { return i == r.Piece.Index }
+	p.Suggested = slices.DeleteFunc(p.Suggested, isThis)
+	if p.Pick.Choking {
+		p.Allowed = slices.DeleteFunc(p.Allowed, isThis)
 	} else if p.rejects++; p.rejects > maxRejects {
 		t.drop(p, fmt.Errorf("it rejected %d requests while it had unchoked us", p.rejects))
 	}
@@ -183,11 +184,10 @@ const maxRejects = 5000
 // peerHas takes in which pieces a peer has. Bitfields are accepted late and more
 // than once: webtorrent.js sends its own when it gets to it.
 func (t *Torrent) peerHas(p *peer, m *wire.Message) error {
-	info := t.Info()
-	if info == nil || t.loop.picker == nil {
-		return p.early.add(m)
+	if t.loop.phase != phaseLive {
+		return p.early.add(m, t.client.early)
 	}
-	n, pk := info.NumPieces(), t.loop.picker
+	n, pk := t.Info().NumPieces(), t.loop.content.Picker
 	if m.ID != wire.Have {
 		if p.havesAnew++; p.havesAnew > maxHavesAnew {
 			return fmt.Errorf("it told all its pieces anew %d times", p.havesAnew)
@@ -198,26 +198,26 @@ func (t *Torrent) peerHas(p *peer, m *wire.Message) error {
 		if m.Index >= uint32(n) {
 			return fmt.Errorf("it has piece %d of %d", m.Index, n)
 		}
-		pk.PeerHas(&p.pick, int(m.Index))
+		pk.PeerHas(&p.Pick, int(m.Index))
 	case wire.BitfieldID:
 		have, err := wire.ParseBitfield(m.Payload, n)
 		if err != nil {
 			return err
 		}
-		pk.PeerHasNone(&p.pick)
+		pk.PeerHasNone(&p.Pick)
 		if have.Count() == n {
-			pk.PeerHasAll(&p.pick)
+			pk.PeerHasAll(&p.Pick)
 			break
 		}
 		for i := range n {
 			if have.Has(i) {
-				pk.PeerHas(&p.pick, i)
+				pk.PeerHas(&p.Pick, i)
 			}
 		}
 	case wire.HaveAll:
-		pk.PeerHasAll(&p.pick)
+		pk.PeerHasAll(&p.Pick)
 	case wire.HaveNone:
-		pk.PeerHasNone(&p.pick)
+		pk.PeerHasNone(&p.Pick)
 	}
 	p.havePieces++
 	t.peerChanged(p, m.ID != wire.Have)
@@ -234,8 +234,8 @@ const seedCheckEvery = 16
 
 // peerChanged follows a change in what a peer has.
 func (t *Torrent) peerChanged(p *peer, look bool) {
-	if look || p.havePieces%seedCheckEvery == 0 || p.pick.Wanted() == 0 {
-		p.isSeed = t.loop.picker.PeerIsSeed(&p.pick)
+	if look || p.havePieces%seedCheckEvery == 0 || p.Pick.Wanted() == 0 {
+		p.isSeed = t.loop.content.Picker.PeerIsSeed(&p.Pick)
 	}
 	if t.loop.phase != phaseLive {
 		return
@@ -248,79 +248,39 @@ func (t *Torrent) peerChanged(p *peer, look bool) {
 func (t *Torrent) dropIfBothSeeds(p *peer) {
 	if p.isSeed && t.isSeed() {
 		if p.candidate != nil {
-			p.candidate.seed = true
+			p.candidate.Seed = true
 		}
 		t.drop(p, errUseless)
 	}
 }
 
-func (e *early) add(m *wire.Message) error {
-	switch m.ID {
-	case wire.Have:
-		if len(e.haves) >= maxEarlyHaves {
-			return fmt.Errorf("it sent more than %d pieces before the metadata was there", maxEarlyHaves)
-		}
-		e.haves = append(e.haves, m.Index)
-	case wire.BitfieldID:
-		*e = early{bitfield: m.Payload}
-	case wire.HaveAll:
-		*e = early{all: true}
-	case wire.HaveNone:
-		*e = early{}
-	}
-	return nil
-}
-
-// replay hands what a peer said early to the picker.
-func (t *Torrent) replay(p *peer) error {
-	e := p.early
-	p.early = early{}
-	var ms []wire.Message
-	if e.all {
-		ms = append(ms, wire.Message{ID: wire.HaveAll})
-	}
-	if e.bitfield != nil {
-		ms = append(ms, wire.Message{ID: wire.BitfieldID, Payload: e.bitfield})
-	}
-	for _, i := range e.haves {
-		ms = append(ms, wire.Message{ID: wire.Have, Index: i})
-	}
-	for i := range ms {
-		if err := t.peerHas(p, &ms[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // extended handles a message of the extension protocol (BEP 10).
-func (t *Torrent) extended(p *peer, m *wire.Message, now time.Time) error {
-	switch m.Ext {
-	case 0:
-		h, err := wire.DecodeExtHandshake(m.Payload)
-		if err != nil {
-			return err
-		}
-		t.extHandshaken(p, h)
-	case wire.OurMetadata:
-		return t.metadataMessage(p, m.Payload, now)
-	case wire.OurPEX:
-		return t.peersExchanged(p, m.Payload, now)
-	case wire.OurDontHave:
-		piece, err := wire.DecodeDontHave(m.Payload)
-		if err != nil {
-			return err
-		}
-		if info := t.Info(); info != nil && t.loop.picker != nil && int(piece) < info.NumPieces() {
-			if p.isSeed {
-				if p.havesAnew++; p.havesAnew > maxHavesAnew {
-					return fmt.Errorf("it lost a piece of all %d times", p.havesAnew)
-				}
-			}
-			t.loop.picker.PeerLost(&p.pick, int(piece))
-			p.isSeed = false
+func (t *Torrent) extended(p *peer, e *event, now time.Time) error {
+	switch d := e.decoded.(type) {
+	case wire.ExtHandshake:
+		t.extHandshaken(p, d)
+	case wire.MetadataMessage:
+		return t.metadataMessage(p, d, now)
+	case wire.PEXMessage:
+		t.peersExchanged(p, d)
+	case uint32:
+		return t.peerLost(p, int(d))
+	}
+	return nil
+}
+
+// peerLost: the peer no longer has a piece (BEP 54).
+func (t *Torrent) peerLost(p *peer, piece int) error {
+	if t.loop.phase != phaseLive || piece >= t.Info().NumPieces() {
+		return nil
+	}
+	if p.isSeed {
+		if p.havesAnew++; p.havesAnew > maxHavesAnew {
+			return fmt.Errorf("it lost a piece of all %d times", p.havesAnew)
 		}
 	}
+	t.loop.content.Picker.PeerLost(&p.Pick, piece)
+	p.isSeed = false
 	return nil
 }
 
@@ -343,15 +303,12 @@ func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
 	}
 	if h.Port != 0 && p.addr.IsValid() {
 		p.listen = netip.AddrPortFrom(p.addr.Addr(), uint16(h.Port))
-		if c := t.loop.candidates.byAddr[p.listen]; c != nil && p.candidate == nil && !c.connected {
-			c.connected, p.candidate = true, c // it is not dialled too
+		if c := p.swarm.Candidate(p.listen); c != nil && p.candidate == nil && !c.InUse() {
+			c.Connected() // it is not dialled too
+			p.candidate = c
 		}
 	}
 	if t.loop.phase == phaseMetadata {
 		t.fetchMetadata(time.Now())
 	}
-}
-
-func pickerRequest(piece, block int) picker.Request {
-	return picker.Request{Piece: piece, Block: block}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/wire"
 )
@@ -46,12 +47,12 @@ func TestDropOfBrowserHoldsNothingUp(t *testing.T) {
 	seed := add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir})
 	leech := add(t, leecher, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir()})
 	ctx := context.Background()
-	for _, o := range leech.web.Offers(ctx, 1) {
-		answer, err := seed.web.Answer(ctx, ws.ID(leecher.id), o.ID, o.SDP)
+	for _, o := range leech.swarms[0].Web().Offers(ctx, 1) {
+		answer, err := seed.swarms[0].Web().Answer(ctx, ws.ID(leech.swarms[0].PeerID()), o.ID, o.SDP)
 		if err != nil {
 			t.Fatal(err)
 		}
-		leech.web.Answered(ws.ID(seeder.id), o.ID, answer)
+		leech.swarms[0].Web().Answered(ws.ID(seed.swarms[0].PeerID()), o.ID, answer)
 	}
 	until(t, 10*time.Second, "connected", func() bool { return leech.Stats().Downloaded > 0 })
 	took := make(chan time.Duration, 1)
@@ -78,16 +79,16 @@ func TestPrivateMagnetLeavesDefaultTrackers(t *testing.T) {
 	cfg := plain(t)
 	cfg.DisableWebRTC, cfg.DisableTrackers = false, false
 	cfg.STUN = []string{}
-	saved := DefaultWebTrackers
-	DefaultWebTrackers = []string{"ws://127.0.0.1:1"}
-	t.Cleanup(func() { DefaultWebTrackers = saved })
+	saved := swarm.DefaultWebTrackers
+	swarm.DefaultWebTrackers = []string{"ws://127.0.0.1:1"}
+	t.Cleanup(func() { swarm.DefaultWebTrackers = saved })
 	magnet := torrent.Magnet()
 	magnet.Peers = []string{seeder.TCPAddr().String()}
 	magnet.Trackers = nil
 	leech := add(t, newClient(t, cfg), &meta.Source{Magnet: magnet}, TorrentOptions{Dir: t.TempDir()})
 	within(t, 10*time.Second, "the download", leech, leech.Complete())
 	n := make(chan int, 1)
-	leech.do(func() { n <- len(leech.web.handles) })
+	leech.do(func() { n <- len(leech.swarms[0].Trackers()) })
 	if got := <-n; got != 0 {
 		t.Errorf("a private torrent is announced to %d public trackers that its owner did not name", got)
 	}

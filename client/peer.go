@@ -9,47 +9,35 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/disk"
-	"github.com/causeway-bt/causeway/client/picker"
+	"github.com/causeway-bt/causeway/client/source"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
-// Transport is how a peer is connected.
-type Transport int
-
-const (
-	TCP Transport = iota
-	WebRTC
-)
-
-// newConn is a connection whose handshakes are done, on its way to the loop.
-type newConn struct {
-	net.Conn
-	kind      Transport
-	addr      netip.AddrPort
-	outgoing  bool // we dialled, or made the offer
-	handshake wire.Handshake
-}
-
-// peer is a connected peer.
+// peer is a connected peer. It is how its source.Source is asked for blocks.
 type peer struct {
+	*source.Source
+
 	t        *Torrent
-	id       int // for the choker
+	swarm    *swarm.Swarm // through which it came
+	id       int          // for the choker
 	conn     net.Conn
-	kind     Transport
+	kind     swarm.Transport
 	outgoing bool
 	addr     netip.AddrPort // as connected; see listen for where it accepts
 	peerID   [20]byte
 	reserved wire.Reserved
 	w        *wire.Writer
-	who      *contributor
-
-	unrequested int // blocks; owned by the reader
+	place    *allot.Place
+	reading  readState
 
 	joined         time.Time
 	lastRead       atomic.Int64 // nanoseconds after joined
 	lastPayload    atomic.Int64 // the same, of blocks either way; 0 none
 	received, sent atomic.Int64 // payload bytes
+	worth          atomic.Pointer[allot.Worth]
 
 	// Shared by the loop and the connection's goroutines.
 	mu          sync.Mutex
@@ -58,53 +46,34 @@ type peer struct {
 	posted      bool // the loop was told of the inbox
 	drained     *sync.Cond
 	gone        bool
-	requests    requestQueue
 	unchoked    bool                // we serve it
 	allowedFast map[uint32]struct{} // pieces served even while choked
 	fastServed  int64               // bytes of them asked for while choked
 
 	// Owned by the loop.
-	pick           picker.Peer
-	choking        bool // it does not serve us
 	interested     bool // in what we have
 	weInterested   bool
 	changed        time.Time // when we last choked or unchoked it
+	sentBefore     int64     // bytes, by then
 	isSeed         bool
-	useless        time.Time // since when neither side wants anything of the other; zero: it is of use
-	fastPieces     []int     // it serves these even while choking us
-	suggested      []int
 	ext            wire.ExtHandshake
 	listen         netip.AddrPort // where it accepts connections, zero unknown
 	early          early
-	window         window
 	down, up       rateMeter
-	lastBlock      time.Time
-	tardy          bool      // others sent what it owes before it sent anything, while a player waits
-	firstAsked     time.Time // of the requests under way, when the first was sent
 	pexSent        map[netip.AddrPort]struct{}
 	nextPEX        time.Time
-	lastPEX        time.Time // received
 	metadata       *metadataPeer
 	metadataWanted []int // pieces of it that the peer waits for
-	candidate      *candidate
+	candidate      *swarm.Candidate
 	rejects        int // of requests, while it had unchoked us
 	havePieces     int // Have messages and the like that it sent
 	havesAnew      int // times it replaced all of that
 }
 
-// early is what a peer said of its pieces before we knew how many there are.
-type early struct {
-	all      bool
-	bitfield []byte
-	haves    []uint32
-}
-
-// maxEarlyHaves bounds early.haves.
-const maxEarlyHaves = 1 << 16
-
 // event is a message of a peer that the loop must hear of.
 type event struct {
 	message wire.Message
+	decoded any // of an extension message: wire.ExtHandshake and the like
 	// For a block that came: where it belongs, and when it was asked for and came.
 	piece   *disk.Piece
 	block   int
@@ -113,9 +82,6 @@ type event struct {
 }
 
 const (
-	// maxInbox bounds what waits for the loop; the reader then waits too.
-	maxInbox      = 4096
-	maxInboxBytes = 1 << 20
 	// idleTimeout is how long a peer may be silent. Peers send something every two
 	// minutes (BEP 3).
 	idleTimeout = 150 * time.Second
@@ -125,57 +91,43 @@ const (
 
 var (
 	errDuplicate = errors.New("it is connected already")
-	errFull      = errors.New("there are connections enough")
+	errFull      = allot.ErrFull
 	errSelf      = errors.New("it is ourselves")
 	errBanned    = errors.New("it is banned for sending wrong data")
 	errUseless   = errors.New("neither side has anything for the other")
 	errSilent    = errors.New("it was silent for too long")
 )
 
-// attach hands a connection with finished handshakes to the loop.
-func (t *Torrent) attach(ctx interface{ Done() <-chan struct{} }, c newConn) error {
-	select {
-	case t.joins <- &c:
-		return nil
-	case <-t.ctx.Done():
-		return ErrClosed
-	case <-ctx.Done():
-		return errors.New("the torrent did not take it in time")
-	}
-}
-
 // join makes a connection a peer, or closes it.
-func (t *Torrent) join(c *newConn) {
-	l := &t.loop
-	var cand *candidate // that we dialled
-	if c.outgoing && c.kind == TCP {
-		cand = l.candidates.byAddr[c.addr]
+func (t *Torrent) join(c *swarm.Conn) {
+	now := time.Now()
+	var cand *swarm.Candidate // that we dialled
+	if c.Outgoing && c.Kind == swarm.TCP {
+		cand = c.Swarm.Candidate(c.Addr)
 	}
-	if err := t.admit(c); err != nil {
-		t.log.Debug("connection refused", "peer", c.addr, "err", err)
+	p, err := t.admit(c, now)
+	if err != nil {
+		t.log.Debug("connection refused", "peer", c.Addr, "err", err)
 		c.Close()
 		if cand != nil {
-			cand.dialling = false
-			cand.self = errors.Is(err, errSelf)
-			cand.failed(time.Now())
+			cand.Refused(errors.Is(err, errSelf), now)
 		}
 		return
 	}
-	p := t.newPeer(c)
+	l := &t.loop
 	if cand != nil {
-		cand.dialling, cand.connected, cand.failures = false, true, 0
-		p.candidate, p.listen = cand, c.addr
+		cand.Connected()
+		p.candidate, p.listen = cand, c.Addr
 	}
 	l.peers[p] = struct{}{}
 	l.byID[p.peerID] = p
 	t.peerIDs.Store(p.peerID, p)
-	t.client.connections.Add(1)
 	t.countPeers()
-	if p.kind == WebRTC {
-		t.web.met()
+	if p.kind == swarm.WebRTC {
+		p.swarm.Web().Met()
 	}
-	if l.picker != nil {
-		l.picker.AddPeer(&p.pick)
+	if l.phase == phaseLive {
+		l.content.Picker.AddPeer(&p.Pick)
 	}
 	t.spawn(p.runReader)
 	t.spawn(p.runWriter)
@@ -183,35 +135,60 @@ func (t *Torrent) join(c *newConn) {
 	t.wakeUp()
 }
 
-// admit says whether a connection may become a peer. It may drop another for it.
-func (t *Torrent) admit(c *newConn) error {
+// admit makes a peer of a connection that may become one. It may drop another for it.
+func (t *Torrent) admit(c *swarm.Conn, now time.Time) (*peer, error) {
 	l := &t.loop
-	id := c.handshake.PeerID
+	who := &source.Identity{Addr: c.Addr, PeerID: c.Handshake.PeerID, Web: c.Kind == swarm.WebRTC}
 	switch {
-	case id == t.client.id:
-		return errSelf
-	case l.phase == phaseFailed:
-		return t.err
-	case l.bans.banned(c.addr, id, time.Now()):
-		return errBanned
+	case who.PeerID == c.Swarm.PeerID():
+		return nil, errSelf
+	case t.Err() != nil:
+		return nil, t.Err()
+	case l.run == nil || !c.Swarm.Running():
+		return nil, errStopped
+	case l.bans.Banned(who, now):
+		return nil, errBanned
 	}
-	if other := l.byID[id]; other != nil {
-		if !t.better(c, other) {
-			return errDuplicate
-		}
+	other := l.byID[who.PeerID]
+	if other != nil && !t.better(c, other) {
+		return nil, errDuplicate
+	}
+	p := t.newPeer(c, who, now)
+	if other != nil {
 		t.drop(other, errDuplicate)
 	}
-	if t.full() && !t.dropUseless() {
-		return errFull
-	}
-	return nil
+	var err error
+	p.place, err = t.client.conns.Admit(t, t.maxPeers(), p, c.Addr.Addr(), now)
+	return p, err
 }
 
-// full reports whether there are as many connections as there may be. It may be
+// maxPeers is how many connections the torrent may have.
+func (t *Torrent) maxPeers() int {
+	if n := t.Limits().MaxPeers; n > 0 {
+		return n
+	}
+	return t.client.cfg.MaxPeers
+}
+
+// roomFor reports whether another connection has a chance to be taken. It may be
 // called from any goroutine.
-func (t *Torrent) full() bool {
-	c := t.client
-	return t.peerCount.Load() >= int64(c.cfg.MaxPeers) || c.connections.Load() >= int64(c.cfg.MaxConnections)
+func (t *Torrent) roomFor(now time.Time) bool { return t.client.conns.Chance(t, t.maxPeers(), now) }
+
+// Worth implements allot.Member.
+func (p *peer) Worth() allot.Worth { return *p.worth.Load() }
+
+// Evict implements allot.Member.
+func (p *peer) Evict(why error) { p.t.mail.evict(p, why) }
+
+// updateWorth makes known what the peer is worth.
+func (p *peer) updateWorth() {
+	w := allot.Worth{Joined: p.joined, Rate: p.down.perSecond + p.up.perSecond}
+	if last := time.Duration(p.lastPayload.Load()); last > 0 {
+		w.Moved = p.joined.Add(last)
+	}
+	w.Active = p.weInterested && !p.Pick.Choking && !p.Pick.Snubbing || p.interested && p.unchoked
+	w.Hoping = p.weInterested || p.interested || p.early.known() || p.metadata != nil
+	p.worth.Store(&w)
 }
 
 // movingFor is for how long a connection counts as moving data after a block.
@@ -224,56 +201,38 @@ const movingFor = 10 * time.Second
 // as much, and of one kind both sides must come to the same answer when they dial each
 // other at once: the connection that the one with the larger peer id opened. It may be
 // called from any goroutine.
-func (t *Torrent) better(c *newConn, other *peer) bool {
+func (t *Torrent) better(c *swarm.Conn, other *peer) bool {
 	now := time.Now()
 	switch {
 	case other.moving(now):
-		return c.kind == TCP && other.kind == WebRTC && c.addr.Addr() == other.addr.Addr()
+		return c.Kind == swarm.TCP && other.kind == swarm.WebRTC && c.Addr.Addr() == other.addr.Addr()
 	case other.silence(now) > keepAliveAfter:
 		return true
-	case c.kind != other.kind:
-		return c.kind == TCP
-	case c.outgoing == other.outgoing:
+	case c.Kind != other.kind:
+		return c.Kind == swarm.TCP
+	case c.Outgoing == other.outgoing:
 		return false
 	}
-	weAreLarger := string(t.client.id[:]) > string(other.peerID[:])
-	return c.outgoing == weAreLarger
+	ours := c.Swarm.PeerID()
+	weAreLarger := string(ours[:]) > string(other.peerID[:])
+	return c.Outgoing == weAreLarger
 }
 
-// uselessFor is how long a peer must have been of no use to make room for another.
-const uselessFor = 30 * time.Second
-
-func (t *Torrent) dropUseless() bool {
-	var victim *peer
-	for p := range t.loop.peers {
-		if !p.useless.IsZero() && time.Since(p.useless) > uselessFor && (victim == nil || p.useless.Before(victim.useless)) {
-			victim = p
-		}
-	}
-	if victim == nil {
-		return false
-	}
-	t.drop(victim, errUseless)
-	return true
-}
-
-func (t *Torrent) newPeer(c *newConn) *peer {
-	now := time.Now()
+func (t *Torrent) newPeer(c *swarm.Conn, who *source.Identity, now time.Time) *peer {
 	t.loop.nextPeerID++
 	p := &peer{
-		t: t, id: t.loop.nextPeerID, conn: c.Conn, kind: c.kind, outgoing: c.outgoing, addr: c.addr,
-		peerID: c.handshake.PeerID, reserved: c.handshake.Reserved,
-		joined: now, changed: now, choking: true, window: newWindow(), useless: now,
-		pexSent: make(map[netip.AddrPort]struct{}),
+		t: t, swarm: c.Swarm, id: t.loop.nextPeerID, conn: c.Conn, kind: c.Kind, outgoing: c.Outgoing, addr: c.Addr,
+		peerID: who.PeerID, reserved: c.Handshake.Reserved,
+		joined: now, changed: now, pexSent: make(map[netip.AddrPort]struct{}),
 	}
+	p.Source = source.New(p, who)
 	p.drained = sync.NewCond(&p.mu)
-	p.pick.Tag, p.pick.Choking = p, true
-	p.who = &contributor{addr: c.addr, peerID: p.peerID, web: c.kind == WebRTC}
-	cfg := wire.WriterConfig{Source: t, Served: p.served, ReadFailed: p.readFailed, Reject: p.reserved.Fast()}
-	if t.client.up != nil {
-		cfg.Limiters = append(cfg.Limiters, t.client.up)
-	}
-	p.w = wire.NewWriter(c.Conn, cfg)
+	p.updateWorth()
+	_, swarmUp := c.Swarm.Limits()
+	p.w = wire.NewWriter(c.Conn, wire.WriterConfig{
+		Source: t, Served: p.served, ReadFailed: p.readFailed, Reject: p.reserved.Fast(),
+		Limiters: []wire.Limiter{swarmUp, t.up, t.client.up},
+	})
 	return p
 }
 
@@ -283,37 +242,49 @@ func (t *Torrent) drop(p *peer, why error) {
 	if _, ok := l.peers[p]; !ok {
 		return
 	}
+	now := time.Now()
 	t.log.Debug("peer gone", "peer", p.addr, "err", why)
 	delete(l.peers, p)
 	if l.byID[p.peerID] == p {
 		delete(l.byID, p.peerID)
 		t.peerIDs.Delete(p.peerID)
 	}
-	t.client.connections.Add(-1)
+	p.place.Leave()
 	t.countPeers()
-	if l.picker != nil {
-		l.picker.RemovePeer(&p.pick)
+	if l.phase == phaseLive {
+		l.content.Picker.RemovePeer(&p.Pick)
 	}
-	t.endMetadata(p, time.Now())
+	for _, r := range p.Forget() {
+		t.refund(p, int64(r.Length()))
+	}
+	t.endMetadata(p, now)
+	p.early.drop(t.client.early)
 	p.mu.Lock()
 	p.gone = true
 	p.inbox = nil
 	p.drained.Broadcast()
 	p.mu.Unlock()
 	p.w.Close()
-	if p.kind != WebRTC || !t.spawn(func() { p.conn.Close() }) {
+	if p.kind != swarm.WebRTC || !t.spawn(func() { p.conn.Close() }) {
 		p.conn.Close() // at once; that of WebRTC waits for the network
 	}
 	if c := p.candidate; c != nil {
-		c.connected = false
-		if p.received.Load() == 0 {
-			c.failed(time.Now())
-		} else {
-			c.next = time.Now().Add(retryBase)
-		}
+		c.Gone(p.received.Load()+p.sent.Load() > 0, now)
 	}
 	l.fillSoon = true
 	t.wakeUp()
+}
+
+// ban drops a source and keeps it away for a while.
+func (t *Torrent) ban(who *source.Identity, piece int) {
+	why := fmt.Errorf("it sent wrong data for piece %d", piece)
+	t.log.Warn("peer banned", "peer", who, "err", why)
+	t.loop.bans.Add(who, time.Now())
+	for p := range t.loop.peers {
+		if p.Who == who {
+			t.drop(p, why)
+		}
+	}
 }
 
 // runWriter sends until the connection ends.
@@ -341,14 +312,21 @@ func (p *peer) served(piece uint32, n int64) {
 	p.sent.Add(n)
 	p.lastPayload.Store(int64(time.Since(p.joined)))
 	p.t.uploaded.Add(n)
-	p.t.countBridged(p.kind, int(piece), n)
+	c := p.t.content.Load()
+	if web := p.kind == swarm.WebRTC; c != nil && c.Bridged(int(piece), web) {
+		if web {
+			p.t.bridgedToWeb.Add(n)
+		} else {
+			p.t.bridgedToClassic.Add(n)
+		}
+	}
 }
 
 // countPeers makes the number of connections known outside of the loop.
 func (t *Torrent) countPeers() {
 	web := 0
 	for p := range t.loop.peers {
-		if p.kind == WebRTC {
+		if p.kind == swarm.WebRTC {
 			web++
 		}
 	}
@@ -365,7 +343,11 @@ func (p *peer) readFailed(_ wire.Block, err error) {
 
 // ReadBlocks implements wire.BlockSource.
 func (t *Torrent) ReadBlocks(b []byte, piece, begin uint32) error {
-	return t.storage.Load().ReadBlocks(b, piece, begin)
+	c := t.content.Load()
+	if c == nil {
+		return disk.ErrClosed
+	}
+	return c.ReadBlocks(b, piece, begin)
 }
 
 // silence returns for how long nothing was read from the peer.
@@ -381,7 +363,6 @@ func (p *peer) moving(now time.Time) bool {
 
 // tickPeer does what is due for one peer.
 func (t *Torrent) tickPeer(p *peer, now time.Time) {
-	t.readInbox(p, now)
 	if p.silence(now) > idleTimeout {
 		t.drop(p, errSilent)
 		return
@@ -394,14 +375,40 @@ func (t *Torrent) tickPeer(p *peer, now time.Time) {
 		p.down.update(now, p.received.Load())
 		p.up.update(now, p.sent.Load())
 	}
-	p.pick.Snubbing = p.tardy || p.snubbing(now)
-	p.pick.Patience, p.pick.Hurry = p.patience(), p.hurry()
+	p.Judge(now)
 	if t.loop.phase == phaseLive {
 		t.expireRequests(p, now)
 	}
-	if p.weInterested || p.interested {
-		p.useless = time.Time{}
-	} else if p.useless.IsZero() {
-		p.useless = now
+	p.updateWorth()
+}
+
+const (
+	// enoughPeers is how many useful connections a download goes on to look for. A
+	// seed leaves the looking to others.
+	enoughPeers = 50
+	// fewPeers is below how many connections more are asked of trackers.
+	fewPeers = 5
+	// provingTime is how long a peer has to show what it is good for before another
+	// is looked for beside it.
+	provingTime = 20 * time.Second
+)
+
+// need says what the torrent wants of a swarm.
+func (t *Torrent) need(s *swarm.Swarm, now time.Time) swarm.Need {
+	l := &t.loop
+	if l.phase != phaseMetadata && l.phase != phaseLive {
+		return swarm.Need{}
 	}
+	useful := 0
+	for p := range l.peers {
+		if w := p.Worth(); w.Useful(now) || now.Sub(p.joined) < provingTime {
+			useful++
+		}
+	}
+	n := swarm.Need{Dials: enoughPeers - useful, Complete: t.isSeed()}
+	n.Few = !n.Complete && len(l.peers) < fewPeers
+	if n.Dials > 0 && len(l.peers) >= enoughPeers && !t.roomFor(now) {
+		n.Dials = 0 // nobody would give way
+	}
+	return n
 }

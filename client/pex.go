@@ -40,7 +40,7 @@ func (t *Torrent) exchangePeers(now time.Time) {
 func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 	here := make(map[netip.AddrPort]wire.PEXFlags)
 	for p := range t.loop.peers {
-		if p == to || !p.listen.IsValid() {
+		if p == to || p.swarm != to.swarm || !p.listen.IsValid() {
 			continue
 		}
 		var flags wire.PEXFlags
@@ -68,20 +68,14 @@ func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 }
 
 // peersExchanged takes in a peer exchange message.
-func (t *Torrent) peersExchanged(p *peer, payload []byte, now time.Time) error {
-	if !t.mayExchangePeers() || now.Sub(p.lastPEX) < minPEXInterval {
-		return nil
-	}
-	p.lastPEX = now
-	m, err := wire.DecodePEX(payload)
-	if err != nil {
-		return err
+func (t *Torrent) peersExchanged(p *peer, m wire.PEXMessage) {
+	if !t.mayExchangePeers() {
+		return
 	}
 	for _, added := range m.Added {
-		if t.loop.candidates.add(added.Addr, false) && added.Flags&wire.PEXSeed != 0 {
-			t.loop.candidates.byAddr[added.Addr].seed = true
+		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil && added.Flags&wire.PEXSeed != 0 {
+			c.Seed = true
 		}
 	}
 	t.wakeUp()
-	return nil
 }

@@ -5,11 +5,35 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/wire"
 )
 
 func stack() string { return string(debug.Stack()) }
+
+const (
+	// maxInbox and maxInboxBytes bound what waits for the loop; the reader then waits
+	// too.
+	maxInbox      = 4096
+	maxInboxBytes = 256 << 10
+	// maxUnrequested is by how many the blocks that we did not ask for, or no longer
+	// want, may exceed those that we did.
+	maxUnrequested = 4096
+	// freeMessages is how many messages that concern the loop a peer may send at once,
+	// messagesPerSecond how many more as time goes by. Each block allows another.
+	freeMessages      = 16 << 10
+	messagesPerSecond = 1000
+	// maxExtHandshakes bounds how often a peer may tell its extensions.
+	maxExtHandshakes = 64
+)
+
+// readState is what the reader of a connection remembers.
+type readState struct {
+	unrequested   int       // blocks
+	extHandshakes int       // that it sent
+	lastPEX       time.Time // received
+	messages      float64   // that it may still send
+	counted       time.Time
+}
 
 // runReader reads messages until the connection ends.
 func (p *peer) runReader() {
@@ -19,6 +43,7 @@ func (p *peer) runReader() {
 
 func (p *peer) read() error {
 	r := wire.NewReader(p.conn)
+	p.reading = readState{messages: freeMessages, counted: p.joined}
 	var m wire.Message
 	for {
 		if err := r.Next(&m); err != nil {
@@ -35,7 +60,11 @@ func (p *peer) read() error {
 			p.serve(&m)
 		case wire.Cancel:
 			p.cancelServe(&m)
+		case wire.Extended:
+			p.throttle(now)
+			err = p.readExtended(&m, now)
 		default:
+			p.throttle(now)
 			m.Payload = append([]byte(nil), m.Payload...)
 			err = p.post(event{message: m, at: now}, true)
 		}
@@ -45,33 +74,70 @@ func (p *peer) read() error {
 	}
 }
 
-// maxUnrequested is by how many the blocks that we did not ask for, or no longer
-// want, may exceed those that we did.
-const maxUnrequested = 4096
+// throttle lets a peer that floods us wait: its messages take the loop's time, which
+// others need too.
+func (p *peer) throttle(now time.Time) {
+	s := &p.reading
+	s.messages = min(s.messages+now.Sub(s.counted).Seconds()*messagesPerSecond, freeMessages) - 1
+	s.counted = now
+	if s.messages < 0 {
+		time.Sleep(time.Second / 10)
+	}
+}
+
+// readExtended decodes a message of the extension protocol (BEP 10), which may be slow
+// work and is not the loop's. What cannot be understood is passed over: peers say
+// things that we do not know yet.
+func (p *peer) readExtended(m *wire.Message, now time.Time) error {
+	s := &p.reading
+	e := event{message: wire.Message{ID: wire.Extended, Ext: m.Ext}, at: now}
+	payload := append([]byte(nil), m.Payload...)
+	var err error
+	switch m.Ext {
+	case 0:
+		if s.extHandshakes++; s.extHandshakes > maxExtHandshakes {
+			return fmt.Errorf("it told its extensions %d times", s.extHandshakes)
+		}
+		e.decoded, err = wire.DecodeExtHandshake(payload)
+	case wire.OurMetadata:
+		e.decoded, err = wire.DecodeMetadataMessage(payload)
+		e.message.Payload = payload // it counts as what waits
+	case wire.OurPEX:
+		if now.Sub(s.lastPEX) < minPEXInterval {
+			return nil
+		}
+		s.lastPEX = now
+		e.decoded, err = wire.DecodePEX(payload)
+	case wire.OurDontHave:
+		e.decoded, err = wire.DecodeDontHave(payload)
+	default:
+		return nil
+	}
+	if err != nil {
+		p.t.log.Debug("an extension message was not understood", "peer", p.addr, "extension", m.Ext, "err", err)
+		return nil
+	}
+	return p.post(e, true)
+}
 
 // readBlock takes in the block of a Piece message.
 func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
-	p.mu.Lock()
-	req, ok := p.requests.take(m.Index, m.Begin, m.Length)
-	left := p.requests.len()
-	p.mu.Unlock()
+	req, ok := p.Take(m.Index, m.Begin, m.Length)
 	length := int(m.Length)
-	if limiter := p.t.client.down; limiter != nil {
-		for n := length; n > 0; n -= limiter.Burst() {
-			if err := limiter.WaitN(p.t.ctx, min(n, limiter.Burst())); err != nil {
-				return err
-			}
-		}
+	p.reading.messages++
+	if !ok || req.Cancelled {
+		p.t.refund(p, -int64(length)) // what was given back has come all the same
 	}
 	if !ok {
 		// Cancelled too late, mostly.
-		if p.unrequested++; p.unrequested > maxUnrequested {
+		if p.reading.unrequested++; p.reading.unrequested > maxUnrequested {
 			return fmt.Errorf("it sent more than %d blocks that it was not asked for", maxUnrequested)
 		}
 		p.count(length, length)
 		return r.SkipBlock()
 	}
-	p.unrequested = max(p.unrequested-1, 0)
+	left := p.Owed()
+	p.reading.unrequested = max(p.reading.unrequested-1, 0)
 	memory := p.t.client.memory
 	b := memory.Get()
 	if err := r.ReadBlock(b[:length]); err != nil {
@@ -79,7 +145,7 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 		return err
 	}
 	wasted := 0
-	if !req.piece.Put(req.block, b, p.who) {
+	if !req.Piece.Put(req.Block, b, p.Who) {
 		memory.Put(b)
 		wasted = length
 	}
@@ -89,7 +155,7 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 	// ask for more: an eighth of the queue is.
 	return p.post(event{
 		message: wire.Message{ID: wire.Piece, Index: m.Index, Length: m.Length},
-		piece:   req.piece, block: req.block, askedAt: req.at, at: now,
+		piece:   req.Piece, block: req.Block, askedAt: req.At, at: now,
 	}, left < 8 || left%8 == 0)
 }
 
@@ -148,8 +214,8 @@ func (p *peer) serve(m *wire.Message) {
 }
 
 func (p *peer) mayServe(b wire.Block) bool {
-	info := p.t.Info()
-	if info == nil || b.Length == 0 || b.Length > wire.MaxBlock || !p.t.verified.Load().has(int(b.Piece)) ||
+	c, info := p.t.content.Load(), p.t.Info()
+	if c == nil || b.Length == 0 || b.Length > wire.MaxBlock || !c.Verified().Has(int(b.Piece)) ||
 		int64(b.Begin)+int64(b.Length) > info.PieceSize(int(b.Piece)) {
 		return false
 	}
@@ -177,74 +243,3 @@ func (p *peer) cancelServe(m *wire.Message) {
 		p.w.Send(wire.Message{ID: wire.Reject, Index: m.Index, Begin: m.Begin, Length: m.Length})
 	}
 }
-
-// request is a block that the peer was asked for.
-type request struct {
-	piece *disk.Piece
-	block int
-	begin uint32
-	at    time.Time
-	// cancelled: it was taken back, but may still be answered.
-	cancelled bool
-}
-
-// requestQueue holds requests in the order they were sent, which is mostly the
-// order in which blocks come.
-type requestQueue struct {
-	items []request
-	head  int
-}
-
-func (q *requestQueue) len() int { return len(q.items) - q.head }
-
-func (q *requestQueue) push(r request) {
-	if q.head > 64 && q.head*2 > len(q.items) {
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
-	}
-	q.items = append(q.items, r)
-}
-
-func (q *requestQueue) take(piece, begin, length uint32) (request, bool) {
-	for i := q.head; i < len(q.items); i++ {
-		r := q.items[i]
-		if uint32(r.piece.Index) != piece || r.begin != begin || uint32(r.piece.BlockLen(r.block)) != length {
-			continue
-		}
-		copy(q.items[q.head+1:i+1], q.items[q.head:i])
-		q.items[q.head] = request{}
-		q.head++
-		return r, true
-	}
-	return request{}, false
-}
-
-// takeIf takes out the requests for which match is true.
-func (q *requestQueue) takeIf(match func(request) bool) (taken []request) {
-	rest := q.items[:q.head]
-	for _, r := range q.items[q.head:] {
-		if match(r) {
-			taken = append(taken, r)
-		} else {
-			rest = append(rest, r)
-		}
-	}
-	clear(q.items[len(rest):])
-	q.items = rest
-	return taken
-}
-
-// cancelIf marks the requests for which match is true as cancelled, and returns those
-// that were not before.
-func (q *requestQueue) cancelIf(match func(request) bool) (cancelled []request) {
-	for i := q.head; i < len(q.items); i++ {
-		if r := &q.items[i]; !r.cancelled && match(*r) {
-			cancelled = append(cancelled, *r)
-			r.cancelled = true
-		}
-	}
-	return cancelled
-}
-
-func (q *requestQueue) clear() { q.items, q.head = nil, 0 }

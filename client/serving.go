@@ -3,26 +3,46 @@ package client
 import (
 	"time"
 
+	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/choker"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
 const rechokeInterval = choker.Interval
 
-// webSlots is how many slots are kept for browsers: none if they cannot come.
-func (c *Client) webSlots() int {
-	if c.rtc == nil {
-		return 0
+// setSlots tells the choker how many upload slots there are.
+func (t *Torrent) setSlots() {
+	slots := t.client.slots(t.Limits())
+	turn := int64(0)
+	if info := t.Info(); info != nil {
+		turn = info.PieceLength
 	}
-	return c.cfg.WebSlots
+	t.loop.choker.Set(slots.All, slots.Web, turn)
+}
+
+// slots returns how many upload slots a torrent has, and how many of them are kept for
+// browsers: none if they cannot come.
+func (c *Client) slots(l Limits) allot.Slots {
+	s := allot.Slots{All: c.cfg.Slots, Web: c.cfg.WebSlots}
+	if l.Slots > 0 {
+		s.All, s.Web = l.Slots, min(c.cfg.WebSlots, l.Slots/2)
+	}
+	if l.WebSlots > 0 {
+		s.Web = min(l.WebSlots, s.All)
+	}
+	if c.shared.RTC == nil || l.WebSlots < 0 {
+		s.Web = 0
+	}
+	return s
 }
 
 func (t *Torrent) chokerPeers() []choker.Peer {
 	list := make([]choker.Peer, 0, len(t.loop.peers))
 	for p := range t.loop.peers {
 		list = append(list, choker.Peer{
-			ID: p.id, Web: p.kind == WebRTC, Interested: p.interested, Unchoked: p.unchoked, Changed: p.changed,
-			Received: p.down.perSecond, Sent: p.up.perSecond,
+			ID: p.id, Web: p.kind == swarm.WebRTC, Interested: p.interested, Unchoked: p.unchoked, Changed: p.changed,
+			Received: p.down.perSecond, Sent: p.up.perSecond, SentInTurn: p.sent.Load() - p.sentBefore,
 		})
 	}
 	return list
@@ -62,7 +82,7 @@ func (t *Torrent) setUnchoked(p *peer, unchoked bool) {
 	if same {
 		return
 	}
-	p.changed = time.Now()
+	p.changed, p.sentBefore = time.Now(), p.sent.Load()
 	if unchoked {
 		p.w.Send(wire.Message{ID: wire.Unchoke})
 		return

@@ -10,13 +10,13 @@ func TestSlotsForBrowsers(t *testing.T) {
 	} {
 		cfg := web(t)
 		cfg.Slots, cfg.WebSlots = test.slots, test.web
-		if got := newClient(t, cfg).webSlots(); got != test.want {
+		if got := newClient(t, cfg).slots(Limits{}).Web; got != test.want {
 			t.Errorf("%d of %d slots: %d are kept for browsers, want %d", test.web, test.slots, got, test.want)
 		}
 	}
 	cfg := web(t)
 	cfg.DisableWebRTC = true
-	if got := newClient(t, cfg).webSlots(); got != 0 {
+	if got := newClient(t, cfg).slots(Limits{}).Web; got != 0 {
 		t.Errorf("%d slots are kept for browsers that cannot come", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker"
 )
 
@@ -16,6 +17,9 @@ const (
 	StateDownloading State = "downloading"
 	StateSeeding     State = "seeding"
 	StateFailed      State = "failed"
+	StateStopped     State = "stopped"
+	StateLayers      State = "layers" // fetching the piece layers (BEP 52)
+	StateMoving      State = "moving"
 )
 
 // PeerCounts are connected peers by transport.
@@ -43,6 +47,8 @@ type Stats struct {
 	// were sent to the other.
 	BridgedToWeb, BridgedToClassic int64
 	ETA                            time.Duration // -1 unknown
+	// LoopDelay is the longest that anything had to wait for the torrent's event loop.
+	LoopDelay time.Duration
 }
 
 // Stats returns the torrent's numbers. Where something happens it waits for the event loop,
@@ -65,52 +71,73 @@ func (t *Torrent) Stats() Stats {
 	return t.stats()
 }
 
+// state is what the torrent is doing, for the event loop.
+func (t *Torrent) state() State {
+	switch t.loop.phase {
+	case phaseStopped:
+		return StateStopped
+	case phaseMetadata:
+		return StateMetadata
+	case phaseLayers:
+		return StateLayers
+	case phaseChecking:
+		return StateChecking
+	case phaseMoving:
+		return StateMoving
+	case phaseError:
+		return StateFailed
+	}
+	if t.isSeed() {
+		return StateSeeding
+	}
+	return StateDownloading
+}
+
 func (t *Torrent) stats() Stats {
 	l := &t.loop
 	s := Stats{
-		Completed: l.completed, Wanted: l.wanted, Left: l.wantedLeft, Checked: t.checked.Load(), ToCheck: t.toCheck.Load(),
+		State:      t.state(),
 		Downloaded: t.downloaded.Load(), Uploaded: t.uploaded.Load(), Wasted: t.wasted.Load(),
 		BridgedToWeb: t.bridgedToWeb.Load(), BridgedToClassic: t.bridgedToClassic.Load(),
 		DownRate: l.downRate.perSecond, UpRate: l.upRate.perSecond, ETA: -1,
+		LoopDelay: time.Duration(t.slowest.Load()),
 	}
 	if info := t.Info(); info != nil {
 		s.Length = info.Length
 	}
-	switch {
-	case l.phase == phaseMetadata:
-		s.State = StateMetadata
-	case l.phase == phaseChecking:
-		s.State = StateChecking
-	case l.phase == phaseFailed:
-		s.State = StateFailed
-	case t.isSeed():
-		s.State, s.ETA = StateSeeding, 0
-	default:
-		s.State = StateDownloading
-		if s.DownRate > 1 {
-			s.ETA = time.Duration(math.Ceil(float64(l.wantedLeft)/s.DownRate)) * time.Second
+	if c := l.content; c != nil {
+		s.Checked, s.ToCheck = c.Checked()
+		if l.phase == phaseLive {
+			sizes := c.Sizes()
+			s.Completed, s.Wanted, s.Left = sizes.Completed, sizes.Wanted, sizes.Left
 		}
 	}
+	switch {
+	case s.State == StateSeeding:
+		s.ETA = 0
+	case s.State == StateDownloading && s.DownRate > 1:
+		s.ETA = time.Duration(math.Ceil(float64(s.Left)/s.DownRate)) * time.Second
+	}
 	for p := range l.peers {
-		if p.kind == WebRTC {
+		if p.kind == swarm.WebRTC {
 			s.Peers.WebRTC++
 		} else {
 			s.Peers.TCP++
 		}
-		if l.picker != nil && p.isSeed {
+		if p.isSeed {
 			s.Seeds++
 		}
 	}
 	return s
 }
 
-// unknownLeft is what trackers are told is left while that is not known: they take
-// 0 for a seed.
-const unknownLeft = math.MaxInt64 / 2
-
 // announceStats is what announces carry. It does not wait for the event loop.
 func (t *Torrent) announceStats() tracker.Stats {
-	return tracker.Stats{Uploaded: t.uploaded.Load(), Downloaded: t.downloaded.Load(), Left: t.left.Load()}
+	s := tracker.Stats{Uploaded: t.uploaded.Load(), Downloaded: t.downloaded.Load(), Left: swarm.UnknownLeft}
+	if c := t.content.Load(); c != nil {
+		s.Left = c.Left()
+	}
+	return s
 }
 
 const (

@@ -3,54 +3,61 @@ package client
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/choker"
-	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/client/content"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/client/picker"
-	"github.com/causeway-bt/causeway/tracker"
+	"github.com/causeway-bt/causeway/client/source"
+	"github.com/causeway-bt/causeway/client/swarm"
 )
 
 // Torrent is one torrent of a Client. Its methods may be called from any
-// goroutine.
+// goroutine. What it does over time is in lifecycle.go.
 type Torrent struct {
 	client   *Client
 	infoHash [20]byte
 	opts     TorrentOptions
 	log      *slog.Logger
-
 	source   sourceInfo
-	info     atomic.Pointer[meta.Info]
-	storage  atomic.Pointer[disk.Storage]
-	verified atomic.Pointer[pieceSet] // set once the files have been checked
+	swarms   []*swarm.Swarm
 
-	downloaded, uploaded, wasted atomic.Int64 // payload bytes of this run
-	checked, toCheck             atomic.Int64 // bytes
-	left                         atomic.Int64 // wanted bytes that are lacking
+	info     atomic.Pointer[meta.Info]
+	dir      atomic.Pointer[string]
+	selected atomic.Pointer[[]bool]
+	limits   atomic.Pointer[Limits]
+	content  atomic.Pointer[content.Content] // nil while nothing is done with the files
+	readers  *content.Readers
+	down     *allot.Rate
+	up       allot.Upload
+
+	downloaded, uploaded, wasted atomic.Int64 // payload bytes since Add
 	bridgedToWeb                 atomic.Int64
 	bridgedToClassic             atomic.Int64
-	origins                      atomic.Pointer[origins]
+	peerCount, webPeers          atomic.Int64
+	peerIDs                      sync.Map // *peer by [20]byte, of those that are connected
 
-	streams             streams
-	web                 *webSwarm
-	peerCount, webPeers atomic.Int64
-	peerIDs             sync.Map // *peer by [20]byte, of those that are connected
-
-	gotInfo, complete, failed signal
-	err                       error // readable once failed
+	gotInfo, complete, failed latch
+	errMu                     sync.Mutex
+	err                       error
 
 	// Ways into the event loop.
 	mail     mailbox
-	joins    chan *newConn
+	joins    chan *swarm.Conn
 	commands chan func()
 	pending  atomic.Int32          // commands that are not done
 	resting  atomic.Pointer[Stats] // what Stats returns while nothing happens; nil otherwise
+	slowest  atomic.Int64          // nanoseconds: the longest delay of the loop
 	ctx      context.Context
 	cancel   context.CancelFunc
 	ended    chan struct{}
@@ -58,7 +65,7 @@ type Torrent struct {
 	tasks    sync.WaitGroup // goroutines of this torrent other than the loop
 	spawning sync.Mutex     // guards tasks against an Add after its Wait
 	closing  bool           // guarded by spawning
-	leaving  sync.Once
+	changing chan struct{}  // held by Start, Stop and the like: one at a time
 
 	loop loop
 }
@@ -66,73 +73,69 @@ type Torrent struct {
 // sourceInfo is what the torrent's source says besides its info dictionary.
 type sourceInfo struct {
 	name     string
-	trackers [][]string
-	added    []string // WebSocket trackers that are not the torrent's own
 	webSeeds []string
 	sel      string
 }
 
 // loop is the state that only the event loop touches.
 type loop struct {
-	phase      phase
-	timer      *time.Timer
+	phase phase
+	run   *run // nil while stopped
+	timer *time.Timer
+	due   time.Time // when timer is to fire
+
 	peers      map[*peer]struct{}
 	byID       map[[20]byte]*peer
 	nextPeerID int
-	bans       bans
-
-	candidates candidates
-	announcer  *tracker.Announcer
-	stopDHT    context.CancelFunc // nil: not announced by DHT or LSD
-	discovered bool               // discovery was started
+	bans       *source.Bans
 
 	metadata metadataFetch
+	content  *content.Content // as Torrent.content; set before it is checked
 
-	picker      *picker.Picker
-	selected    []bool
-	pieces      map[int]*disk.Piece // open pieces
-	suspects    map[int]*suspect
-	deadlines   map[int]time.Time // of the pieces that readers want
-	streaming   bool              // there are such pieces
-	lent        map[int]struct{}  // pieces that only readers want, and that are lacking
-	wanted      int64             // bytes in wanted pieces
-	wantedLeft  int64             // of them lacking
-	completed   int64             // bytes verified
-	state       resumeState
 	fillSoon    bool      // peers wait for upload slots that may be free
+	throttled   bool      // a limit kept us from asking for more
 	lastPeer    time.Time // when a peer was last connected
-	spareInbox  []event   // scratch
-	dialling    int
 	choker      *choker.Choker
 	nextRechoke time.Time
-	wasComplete bool
 	downRate    rateMeter
 	upRate      rateMeter
 	lastRates   time.Time
+	spareInbox  []event          // scratch
 	picks       []picker.Request // scratch
-	wantMoreAt  time.Time
+	asks        []source.Request // scratch
 }
 
-// phase is where a torrent stands in its life: metadata, then checking, then live;
-// failed from any of them.
-type phase int
-
-const (
-	phaseMetadata phase = iota // the info dictionary is being fetched
-	phaseChecking              // files are compared with the resume state, and hashed where needed
-	phaseLive                  // downloading or seeding
-	phaseFailed
-)
-
-// signal is a channel that is closed once.
-type signal struct {
-	once sync.Once
-	ch   chan struct{}
+// latch is a channel that is closed while something is so.
+type latch struct {
+	mu sync.Mutex
+	ch chan struct{}
+	on bool
 }
 
-func newSignal() signal { return signal{ch: make(chan struct{})} }
+func newLatch() latch { return latch{ch: make(chan struct{})} }
 
-func (s *signal) fire() { s.once.Do(func() { close(s.ch) }) }
+func (l *latch) set() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.on {
+		l.on = true
+		close(l.ch)
+	}
+}
+
+func (l *latch) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.on {
+		l.on, l.ch = false, make(chan struct{})
+	}
+}
+
+func (l *latch) done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ch
+}
 
 // commandQueue is how many commands may wait for the loop before their senders do.
 const commandQueue = 16
@@ -140,32 +143,31 @@ const commandQueue = 16
 func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, error) {
 	t := &Torrent{
 		client: c, infoHash: src.InfoHash(), opts: opts,
-		gotInfo: newSignal(), complete: newSignal(), failed: newSignal(),
+		gotInfo: newLatch(), complete: newLatch(), failed: newLatch(),
 		mail:     newMailbox(),
-		streams:  newStreams(),
-		joins:    make(chan *newConn),
+		joins:    make(chan *swarm.Conn),
 		commands: make(chan func(), commandQueue),
 		ended:    make(chan struct{}),
+		changing: make(chan struct{}, 1),
+		down:     allot.NewRate(opts.Limits.Down),
+		up:       allot.NewUpload(opts.Limits.Up),
 	}
+	t.readers = content.NewReaders(t.mail.streamsChanged)
+	t.dir.Store(&opts.Dir)
+	t.limits.Store(&opts.Limits)
 	t.log = c.log.With("torrent", hex.EncodeToString(t.infoHash[:4]))
 	t.ctx, t.cancel = context.WithCancel(c.ctx)
 	t.loop = loop{
-		timer:      time.NewTimer(0),
-		peers:      make(map[*peer]struct{}),
-		byID:       make(map[[20]byte]*peer),
-		bans:       newBans(),
-		candidates: newCandidates(),
-		pieces:     make(map[int]*disk.Piece),
-		suspects:   make(map[int]*suspect),
-		lent:       make(map[int]struct{}),
-		choker: choker.New(choker.Config{
-			Slots: c.cfg.Slots, WebSlots: c.webSlots(), Random: randomInt,
-		}),
+		timer: time.NewTimer(tickIdle),
+		peers: make(map[*peer]struct{}),
+		byID:  make(map[[20]byte]*peer),
+		bans:  source.NewBans(),
 	}
-	t.left.Store(unknownLeft)
-	peers := opts.Peers
+	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})
+	peers, named := opts.Peers, []string(nil)
+	var trackers [][]string
 	if src.Torrent != nil {
-		t.source.trackers = slices.Clone(src.Torrent.Trackers)
+		trackers = slices.Clone(src.Torrent.Trackers)
 		t.source.webSeeds = src.Torrent.WebSeeds
 		if err := t.setInfo(src.Torrent.Info); err != nil {
 			t.cancel()
@@ -175,9 +177,9 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		m := src.Magnet
 		t.source.name, t.source.sel, t.source.webSeeds = m.Name, m.Select, m.WebSeeds
 		for _, url := range m.Trackers {
-			t.source.trackers = append(t.source.trackers, []string{url})
+			trackers = append(trackers, []string{url})
 		}
-		peers = append(slices.Clone(peers), m.Peers...)
+		named = m.Peers
 		if info := t.storedInfo(); info != nil {
 			if err := t.setInfo(info); err != nil {
 				t.cancel()
@@ -186,13 +188,22 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		}
 	}
 	for _, url := range opts.Trackers {
-		if !slices.Contains(slices.Concat(t.source.trackers...), url) {
-			t.source.trackers = append(t.source.trackers, []string{url})
+		if !slices.Contains(slices.Concat(trackers...), url) {
+			trackers = append(trackers, []string{url})
 		}
 	}
-	t.addWebTrackers()
-	t.web = newWebSwarm(t)
-	t.spawn(func() { t.resolvePeers(peers) })
+	t.setSlots()
+	t.swarms = []*swarm.Swarm{swarm.New(swarm.Config{
+		InfoHash: t.infoHash, PeerID: c.nextPeerID(), Trackers: trackers,
+		Shared: c.shared, Host: swarmHost{t}, Logger: t.log,
+		Down: allot.NewRate(0), Up: allot.NewUpload(0),
+	})}
+	for _, s := range t.swarms {
+		t.spawn(func() {
+			s.Resolve(t.ctx, peers, true)
+			s.Resolve(t.ctx, named, false)
+		})
+	}
 	return t, nil
 }
 
@@ -204,8 +215,19 @@ func (t *Torrent) spawn(f func()) bool {
 	if t.closing {
 		return false
 	}
-	t.tasks.Go(f)
+	t.tasks.Go(func() {
+		defer t.recoverPanic()
+		f()
+	})
 	return true
+}
+
+// recoverPanic turns a bug in a goroutine of the torrent into the torrent's failure.
+func (t *Torrent) recoverPanic() {
+	if r := recover(); r != nil {
+		t.log.Error("panic; please report this", "panic", r, "stack", string(debug.Stack()))
+		t.do(func() { t.fail(fmt.Errorf("a fault of this program: %v", r)) })
+	}
 }
 
 // connected returns a peer if it is connected, else nil, from any goroutine.
@@ -231,8 +253,7 @@ func (t *Torrent) storedInfo() *meta.Info {
 	return info
 }
 
-// setInfo makes the info dictionary known and applies the selection to it. The
-// files are looked at when the loop gets to it.
+// setInfo makes the info dictionary known and applies the selection to it.
 func (t *Torrent) setInfo(info *meta.Info) error {
 	list := t.opts.Select
 	if list == "" {
@@ -242,11 +263,9 @@ func (t *Torrent) setInfo(info *meta.Info) error {
 	if err != nil {
 		return err
 	}
-	t.loop.selected = selected
-	t.boundCache(info)
-	t.loop.phase = phaseChecking
+	t.selected.Store(&selected)
 	t.info.Store(info)
-	t.gotInfo.fire()
+	t.gotInfo.set()
 	return nil
 }
 
@@ -257,27 +276,38 @@ func (t *Torrent) InfoHash() [20]byte { return t.infoHash }
 func (t *Torrent) Info() *meta.Info { return t.info.Load() }
 
 // Selected says for each file whether it is wanted. It may be called after GotInfo.
-func (t *Torrent) Selected() []bool { return t.loop.selected }
+func (t *Torrent) Selected() []bool { return slices.Clone(*t.selected.Load()) }
 
 // Dir returns the folder that the torrent's file or folder is in.
-func (t *Torrent) Dir() string { return t.opts.Dir }
+func (t *Torrent) Dir() string { return *t.dir.Load() }
 
 // GotInfo is closed once the info dictionary is known.
-func (t *Torrent) GotInfo() <-chan struct{} { return t.gotInfo.ch }
+func (t *Torrent) GotInfo() <-chan struct{} { return t.gotInfo.done() }
 
-// Complete is closed once every wanted file is there.
-func (t *Torrent) Complete() <-chan struct{} { return t.complete.ch }
+// Complete is closed once every wanted file is there. When that is no longer so,
+// because more is selected or data was lost, the next call returns another channel.
+func (t *Torrent) Complete() <-chan struct{} { return t.complete.done() }
 
-// Failed is closed when the torrent cannot go on; Err then says why.
-func (t *Torrent) Failed() <-chan struct{} { return t.failed.ch }
+// Failed is closed when the torrent cannot go on; Err then says why, and Start tries
+// again.
+func (t *Torrent) Failed() <-chan struct{} { return t.failed.done() }
 
 // Err returns why the torrent failed, nil if it has not.
 func (t *Torrent) Err() error {
-	select {
-	case <-t.failed.ch:
-		return t.err
-	default:
-		return nil
+	t.errMu.Lock()
+	defer t.errMu.Unlock()
+	return t.err
+}
+
+func (t *Torrent) setErr(err error) {
+	t.errMu.Lock()
+	t.err = err
+	t.errMu.Unlock()
+	t.readers.SetErr(err)
+	if err != nil {
+		t.failed.set()
+	} else {
+		t.failed.reset()
 	}
 }
 
@@ -303,18 +333,29 @@ func (t *Torrent) Magnet() string {
 	} else {
 		m.Name = t.source.name
 	}
-	for _, tier := range t.source.trackers {
-		m.Trackers = append(m.Trackers, tier...)
+	for _, s := range t.swarms {
+		for _, tier := range s.Trackers() {
+			m.Trackers = append(m.Trackers, tier...)
+		}
 	}
 	return m.String()
 }
 
-// Close ends the torrent and saves its state; the error says that this failed. Its
-// files stay where they are.
-func (t *Torrent) Close() error {
-	t.cancel()
-	<-t.ended
-	return t.closeErr
+// OpenFile returns a reader of a file, by its index in Info().Files. It may be called
+// after GotInfo. When ctx ends, Read returns its error.
+func (t *Torrent) OpenFile(ctx context.Context, file int) (*FileReader, error) {
+	return t.readers.Open(ctx, t.Info(), file)
+}
+
+// FileReader reads one file of a torrent in order, waiting for what is not there yet.
+type FileReader = content.Reader
+
+// Prefetch asks for the head and the tail of a file before the rest: what a player
+// looks at to find out what the file is.
+func (t *Torrent) Prefetch(file int) {
+	if info := t.Info(); info != nil && file >= 0 && file < len(info.Files) {
+		t.readers.Prefetch(file)
+	}
 }
 
 // do runs f in the event loop, without waiting for it to be done. It reports false
@@ -324,54 +365,42 @@ func (t *Torrent) do(f func()) bool {
 	select {
 	case t.commands <- f:
 		return true
-	case <-t.ctx.Done():
+	case <-t.ended:
 		t.pending.Add(-1)
 		return false
 	}
 }
 
-// fail ends the torrent's work for good.
-func (t *Torrent) fail(err error) {
-	l := &t.loop
-	if l.phase == phaseFailed || t.ctx.Err() != nil {
-		return
+// call runs f in the event loop and waits for it.
+func (t *Torrent) call(f func()) error {
+	done := make(chan struct{})
+	if !t.do(func() { defer close(done); f() }) {
+		return ErrClosed
 	}
-	t.log.Error("torrent failed", "err", err)
-	l.phase = phaseFailed
-	t.err = err
-	t.failed.fire()
-	for p := range l.peers {
-		t.drop(p, fmt.Errorf("the torrent failed: %w", err))
+	select {
+	case <-done:
+		return nil
+	case <-t.ended:
+		return ErrClosed
 	}
-	t.dropPieces()
-	t.stopDiscovery()
-	t.spawn(t.leave)
 }
 
 // isSeed reports whether everything that is wanted is here, and stays.
 func (t *Torrent) isSeed() bool {
-	return t.loop.phase == phaseLive && t.loop.wantedLeft == 0 && t.opts.Cache == 0
+	return t.loop.phase == phaseLive && t.loop.content.IsSeed()
 }
 
-// countLeft tells the announces how much is lacking.
-func (t *Torrent) countLeft() {
-	left := t.loop.wantedLeft
-	if t.opts.Cache > 0 {
-		left = t.Info().Length - t.loop.completed
-	}
-	t.left.Store(left)
+// mayDiscover: private torrents find peers by their trackers only (BEP 27).
+func (t *Torrent) mayDiscover() bool {
+	info := t.Info()
+	return info == nil || !info.Private
 }
 
-// dropPieces gives up the pieces that are open, and their memory.
-func (t *Torrent) dropPieces() {
-	for index, piece := range t.loop.pieces {
-		if piece.Drop() {
-			delete(t.loop.pieces, index)
-		}
-	}
-}
-
-// AddPeers makes addresses known, as if they had been found.
+// AddPeers makes addresses known, as if the user had named them at the start.
 func (t *Torrent) AddPeers(addrs []string) {
-	t.spawn(func() { t.resolvePeers(addrs) })
+	for _, s := range t.swarms {
+		t.spawn(func() { s.Resolve(t.ctx, addrs, true) })
+	}
 }
+
+var errPrivate = errors.New("the torrent is private; its trackers will name it again if it belongs there")

@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
 func TestBetter(t *testing.T) {
-	torrent := &Torrent{client: &Client{id: [20]byte{5}}}
+	torrent, in := &Torrent{}, swarm.New(swarm.Config{PeerID: [20]byte{5}, Shared: &swarm.Shared{}})
 	const second = time.Second
 	for _, test := range []struct {
 		name              string
-		is, comes         Transport
+		is, comes         swarm.Transport
 		isOurs, comesOurs bool
 		larger            bool // it is we who have the larger peer id
 		elsewhere         bool // the one that comes has another address
@@ -26,13 +27,13 @@ func TestBetter(t *testing.T) {
 		read, payload     time.Duration // how long ago; payload 0: never
 		want              bool
 	}{
-		{name: "TCP for an idle browser", is: WebRTC, comes: TCP, age: second, read: second, want: true},
-		{name: "TCP for one that has been served", is: WebRTC, comes: TCP, age: 60 * second, read: second, payload: 11 * second, want: true},
-		{name: "TCP for one that is served", is: WebRTC, comes: TCP, age: 60 * second, read: second, payload: 9 * second, want: true},
-		{name: "TCP from elsewhere for one that is served", is: WebRTC, comes: TCP, elsewhere: true, age: 60 * second, read: second, payload: 9 * second},
-		{name: "TCP from elsewhere for an idle browser", is: WebRTC, comes: TCP, elsewhere: true, age: second, read: second, want: true},
-		{name: "a browser for idle TCP", is: TCP, comes: WebRTC, age: 60 * second, read: 50 * second},
-		{name: "a browser for silent TCP", is: TCP, comes: WebRTC, age: 60 * second, read: 60 * second, want: true},
+		{name: "TCP for an idle browser", is: swarm.WebRTC, comes: swarm.TCP, age: second, read: second, want: true},
+		{name: "TCP for one that has been served", is: swarm.WebRTC, comes: swarm.TCP, age: 60 * second, read: second, payload: 11 * second, want: true},
+		{name: "TCP for one that is served", is: swarm.WebRTC, comes: swarm.TCP, age: 60 * second, read: second, payload: 9 * second, want: true},
+		{name: "TCP from elsewhere for one that is served", is: swarm.WebRTC, comes: swarm.TCP, elsewhere: true, age: 60 * second, read: second, payload: 9 * second},
+		{name: "TCP from elsewhere for an idle browser", is: swarm.WebRTC, comes: swarm.TCP, elsewhere: true, age: second, read: second, want: true},
+		{name: "a browser for idle TCP", is: swarm.TCP, comes: swarm.WebRTC, age: 60 * second, read: 50 * second},
+		{name: "a browser for silent TCP", is: swarm.TCP, comes: swarm.WebRTC, age: 60 * second, read: 60 * second, want: true},
 		{name: "dialled, larger", comesOurs: true, larger: true, age: second, read: second, want: true},
 		{name: "dialled, smaller", comesOurs: true, age: second, read: second},
 		{name: "accepted, larger", isOurs: true, larger: true, age: second, read: second},
@@ -48,9 +49,9 @@ func TestBetter(t *testing.T) {
 		if test.payload > 0 {
 			other.lastPayload.Store(int64(test.age - test.payload))
 		}
-		comes := &newConn{kind: test.comes, outgoing: test.comesOurs}
+		comes := &swarm.Conn{Swarm: in, Kind: test.comes, Outgoing: test.comesOurs}
 		if test.elsewhere {
-			comes.addr = netip.MustParseAddrPort("192.0.2.1:1")
+			comes.Addr = netip.MustParseAddrPort("192.0.2.1:1")
 		}
 		if got := torrent.better(comes, other); got != test.want {
 			t.Errorf("%s: got %v", test.name, got)
@@ -84,7 +85,7 @@ func TestPeersMetTwiceKeepTCP(t *testing.T) {
 		a.AddPeers([]string{b.client.TCPAddr().String()})
 		hasPeers(t, a, 1, 0)
 		hasPeers(t, b, 1, 0)
-		if err := introduce(t, a, b); !errors.Is(err, errKnownBrowser) {
+		if err := introduce(t, a, b); !errors.Is(err, errDuplicate) {
 			t.Errorf("the offer of a peer that is connected: %v", err)
 		}
 		hasPeers(t, a, 1, 0)
@@ -135,7 +136,7 @@ func TestPeerIDIsNoProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, 10*time.Second, "served", func() bool { return page.Stats().Downloaded > 0 })
-	conn := claim(t, seed, page.client.id)
+	conn := claim(t, seed, page.swarms[0].PeerID())
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -155,12 +156,12 @@ func TestSilentPeerKeepsNoBrowserAway(t *testing.T) {
 	cfg.Encryption = transport.EncryptionOff
 	seed := add(t, newClient(t, cfg), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir})
 	page := add(t, newClient(t, web(t)), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir()})
-	claim(t, seed, page.client.id)
+	claim(t, seed, page.swarms[0].PeerID())
 	hasPeers(t, seed, 1, 0)
-	if err := introduce(t, page, seed); !errors.Is(err, errKnownBrowser) {
+	if err := introduce(t, page, seed); !errors.Is(err, errDuplicate) {
 		t.Errorf("the offer of a peer that has just come over TCP: %v", err)
 	}
-	seed.connected(page.client.id).lastRead.Store(int64(-keepAliveAfter))
+	seed.connected(page.swarms[0].PeerID()).lastRead.Store(int64(-keepAliveAfter))
 	if err := introduce(t, page, seed); err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func TestEvictedPiecesAreToldOf(t *testing.T) {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		t.Fatal(err)
 	}
-	gone := 150 - leech.storage.Load().Slots()
+	gone := 150 - leech.content.Load().Slots()
 	until(t, 5*time.Second, "told of all that was evicted", func() bool {
 		n := 0
 		for _, m := range peer.of(wire.Extended) {
@@ -88,7 +88,7 @@ func TestEvictedPiecesAreToldOf(t *testing.T) {
 			}
 			n++
 			piece, err := wire.DecodeDontHave(m.Payload)
-			if err != nil || leech.verified.Load().has(int(piece)) {
+			if err != nil || leech.content.Load().Verified().Has(int(piece)) {
 				t.Errorf("told of piece %d (%v), which is there", piece, err)
 			}
 		}
@@ -199,7 +199,13 @@ func TestClosedReaderIsForgotten(t *testing.T) {
 	leech := add(t, newClient(t, plain(t)), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir(), Sequential: true})
 	urgent := func() (n int) {
 		counted := make(chan int, 1)
-		leech.do(func() { counted <- len(leech.loop.deadlines) })
+		leech.do(func() {
+			n := 0
+			if c := leech.loop.content; c != nil {
+				n = c.Deadlines()
+			}
+			counted <- n
+		})
 		return <-counted
 	}
 	r := openFile(t, leech)

@@ -25,8 +25,10 @@ const (
 	// (BEP 3: three).
 	optimisticRounds = 3
 	// turn is how long a peer keeps its slot while seeding before others that wait
-	// are let in.
-	turn = 30 * time.Second
+	// are let in. One that is slow and has not got Config.Turn bytes by then keeps it
+	// until it has, up to longTurn: what it has of a piece is of no use to it.
+	turn     = 30 * time.Second
+	longTurn = 10 * time.Minute
 )
 
 // Peer is what the choker must know of a connected peer.
@@ -40,6 +42,8 @@ type Peer struct {
 	// Received is the rate at which it gives to us, Sent the rate at which it takes,
 	// in bytes per second.
 	Received, Sent float64
+	// SentInTurn is what it has taken since Changed, in bytes.
+	SentInTurn int64
 }
 
 // Config sets how many slots there are.
@@ -48,6 +52,8 @@ type Config struct {
 	// WebSlots of them are kept for browsers, as long as browsers want them; the
 	// rest are kept for classic peers in the same way.
 	WebSlots int
+	// Turn is how many bytes a peer gets in a turn while seeding at least: a piece.
+	Turn int64
 	// Random returns a number in [0, n).
 	Random func(n int) int
 }
@@ -61,9 +67,17 @@ type Choker struct {
 
 // New returns a choker.
 func New(cfg Config) *Choker {
-	cfg.Slots = max(cfg.Slots, 1)
-	cfg.WebSlots = min(max(cfg.WebSlots, 0), cfg.Slots)
-	return &Choker{cfg: cfg, optimistic: -1}
+	c := &Choker{cfg: cfg, optimistic: -1}
+	c.Set(cfg.Slots, cfg.WebSlots, cfg.Turn)
+	return c
+}
+
+// Set changes the fields of Config with these names. It takes effect with the next
+// Rechoke or Fill.
+func (c *Choker) Set(slots, webSlots int, turn int64) {
+	c.cfg.Slots = max(slots, 1)
+	c.cfg.WebSlots = min(max(webSlots, 0), c.cfg.Slots)
+	c.cfg.Turn = turn
 }
 
 // Rechoke returns the IDs of the peers that are to be unchoked from now on; all
@@ -77,7 +91,7 @@ func (c *Choker) Rechoke(now time.Time, seeding bool, peers []Peer) map[int]bool
 	}
 	if seeding {
 		c.optimistic = -1
-		slices.SortStableFunc(want, func(a, b Peer) int { return bySeedingTurn(now, a, b) })
+		slices.SortStableFunc(want, func(a, b Peer) int { return c.bySeedingTurn(now, a, b) })
 		return c.share(want, 0)
 	}
 	slices.SortStableFunc(want, func(a, b Peer) int {
@@ -88,10 +102,11 @@ func (c *Choker) Rechoke(now time.Time, seeding bool, peers []Peer) map[int]bool
 
 // bySeedingTurn puts first those whose turn lasts, then those who wait, the
 // longest first, and last those who had their turn.
-func bySeedingTurn(now time.Time, a, b Peer) int {
+func (c *Choker) bySeedingTurn(now time.Time, a, b Peer) int {
 	class := func(p Peer) int {
+		had := now.Sub(p.Changed)
 		switch {
-		case p.Unchoked && now.Sub(p.Changed) < turn:
+		case p.Unchoked && (had < turn || had < longTurn && p.Sent > 0 && p.SentInTurn < c.cfg.Turn):
 			return 0
 		case !p.Unchoked:
 			return 1

@@ -269,7 +269,7 @@ func (b *block) late(now time.Time) bool {
 
 // endgame takes blocks that other peers owe, when nothing else is left.
 func (c *choice) endgame() {
-	if c.p.fresh() || c.peer.inFlight >= endgameQueue {
+	if c.p.throttled || c.peer.inFlight >= endgameQueue || c.p.fresh() {
 		return
 	}
 	c.limit = min(c.limit, len(c.out)+endgameQueue-c.peer.inFlight)

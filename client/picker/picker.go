@@ -81,6 +81,7 @@ type Config struct {
 type Picker struct {
 	cfg        Config
 	sequential bool
+	throttled  bool
 
 	order  rarity // wanted pieces that we lack and that are not open
 	seeds  int    // peers that have everything; they are not counted in order
@@ -111,6 +112,10 @@ func New(cfg Config) *Picker {
 
 // SetSequential switches between order of pieces and rarest first.
 func (p *Picker) SetSequential(on bool) { p.sequential, p.cursor = on, 0 }
+
+// SetThrottled says that it is we who ask for less than the peers would send: then
+// nothing is asked for twice, unless somebody waits for it.
+func (p *Picker) SetThrottled(on bool) { p.throttled = on }
 
 // SetWanted says whether a piece is wanted. One that is open and no longer wanted
 // is not asked for any more, but stays open until Abandon.

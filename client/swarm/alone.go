@@ -1,4 +1,4 @@
-package client
+package swarm
 
 import (
 	"fmt"
@@ -28,44 +28,44 @@ const (
 )
 
 // tellIfAlone reports why no browser is connected, when that has changed.
-func (s *webSwarm) tellIfAlone(now time.Time) {
-	if s.t.client.rtc == nil || s.t.webPeers.Load() > 0 {
-		s.nextTold = now.Add(browserPatience)
+func (w *Web) tellIfAlone(now time.Time) {
+	if w.s.shared.RTC == nil || w.s.host.Browsers() > 0 {
+		w.nextTold = now.Add(browserPatience)
 		return
 	}
-	if s.nextTold.IsZero() {
-		s.nextTold = now.Add(browserPatience)
+	if w.nextTold.IsZero() {
+		w.nextTold = now.Add(browserPatience)
 	}
-	if now.Before(s.nextTold) {
+	if now.Before(w.nextTold) {
 		return
 	}
-	s.nextTold = now.Add(browserInterval)
-	if s.tries() {
-		s.nextTold = now.Add(browserPatience)
+	w.nextTold = now.Add(browserInterval)
+	if w.tries() {
+		w.nextTold = now.Add(browserPatience)
 	}
-	if reason := s.whyAlone(); reason != s.told {
-		s.told = reason
-		s.t.client.cfg.OnEvent(NoBrowserEvent{s.t.infoHash, reason})
+	if reason := w.whyAlone(); reason != w.told {
+		w.told = reason
+		w.s.host.Alone(reason)
 	}
 }
 
 // tries reports whether a connection is being made.
-func (s *webSwarm) tries() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.negotiating) > 0
+func (w *Web) tries() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.negotiating) > 0
 }
 
 // whyAlone says why no browser is connected, as far as can be told.
-func (s *webSwarm) whyAlone() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.handles) == 0 {
+func (w *Web) whyAlone() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.handles) == 0 {
 		return "the torrent has no WebSocket tracker, by which browsers could be met"
 	}
 	ok, browsers := 0, 0
 	var down error
-	for _, st := range s.status {
+	for _, st := range w.status {
 		if st.Err == nil {
 			ok++
 			browsers = max(browsers, st.Seeds+st.Leeches-1)
@@ -78,13 +78,13 @@ func (s *webSwarm) whyAlone() string {
 		return fmt.Sprintf("no WebSocket tracker can be reached (%v)", down)
 	case ok == 0:
 		return "no WebSocket tracker has answered yet"
-	case s.reasons.noOffer != nil:
-		return fmt.Sprintf("no offer could be made: %v", s.reasons.noOffer)
-	case s.reasons.failures > 0:
-		return fmt.Sprintf("connections could not be made (%d); the last: %v", s.reasons.failures, s.reasons.lastFailure)
+	case w.reasons.noOffer != nil:
+		return fmt.Sprintf("no offer could be made: %v", w.reasons.noOffer)
+	case w.reasons.failures > 0:
+		return fmt.Sprintf("connections could not be made (%d); the last: %v", w.reasons.failures, w.reasons.lastFailure)
 	case browsers == 0:
 		return "the WebSocket trackers know of no other peer"
-	case s.reasons.met:
+	case w.reasons.met:
 		return "the browsers that were connected have gone, and no other has come"
 	default:
 		return "nobody has answered our offers, and nobody has made any"

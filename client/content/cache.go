@@ -1,13 +1,11 @@
-package client
+package content
 
 import (
 	"cmp"
-	"fmt"
 	"math"
 	"slices"
 
 	"github.com/causeway-bt/causeway/client/meta"
-	"github.com/causeway-bt/causeway/wire"
 )
 
 const (
@@ -31,39 +29,30 @@ func leastCache(info *meta.Info, file int) int {
 	return n + int((window+info.PieceLength-1)/info.PieceLength) + aroundWindow
 }
 
-// boundCache makes the cache as large as the largest file that is wanted needs it.
-func (t *Torrent) boundCache(info *meta.Info) {
-	if t.opts.Cache == 0 || t.opts.MetadataOnly {
-		return
-	}
+// BoundCache returns a cache as large as the largest file that is wanted needs it, at
+// least as large as asked for, in bytes.
+func BoundCache(info *meta.Info, selected []bool, asked int64) int64 {
 	least := 0
-	for file, selected := range t.loop.selected {
-		if selected {
+	for file, wanted := range selected {
+		if wanted {
 			least = max(least, leastCache(info, file))
 		}
 	}
-	least = min(least, info.NumPieces())
-	asked := t.opts.Cache
-	if asked/info.PieceLength >= int64(least) {
-		return
-	}
-	t.opts.Cache = int64(least) * info.PieceLength
-	if asked < info.Length {
-		message := fmt.Sprintf("the cache takes %.1f MiB instead of %.1f, which the head and the tail of the file and what is played next need",
-			float64(t.opts.Cache)/(1<<20), float64(asked)/(1<<20))
-		t.spawn(func() { t.client.warn(t.infoHash, message) })
-	}
+	return max(asked, int64(min(least, info.NumPieces()))*info.PieceLength)
 }
+
+// Slots returns how many pieces the cache has room for.
+func (c *Content) Slots() int { return c.storage.Slots() }
 
 // makeRoom keeps what is cached within its bounds: it returns those of the lacking
 // pieces that there is room for, and evicts others for them. The first held of them
 // hold readers up: they take the place even of what is in windows.
-func (t *Torrent) makeRoom(lacking []int, held int) []int {
-	ahead := t.windowPieces()
-	slots := t.storage.Load().Slots()
+func (c *Content) makeRoom(lacking []int, held int) []int {
+	ahead := c.windowPieces()
+	slots := c.storage.Slots()
 	room := slots
 	for piece := range ahead {
-		if t.verified.Load().has(piece) {
+		if c.verified.Load().Has(piece) {
 			room--
 		}
 	}
@@ -72,26 +61,26 @@ func (t *Torrent) makeRoom(lacking []int, held int) []int {
 	for _, piece := range lacking {
 		keep[piece] = true
 	}
-	for piece := range t.loop.pieces {
+	for piece := range c.pieces {
 		if !keep[piece] {
-			t.abandon(piece) // if it is too late for that, it is evicted when it is there
+			c.Abandon(piece) // if it is too late for that, it is evicted when it is there
 		}
 	}
-	t.evict(ahead, len(lacking))
+	c.evict(ahead, len(lacking))
 	return lacking
 }
 
 // evict drops verified pieces until there is room for n more: those outside of all
 // windows first, then those that are the farthest ahead of a position.
-func (t *Torrent) evict(ahead map[int]int, n int) {
-	verified := t.verified.Load()
-	excess := verified.count() + n - t.storage.Load().Slots()
+func (c *Content) evict(ahead map[int]int, n int) {
+	verified := c.verified.Load()
+	excess := verified.Count() + n - c.storage.Slots()
 	if excess <= 0 {
 		return
 	}
 	var pieces []int
 	for piece := range verified.n {
-		if !verified.has(piece) {
+		if !verified.Has(piece) {
 			continue
 		}
 		if _, inWindow := ahead[piece]; !inWindow {
@@ -101,39 +90,32 @@ func (t *Torrent) evict(ahead map[int]int, n int) {
 	}
 	slices.SortStableFunc(pieces, func(a, b int) int { return cmp.Compare(ahead[b], ahead[a]) })
 	for _, piece := range pieces[:min(excess, len(pieces))] {
-		t.evictPiece(piece)
+		c.evictPiece(piece)
 	}
 }
 
 // evictPiece drops a verified piece, and tells the peers.
-func (t *Torrent) evictPiece(piece int) {
-	l := &t.loop
-	t.verified.Load().remove(piece)
-	l.picker.SetWanted(piece, false)
-	l.picker.Lost(piece)
-	size := t.Info().PieceSize(piece)
-	l.wanted -= size
-	l.completed -= size
-	for p := range l.peers {
-		p.w.StopServing(func(b wire.Block) bool { return int(b.Piece) != piece })
+func (c *Content) evictPiece(piece int) {
+	c.verified.Load().remove(piece)
+	size := c.info.PieceSize(piece)
+	c.completed -= size
+	if c.Picker.Wants(piece) {
+		c.Picker.SetWanted(piece, false)
+		c.wanted -= size
 	}
-	t.storage.Load().Evict(piece)
-	for p := range l.peers {
-		if number := p.ext.M[wire.ExtDontHave]; number != 0 {
-			p.w.Send(wire.Message{ID: wire.Extended, Ext: number, Payload: wire.EncodeDontHave(uint32(piece))})
-		}
-	}
+	c.Picker.Lost(piece)
+	c.host.Withdraw(piece)
+	c.storage.Evict(piece)
 }
 
 // windowLimit returns how far ahead of its position a reader's window may reach: with
-// a cache, each has its share. t.streams.mu is held.
-func (t *Torrent) windowLimit() int64 {
-	storage := t.storage.Load()
-	if t.opts.Cache == 0 || storage == nil || len(t.streams.readers) == 0 {
+// a cache, each has its share. The readers' lock is held.
+func (c *Content) windowLimit() int64 {
+	if c == nil || !c.Cached() || len(c.cfg.Readers.readers) == 0 {
 		return math.MaxInt64
 	}
-	share := storage.Slots()/len(t.streams.readers) - aroundWindow
-	return int64(max(share, 0)) * t.Info().PieceLength
+	share := c.storage.Slots()/len(c.cfg.Readers.readers) - aroundWindow
+	return int64(max(share, 0)) * c.info.PieceLength
 }
 
 // Places of pieces that are not ahead of a position.
@@ -144,12 +126,12 @@ const (
 
 // windowPieces returns all pieces in the readers' windows, and the one behind each
 // position, with how many pieces each is ahead of the nearest position.
-func (t *Torrent) windowPieces() map[int]int {
-	info := t.Info()
-	t.streams.mu.Lock()
-	defer t.streams.mu.Unlock()
-	ahead, limit := make(map[int]int), t.windowLimit()
-	for _, r := range t.streams.readers {
+func (c *Content) windowPieces() map[int]int {
+	info := c.info
+	c.cfg.Readers.mu.Lock()
+	defer c.cfg.Readers.mu.Unlock()
+	ahead, limit := make(map[int]int), c.windowLimit()
+	for _, r := range c.cfg.Readers.readers {
 		position := (r.start + r.pos) / info.PieceLength
 		from := max(r.start+r.pos-info.PieceLength, r.start)
 		to := min(r.start+r.pos+max(min(r.window, limit), 1), r.start+r.length)

@@ -1,0 +1,87 @@
+package allot
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Gate bounds connections that have come in and whose handshake is not finished. When
+// it is full, the oldest of the host that has the most is shut out for a newcomer.
+type Gate struct {
+	mu     sync.Mutex
+	limit  int
+	inside map[*Visitor]struct{}
+	hosts  map[netip.Prefix]int
+}
+
+// Visitor is a connection in a Gate.
+type Visitor struct {
+	gate  *Gate
+	host  netip.Prefix
+	since time.Time
+	close func()
+}
+
+// handshakeGrace is how long a handshake may take before it gives way to that of a host
+// with as many: an honest one takes a few round trips.
+const handshakeGrace = 2 * time.Second
+
+// NewGate returns a gate for limit connections.
+func NewGate(limit int) *Gate {
+	return &Gate{limit: limit, inside: make(map[*Visitor]struct{}), hosts: make(map[netip.Prefix]int)}
+}
+
+// Enter lets a connection in, or returns nil: it is to be closed. close is called, at
+// most once and from any goroutine, if it has to go for another.
+func (g *Gate) Enter(addr netip.Addr, now time.Time, close func()) *Visitor {
+	v := &Visitor{gate: g, host: HostOf(addr), since: now, close: close}
+	g.mu.Lock()
+	var victim *Visitor
+	if len(g.inside) >= g.limit {
+		if victim = g.victim(v, now); victim == nil {
+			g.mu.Unlock()
+			return nil
+		}
+		g.remove(victim)
+	}
+	g.inside[v] = struct{}{}
+	g.hosts[v.host]++
+	g.mu.Unlock()
+	if victim != nil {
+		victim.close()
+	}
+	return v
+}
+
+// victim returns who gives way to a newcomer.
+func (g *Gate) victim(newcomer *Visitor, now time.Time) (victim *Visitor) {
+	own := g.hosts[newcomer.host] + 1
+	for v := range g.inside {
+		n := g.hosts[v.host]
+		if n < own || n == own && now.Sub(v.since) < handshakeGrace {
+			continue
+		}
+		if victim == nil || n > g.hosts[victim.host] || n == g.hosts[victim.host] && v.since.Before(victim.since) {
+			victim = v
+		}
+	}
+	return victim
+}
+
+// Leave gives the place back.
+func (v *Visitor) Leave() {
+	v.gate.mu.Lock()
+	defer v.gate.mu.Unlock()
+	v.gate.remove(v)
+}
+
+func (g *Gate) remove(v *Visitor) {
+	if _, inside := g.inside[v]; !inside {
+		return
+	}
+	delete(g.inside, v)
+	if g.hosts[v.host]--; g.hosts[v.host] == 0 {
+		delete(g.hosts, v.host)
+	}
+}

@@ -1,0 +1,99 @@
+package content
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/causeway-bt/causeway/wire"
+)
+
+// Check finds out which pieces are there, by what is remembered of them and by hashing.
+// It takes its time, and is for any goroutine. turn is asked for before anything is
+// hashed, and gives back what ends the turn.
+func (c *Content) Check(ctx context.Context, turn func(context.Context) (done func(), err error)) (Found, error) {
+	n := c.info.NumPieces()
+	if c.Cached() {
+		return Found{have: wire.NewBitfield(n)}, nil
+	}
+	found, check, err := c.plan()
+	if err != nil {
+		return found, err
+	}
+	if check.Count() > 0 {
+		done, err := turn(ctx)
+		if err != nil {
+			return found, err
+		}
+		err = c.hash(ctx, check, found.have)
+		done()
+		if err != nil {
+			return found, err
+		}
+	}
+	return found, c.storage.CreateEmpty()
+}
+
+// plan returns what can be relied on, and what has to be hashed.
+func (c *Content) plan() (found Found, check wire.Bitfield, err error) {
+	if c.cfg.Store != nil {
+		if found.state, err = c.cfg.Store.Load(c.cfg.Key, c.cfg.Dir); err != nil {
+			return found, nil, err
+		}
+	}
+	relied := found.state
+	if c.cfg.Recheck {
+		relied = nil
+	}
+	if found.have, check, err = c.storage.Plan(relied); err != nil {
+		return found, nil, err
+	}
+	if state := found.state; state != nil && len(state.Synced) == len(check) {
+		for i := range check {
+			state.Synced[i] &^= check[i] // that was what was there before
+		}
+	}
+	if found.state == nil && c.cfg.Trusted && !c.cfg.Recheck {
+		found.have, check = check, nil
+	}
+	return found, check, nil
+}
+
+// hash checks pieces and adds the right ones to have.
+func (c *Content) hash(ctx context.Context, check, have wire.Bitfield) error {
+	var total int64
+	for i := range check.From(0) {
+		total += c.info.PieceSize(i)
+	}
+	c.toCheck.Store(total)
+	good := NewSet(c.info.NumPieces())
+	err := c.storage.Check(ctx, check, func(piece int, ok bool) {
+		if ok {
+			good.add(piece)
+		}
+		c.checked.Add(c.info.PieceSize(piece))
+	})
+	for i := range c.info.NumPieces() {
+		if good.Has(i) {
+			have.Set(i)
+		}
+	}
+	return err
+}
+
+// cutFiles brings files that were longer than in the torrent to their length there,
+// and says so. It is for any goroutine.
+func (c *Content) cutFiles() (warnings []string, err error) {
+	for _, file := range c.storage.Longer() {
+		path, _ := c.storage.OwnFile(file)
+		length := c.info.Files[file].Length
+		if c.cfg.KeepLonger {
+			warnings = append(warnings, fmt.Sprintf("%s is longer than in the torrent; only its first %d bytes are shared", path, length))
+			continue
+		}
+		if err := c.storage.Cut(file); err != nil {
+			return warnings, err
+		}
+		warnings = append(warnings, fmt.Sprintf("%s was longer than in the torrent; it was cut to %d bytes", path, length))
+	}
+	return warnings, nil
+}

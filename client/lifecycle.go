@@ -1,0 +1,513 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/causeway-bt/causeway/client/content"
+	"github.com/causeway-bt/causeway/client/disk"
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+// phase is where a torrent stands in its life.
+//
+//	stopped ──Start──► metadata ──► layers ──► checking ──► live
+//	   ▲                  │            │         ▲  │         │
+//	   │                  └────────────┴─────────┼──┴────┬────┤
+//	   ├──────────────────── Stop ───────────────┼───────┘    │
+//	   │                                      Recheck ◄───────┤
+//	   └── Stop ── error ◄── a fault of the disk or the data ─┤
+//	                 └──Start──► metadata, checking           │
+//	moving ◄──────────── Move, from any of them ──────────────┘
+//	   └──► checking, if it was started; else stopped
+//
+// What is known already is passed over: a .torrent file begins with checking. Only
+// enter changes the phase, in the event loop.
+type phase int
+
+const (
+	phaseStopped  phase = iota // nobody knows of us, nothing is open
+	phaseMetadata              // the info dictionary is being fetched from peers
+	phaseLayers                // the piece layers are: for verifiers that need them (BEP 52)
+	phaseChecking              // files are compared with the resume state, and hashed where needed
+	phaseLive                  // downloading or seeding
+	phaseMoving                // the files are being moved to another folder
+	phaseError                 // it cannot go on before Start; Err says why
+)
+
+// transitions lists, for each phase, those that may follow.
+var transitions = map[phase][]phase{
+	phaseStopped:  {phaseMetadata, phaseChecking, phaseMoving},
+	phaseMetadata: {phaseLayers, phaseChecking, phaseStopped, phaseMoving, phaseError},
+	phaseLayers:   {phaseChecking, phaseStopped, phaseMoving, phaseError},
+	phaseChecking: {phaseLive, phaseChecking, phaseStopped, phaseMoving, phaseError},
+	phaseLive:     {phaseChecking, phaseStopped, phaseMoving, phaseError},
+	phaseMoving:   {phaseMetadata, phaseChecking, phaseStopped, phaseError},
+	phaseError:    {phaseMetadata, phaseChecking, phaseStopped, phaseMoving},
+}
+
+// run is what a torrent has from Start to Stop, or from one check to the next.
+type run struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	checked chan struct{} // closed when the check of the files has ended; nil: none was begun
+}
+
+var (
+	errStopped = errors.New("the torrent was stopped")
+	errRecheck = errors.New("the files are being checked anew")
+)
+
+// enter changes the phase.
+func (t *Torrent) enter(next phase) {
+	l := &t.loop
+	if !slices.Contains(transitions[l.phase], next) {
+		panic(fmt.Sprintf("a torrent cannot go from phase %d to %d", l.phase, next))
+	}
+	l.phase = next
+	t.tellState()
+}
+
+// tellState reports the state.
+func (t *Torrent) tellState() {
+	t.client.cfg.OnEvent(StateEvent{InfoHash: t.infoHash, State: t.state(), Err: t.Err()})
+}
+
+// begin goes to the first phase of a torrent that is to run.
+func (t *Torrent) begin() {
+	l := &t.loop
+	t.setErr(nil)
+	l.run = &run{}
+	l.run.ctx, l.run.cancel = context.WithCancel(t.ctx)
+	switch {
+	case t.Info() == nil:
+		t.enter(phaseMetadata)
+		t.startSwarms()
+	case t.opts.MetadataOnly:
+		t.enter(phaseChecking)
+	default:
+		t.check(false)
+	}
+	t.wakeUp()
+}
+
+func (t *Torrent) startSwarms() {
+	for _, s := range t.swarms {
+		s.Start()
+	}
+}
+
+// check opens the torrent's files and finds out which pieces are there: as remembered,
+// or with again by hashing all there is.
+func (t *Torrent) check(again bool) {
+	t.enter(phaseChecking)
+	r := t.loop.run
+	r.checked = make(chan struct{})
+	info, host := t.Info(), &contentHost{t: t}
+	cfg := content.Config{
+		Info: info, Key: t.infoHash, Dir: t.Dir(), Selected: t.Selected(),
+		Allocation: t.client.cfg.Allocation, Cache: t.opts.Cache,
+		Trusted: t.opts.Trusted, KeepLonger: t.opts.KeepLonger, Sequential: t.opts.Sequential, Recheck: again,
+		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles, Store: t.client.store,
+		Host: host, Readers: t.readers,
+	}
+	if cfg.Cache > 0 {
+		cfg.Cache = content.BoundCache(info, cfg.Selected, cfg.Cache)
+		if asked := t.opts.Cache; asked < cfg.Cache && asked < info.Length {
+			t.client.warn(t.infoHash, fmt.Sprintf("the cache takes %.1f MiB instead of %.1f, which the head and the tail of the file and what is played next need",
+				float64(cfg.Cache)/(1<<20), float64(asked)/(1<<20)))
+		}
+	}
+	if !t.spawn(func() {
+		defer close(r.checked)
+		c, err := content.Open(cfg)
+		var found content.Found
+		if err == nil {
+			host.content.Store(c)
+			t.do(func() { t.loop.content = c })
+			found, err = t.checkFiles(r.ctx, c)
+		}
+		t.do(func() { t.filesChecked(r, c, found, err) })
+	}) {
+		close(r.checked)
+	}
+}
+
+// checkEventInterval is how often progress of a check is reported.
+const checkEventInterval = 200 * time.Millisecond
+
+// checkFiles hashes what has to be, and reports how far that is.
+func (t *Torrent) checkFiles(ctx context.Context, c *content.Content) (content.Found, error) {
+	return c.Check(ctx, func(ctx context.Context) (func(), error) {
+		if err := t.client.checks.Take(ctx); err != nil {
+			return nil, err
+		}
+		telling, cancel := context.WithCancel(ctx)
+		told := make(chan struct{})
+		go func() {
+			defer close(told)
+			ticker := time.NewTicker(checkEventInterval)
+			defer ticker.Stop()
+			for {
+				if done, all := c.Checked(); all > 0 {
+					t.client.cfg.OnEvent(CheckingEvent{t.infoHash, done, all})
+				}
+				if telling.Err() != nil {
+					return
+				}
+				select {
+				case <-ticker.C:
+				case <-telling.Done():
+				}
+			}
+		}()
+		return func() {
+			cancel()
+			<-told
+			t.client.checks.Done()
+		}, nil
+	})
+}
+
+// filesChecked takes in the end of a check, and goes live.
+func (t *Torrent) filesChecked(r *run, c *content.Content, found content.Found, err error) {
+	l := &t.loop
+	switch {
+	case r != l.run || r.ctx.Err() != nil:
+		return // it was stopped meanwhile, and whoever did that has the content
+	case err != nil:
+		t.fail(err)
+		return
+	}
+	t.content.Store(c)
+	t.enter(phaseLive)
+	c.Begin(found)
+	if l.phase != phaseLive {
+		return // beginning failed
+	}
+	t.tellState() // it may be seeding already
+	t.tellPeers()
+	t.startSwarms()
+	t.readers.Use(c)
+	c.Schedule(time.Now(), true)
+	t.wakeUp()
+}
+
+// halt ends what a torrent does with its files and peers, and enters another phase. It
+// returns what is left to be done, outside of the loop: to wait for the disk, and to
+// save the state.
+func (t *Torrent) halt(next phase, why error) (settle func() error) {
+	l := &t.loop
+	for p := range l.peers {
+		t.drop(p, why)
+	}
+	r, c := l.run, l.content
+	l.run, l.content = nil, nil
+	t.content.Store(nil)
+	t.readers.Use(nil)
+	if r != nil {
+		r.cancel()
+	}
+	if c != nil {
+		c.Drop()
+	}
+	l.metadata = metadataFetch{}
+	l.throttled = false
+	t.enter(next)
+	return func() error { return t.settle(r, c) }
+}
+
+// settle waits for the disk and saves the state of a content that was given up. It is
+// for a goroutine of the torrent, or the loop when that has ended.
+func (t *Torrent) settle(r *run, c *content.Content) error {
+	if r != nil && r.checked != nil {
+		<-r.checked
+	}
+	if c == nil {
+		return nil
+	}
+	c.Wait()
+	var last *disk.State
+	if err := t.call(func() { last = c.Last() }); err != nil {
+		return err
+	}
+	return c.Close(last)
+}
+
+// fail ends the torrent's work until Start.
+func (t *Torrent) fail(err error) {
+	l := &t.loop
+	if l.run == nil || t.ctx.Err() != nil {
+		return
+	}
+	t.log.Error("torrent failed", "err", err)
+	t.setErr(err)
+	settle := t.halt(phaseError, fmt.Errorf("the torrent failed: %w", err))
+	t.spawn(func() {
+		t.changing <- struct{}{} // Start waits until the files are closed
+		defer func() { <-t.changing }()
+		if err := settle(); err != nil && !errors.Is(err, disk.ErrClosed) {
+			t.log.Debug("saving the state of a torrent that failed", "err", err)
+		}
+	})
+	for _, s := range t.swarms {
+		s.Stop()
+	}
+}
+
+// change runs f, which changes the torrent's life and may wait, alone. It returns
+// early when ctx ends; what was begun is then finished all the same.
+func (t *Torrent) change(ctx context.Context, f func() error) error {
+	select {
+	case t.changing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.ended:
+		return ErrClosed
+	}
+	result := make(chan error, 1)
+	if !t.spawn(func() {
+		defer func() { <-t.changing }()
+		result <- f()
+	}) {
+		<-t.changing
+		return ErrClosed
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.ended:
+		return ErrClosed
+	}
+}
+
+// Start begins to download or to seed, or tries again after an error. A torrent that is
+// started stays as it is.
+func (t *Torrent) Start(ctx context.Context) error {
+	return t.change(ctx, func() error {
+		return t.call(func() {
+			if t.loop.run == nil {
+				t.begin()
+			}
+		})
+	})
+}
+
+// Stop ends that: peers are let go, trackers are told so, the files are closed and
+// what is known of them is saved. The error says that this failed.
+func (t *Torrent) Stop(ctx context.Context) error {
+	return t.change(ctx, t.stop)
+}
+
+func (t *Torrent) stop() error {
+	var settle func() error
+	var left []<-chan struct{}
+	if err := t.call(func() {
+		if t.loop.phase == phaseStopped {
+			return
+		}
+		t.setErr(nil)
+		t.readers.SetErr(errStopped)
+		for _, s := range t.swarms {
+			left = append(left, s.Stop())
+		}
+		settle = t.halt(phaseStopped, errStopped)
+	}); err != nil || settle == nil {
+		return err
+	}
+	err := settle()
+	for _, l := range left {
+		<-l
+	}
+	return err
+}
+
+// Recheck hashes all that is there, whatever is remembered of it. It returns when that
+// has begun; a torrent that is not started is started.
+func (t *Torrent) Recheck(ctx context.Context) error {
+	if t.Info() == nil {
+		return errors.New("what is in the torrent is not known yet")
+	}
+	return t.change(ctx, func() error {
+		var settle func() error
+		if err := t.call(func() {
+			if t.loop.run != nil {
+				settle = t.halt(phaseStopped, errRecheck)
+			}
+		}); err != nil {
+			return err
+		}
+		if settle != nil {
+			if err := settle(); err != nil {
+				return err
+			}
+		}
+		return t.call(func() {
+			t.setErr(nil)
+			t.loop.run = &run{}
+			t.loop.run.ctx, t.loop.run.cancel = context.WithCancel(t.ctx)
+			t.check(true)
+		})
+	})
+}
+
+// Select changes which files are wanted: see TorrentOptions.Select.
+func (t *Torrent) Select(ctx context.Context, list string) error {
+	info := t.Info()
+	if info == nil {
+		return errors.New("what is in the torrent is not known yet")
+	}
+	selected, err := meta.ParseSelection(list, info)
+	if err != nil {
+		return err
+	}
+	return t.change(ctx, func() error {
+		return t.call(func() {
+			t.selected.Store(&selected)
+			if t.loop.phase == phaseLive {
+				t.loop.content.Select(selected)
+				t.requestAll(time.Now())
+			}
+			t.client.cfg.OnEvent(SelectionEvent{t.infoHash, slices.Clone(selected)})
+		})
+	})
+}
+
+// Limits returns the limits of the torrent.
+func (t *Torrent) Limits() Limits { return *t.limits.Load() }
+
+// SetLimits changes them.
+func (t *Torrent) SetLimits(l Limits) error {
+	return t.call(func() {
+		t.limits.Store(&l)
+		t.down.Set(l.Down)
+		t.up.Set(l.Up)
+		t.setSlots()
+		t.client.cfg.OnEvent(LimitsEvent{t.infoHash, l})
+		t.wakeUp()
+	})
+}
+
+// Move moves the files to another folder, and goes on there.
+func (t *Torrent) Move(ctx context.Context, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("finding the folder %s: %w", dir, err)
+	}
+	if dir == t.Dir() {
+		return nil
+	}
+	return t.change(ctx, func() error {
+		var settle func() error
+		running := false
+		if err := t.call(func() {
+			running = t.loop.run != nil
+			settle = t.halt(phaseMoving, errRecheck)
+		}); err != nil {
+			return err
+		}
+		err := settle()
+		if err == nil && t.Info() != nil {
+			err = t.moveFiles(ctx, dir)
+		}
+		if err == nil {
+			t.dir.Store(&dir)
+		}
+		return errors.Join(err, t.call(func() {
+			if err == nil {
+				t.client.cfg.OnEvent(MovedEvent{t.infoHash, dir})
+			}
+			if running {
+				t.begin()
+			} else {
+				t.enter(phaseStopped)
+			}
+		}))
+	})
+}
+
+// Remove stops the torrent, forgets what is remembered of it and takes it from the
+// client; with data, its files are deleted, but for those that are not its own.
+func (t *Torrent) Remove(ctx context.Context, data bool) error {
+	err := t.change(ctx, func() error {
+		if err := t.stop(); err != nil {
+			t.log.Debug("stopping a torrent that is removed", "err", err)
+		}
+		return t.forget(data)
+	})
+	if err != nil {
+		return err
+	}
+	err = t.Close()
+	t.client.cfg.OnEvent(RemovedEvent{t.infoHash, data})
+	return err
+}
+
+// Close ends the torrent, saves its state and takes it from the client; the error says
+// that this failed. Its files stay where they are.
+func (t *Torrent) Close() error {
+	t.cancel()
+	<-t.ended
+	return t.closeErr
+}
+
+// shutdown ends everything that the torrent started, and saves its state.
+func (t *Torrent) shutdown() {
+	l := &t.loop
+	l.timer.Stop()
+	var left []<-chan struct{}
+	for _, s := range t.swarms {
+		left = append(left, s.Stop())
+	}
+	t.readers.SetErr(ErrClosed)
+	if l.phase != phaseStopped {
+		settle := t.halt(phaseStopped, ErrClosed)
+		t.spawn(func() {
+			err := settle()
+			t.do(func() {
+				if t.Err() == nil {
+					t.closeErr = err
+				}
+			})
+		})
+	}
+	t.spawn(func() {
+		for _, l := range left {
+			<-l
+		}
+	})
+	t.drain()
+	t.client.remove(t)
+	close(t.ended)
+}
+
+// drain waits for the torrent's goroutines, and does what they still want of the loop.
+func (t *Torrent) drain() {
+	t.spawning.Lock()
+	t.closing = true
+	t.spawning.Unlock()
+	done := make(chan struct{})
+	go func() {
+		t.tasks.Wait()
+		close(done)
+	}()
+	for {
+		select {
+		case f := <-t.commands:
+			f()
+			t.pending.Add(-1)
+		case c := <-t.joins:
+			c.Close()
+		case <-t.mail.wake:
+			t.readMail()
+		case <-done:
+			return
+		}
+	}
+}

@@ -1,0 +1,496 @@
+package swarm
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/causeway-bt/causeway/client/allot"
+	"github.com/causeway-bt/causeway/client/discovery"
+	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/source"
+	"github.com/causeway-bt/causeway/tracker"
+	"github.com/causeway-bt/causeway/tracker/ws"
+	"github.com/causeway-bt/causeway/webrtcwire"
+	"github.com/causeway-bt/causeway/wire"
+	"github.com/causeway-bt/causeway/wire/transport"
+)
+
+const (
+	// dialsAtOnce bounds the connection attempts of one swarm.
+	dialsAtOnce = 20
+	// wantMoreInterval is how often trackers are asked for more peers while there
+	// are few.
+	wantMoreInterval = 30 * time.Second
+	// resolveTimeout bounds looking up the name of a peer given by the user.
+	resolveTimeout = 20 * time.Second
+	// leaveTimeout is how long trackers have to hear that we leave.
+	leaveTimeout = 3 * time.Second
+	// handshakeTimeout bounds the exchange of handshakes.
+	handshakeTimeout = 20 * time.Second
+)
+
+// peerIDPrefix is Causeway's mark in peer ids, in the customary form: CW and four
+// digits of the version.
+const peerIDPrefix = "-CW0100-"
+
+// NewPeerID returns a peer id as of [Config.PeerID].
+func NewPeerID() (id [20]byte) {
+	copy(id[:], peerIDPrefix+rand.Text())
+	return id
+}
+
+var anyone = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// Shared is what the swarms of a client share. What is nil is switched off.
+type Shared struct {
+	Net        *network.Network
+	DHT        *discovery.DHT
+	LSD        *discovery.LSD
+	WS         *ws.Manager
+	RTC        *webrtcwire.Transport
+	Dials      *allot.Turns
+	Encryption transport.Encryption
+	UserAgent  string
+
+	DisableTCP, DisableTrackers, DisableWebTrackers bool
+	// Port is where peers reach us.
+	Port func() int
+}
+
+// Transport is how a peer is connected.
+type Transport int
+
+const (
+	TCP Transport = iota
+	WebRTC
+)
+
+// Conn is a connection whose handshakes are done.
+type Conn struct {
+	net.Conn
+	Swarm     *Swarm // through which it came
+	Kind      Transport
+	Addr      netip.AddrPort
+	Outgoing  bool // we dialled, or made the offer
+	Handshake wire.Handshake
+}
+
+// Host is the torrent that a Swarm belongs to. Its methods may be called from any
+// goroutine, but for Banned.
+type Host interface {
+	// Do runs f in the event loop, without waiting for it; false: it has ended.
+	Do(f func()) bool
+	// Go runs f in a goroutine that the torrent waits for; false: it is closing.
+	Go(f func()) bool
+	// Attach hands a connection over. Unless it fails, the torrent owns it.
+	Attach(ctx context.Context, c Conn) error
+	// MayJoin says whether a browser with a peer id would be taken, and if not, why.
+	MayJoin(s *Swarm, peerID [20]byte) error
+	// Connected reports whether a peer id is connected.
+	Connected(peerID [20]byte) bool
+	// Full reports whether there are connections enough.
+	Full() bool
+	// Browsers returns how many browsers are connected.
+	Browsers() int
+	// Private reports whether the torrent is private (BEP 27).
+	Private() bool
+	// Announced is what announces carry. Left is UnknownLeft while that is not known.
+	Announced() tracker.Stats
+	// Banned reports, in the event loop, whether a peer is kept away.
+	Banned(who *source.Identity) bool
+	// Wake has the loop look at its timers.
+	Wake()
+	// TrackerStatus, Alone and Warn tell what happens: an announce, why no browser is
+	// connected, and what the user may want to know.
+	TrackerStatus(s tracker.Status)
+	Alone(reason string)
+	Warn(message string)
+}
+
+// UnknownLeft is what trackers are told is left while that is not known: they take
+// 0 for a seed.
+const UnknownLeft = 1<<62 - 1
+
+// Config configures a Swarm.
+type Config struct {
+	InfoHash [20]byte // of v1, or the first 20 bytes of v2's
+	// PeerID is how this client is known in the swarm: another id in each, and in each
+	// run, so that nobody can follow it.
+	PeerID   [20]byte
+	Trackers [][]string // by tier
+	Shared   *Shared
+	Host     Host
+	Logger   *slog.Logger
+	// Own are the Limits of this swarm alone.
+	Down *allot.Rate
+	Up   allot.Upload
+}
+
+// Swarm is a torrent's part in a swarm. Its methods belong to the torrent's event
+// loop, unless they say otherwise.
+type Swarm struct {
+	cfg    Config
+	shared *Shared
+	host   Host
+	log    *slog.Logger
+	key    uint32 // tells trackers that it is still us when our address changes
+
+	mu       sync.Mutex // guards trackers and added against Magnet
+	trackers [][]string
+	added    []string // WebSocket trackers that are not the torrent's own
+
+	candidates candidates
+	dialling   int
+	wantMoreAt time.Time
+	web        *Web
+	running    *running // nil while stopped
+}
+
+// running is what a Swarm has between Start and Stop.
+type running struct {
+	ctx       context.Context
+	cancel    context.CancelFunc
+	announcer *tracker.Announcer // nil without
+	stopDHT   context.CancelFunc // ends DHT and LSD, too
+}
+
+// New returns a swarm that is stopped. Public torrents without a WebSocket tracker get
+// the default ones, so that browsers can find them.
+func New(cfg Config) *Swarm {
+	var key [4]byte
+	rand.Read(key[:])
+	s := &Swarm{
+		cfg: cfg, shared: cfg.Shared, host: cfg.Host, log: cfg.Logger,
+		key:      binary.BigEndian.Uint32(key[:]),
+		trackers: slices.Clone(cfg.Trackers), candidates: newCandidates(),
+	}
+	if cfg.Shared.RTC != nil && !cfg.Shared.DisableTrackers && !cfg.Shared.DisableWebTrackers && !cfg.Host.Private() {
+		own := len(s.trackers)
+		s.trackers = WithWebTrackers(s.trackers)
+		s.added = slices.Concat(s.trackers[own:]...)
+	}
+	s.web = newWeb(s)
+	return s
+}
+
+// InfoHash returns what names the swarm.
+func (s *Swarm) InfoHash() [20]byte { return s.cfg.InfoHash }
+
+// PeerID returns how this client is known in the swarm.
+func (s *Swarm) PeerID() [20]byte { return s.cfg.PeerID }
+
+// Limits returns the rates of this swarm alone.
+func (s *Swarm) Limits() (down *allot.Rate, up allot.Upload) { return s.cfg.Down, s.cfg.Up }
+
+// Trackers returns the trackers that are announced to, by tier. It may be called from
+// any goroutine.
+func (s *Swarm) Trackers() [][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.trackers)
+}
+
+// Running reports whether the swarm was started.
+func (s *Swarm) Running() bool { return s.running != nil }
+
+// Start announces the torrent, and looks for peers. Started already, it does nothing.
+func (s *Swarm) Start() {
+	if s.running != nil {
+		return
+	}
+	r := &running{}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	s.running = r
+	if !s.shared.DisableTrackers {
+		r.announcer = tracker.New(tracker.Config{
+			Tiers: s.trackers, InfoHash: s.cfg.InfoHash, PeerID: s.cfg.PeerID,
+			Port: uint16(s.shared.Port()), Key: s.key,
+			Stats:     s.host.Announced,
+			OnPeers:   func(_ string, addrs []netip.AddrPort) { s.found(anyone, addrs) },
+			OnStatus:  s.host.TrackerStatus,
+			UserAgent: s.shared.UserAgent,
+			Logger:    s.log,
+		})
+	}
+	s.web.start(r.ctx)
+	if s.host.Private() {
+		return
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.stopDHT = cancel
+	if dht := s.shared.DHT; dht != nil {
+		s.host.Go(func() {
+			dht.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), false, func(addrs []netip.AddrPort) { s.found(anyone, addrs) })
+		})
+	}
+	if lsd := s.shared.LSD; lsd != nil {
+		s.host.Go(func() {
+			lsd.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), func(addrs []netip.AddrPort) { s.found(anyone, addrs) })
+		})
+	}
+}
+
+// Stop ends that: trackers are told that we leave, offers are withdrawn. The channel
+// is closed when that is done, after a few seconds at most. Stopped already, it does
+// nothing.
+func (s *Swarm) Stop() <-chan struct{} {
+	left := make(chan struct{})
+	r := s.running
+	if r == nil {
+		close(left)
+		return left
+	}
+	s.running = nil
+	web := s.web.stop()
+	go func() {
+		defer close(left)
+		ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+		defer cancel()
+		var leaving sync.WaitGroup
+		leaving.Go(web)
+		if r.announcer != nil {
+			leaving.Go(func() { r.announcer.Close(ctx) })
+		}
+		leaving.Wait()
+	}()
+	r.cancel()
+	return left
+}
+
+// Completed tells the trackers that the download is complete.
+func (s *Swarm) Completed() {
+	if s.running == nil {
+		return
+	}
+	if s.running.announcer != nil {
+		s.running.announcer.Completed()
+	}
+	s.web.completed()
+}
+
+// TurnPrivate leaves a torrent, which was not known to be private, to its own trackers
+// (BEP 27): what was found by other ways is forgotten.
+func (s *Swarm) TurnPrivate() {
+	for _, c := range s.candidates.byAddr {
+		if !c.Given && !c.dialling && !c.connected {
+			s.candidates.forget(c)
+		}
+	}
+	s.removeWebTrackers()
+	if s.running == nil {
+		return
+	}
+	if s.running.stopDHT != nil {
+		s.running.stopDHT()
+	}
+	if s.running.announcer != nil {
+		s.running.announcer.WantMore()
+	}
+}
+
+// Given reports whether a candidate was named by the user, nil meaning no candidate.
+func Given(c *Candidate) bool { return c != nil && c.Given }
+
+// found takes in addresses of peers that speaker named. It may be called from any
+// goroutine.
+func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
+	s.host.Do(func() {
+		added := false
+		for _, a := range addrs {
+			added = s.Add(speaker, a) != nil || added
+		}
+		if added {
+			s.host.Wake()
+		}
+	})
+}
+
+// Add makes an address known that speaker named. It returns the candidate if that is
+// new, and nil for what speaker may not name.
+func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
+	if !s.shared.Net.MayName(speaker, addr.Addr()) {
+		return nil
+	}
+	c, added := s.candidates.add(addr, speaker, false)
+	if !added {
+		return nil
+	}
+	return c
+}
+
+// Candidate returns what is known of an address, nil if nothing is.
+func (s *Swarm) Candidate(addr netip.AddrPort) *Candidate { return s.candidates.byAddr[addr] }
+
+// Resolve looks up the names of peers, host:port each, and makes them candidates. It is
+// for a goroutine of its own. given: the user named them, and may name any; else they
+// are a stranger's word.
+func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
+	for _, peer := range peers {
+		addrs, err := s.resolve(ctx, peer)
+		if err != nil {
+			s.host.Warn(fmt.Sprintf("the peer %s is left out: %v", strconv.Quote(peer), err))
+			continue
+		}
+		s.host.Do(func() {
+			for _, a := range addrs {
+				if given {
+					s.candidates.add(a, netip.Addr{}, true)
+				} else if s.Add(netip.Addr{}, a) == nil && s.Candidate(a) == nil {
+					s.host.Warn(fmt.Sprintf("the link names a peer inside of this network, %v, which is left out; --peer %v dials it", a, a))
+				}
+			}
+			s.host.Wake()
+		})
+	}
+}
+
+func (s *Swarm) resolve(ctx context.Context, peer string) (addrs []netip.AddrPort, err error) {
+	host, portText, err := net.SplitHostPort(peer)
+	port, portErr := strconv.ParseUint(portText, 10, 16)
+	if err != nil || portErr != nil {
+		return nil, errors.New("host:port is wanted")
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	ips, err := s.shared.Net.LookupNetIP(ctx, "ip", host)
+	for _, ip := range ips {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
+	}
+	return addrs, err
+}
+
+// Need is what a torrent wants of its swarm at a moment.
+type Need struct {
+	// Dials is how many connections more are wanted.
+	Dials int
+	// Few: so few peers are there that trackers are asked for more.
+	Few bool
+	// Complete: seeds are of no use.
+	Complete bool
+}
+
+// Dial opens connections, and returns when to look again, zero if not because of
+// candidates.
+func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
+	if s.running == nil || s.shared.DisableTCP {
+		return time.Time{}
+	}
+	if need.Few && s.running.announcer != nil && !now.Before(s.wantMoreAt) {
+		s.wantMoreAt = now.Add(wantMoreInterval)
+		s.running.announcer.WantMore()
+	}
+	room := min(need.Dials, dialsAtOnce-s.dialling)
+	if room <= 0 {
+		return time.Time{}
+	}
+	list, again := s.candidates.ready(now, room, func(c *Candidate) bool {
+		return (!need.Complete || !c.Seed) && !s.host.Banned(&source.Identity{Addr: c.Addr})
+	})
+	for _, c := range list {
+		c.dialling = true
+		s.dialling++
+		ctx := s.running.ctx
+		if !s.host.Go(func() { s.dial(ctx, c) }) {
+			break
+		}
+	}
+	return again
+}
+
+// Waiting reports whether there are candidates that could be dialled now.
+func (s *Swarm) Waiting(now time.Time) bool {
+	list, _ := s.candidates.ready(now, 1, func(*Candidate) bool { return true })
+	return len(list) > 0
+}
+
+// dial tries one candidate.
+func (s *Swarm) dial(ctx context.Context, c *Candidate) {
+	conn, err := s.connect(ctx, c.Addr)
+	if err == nil {
+		if err = s.host.Attach(ctx, conn); err != nil {
+			conn.Close()
+		}
+	}
+	s.host.Do(func() {
+		s.dialling--
+		if err != nil {
+			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
+			c.dialling = false
+			c.failed(time.Now())
+		}
+		s.host.Wake()
+	})
+}
+
+// connect dials a peer, and exchanges handshakes with it.
+func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort) (Conn, error) {
+	if err := s.shared.Dials.Take(ctx); err != nil {
+		return Conn{}, err
+	}
+	defer s.shared.Dials.Done()
+	own, err := s.shared.Net.LocalFor(addr.Addr())
+	if err != nil {
+		return Conn{}, err
+	}
+	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{Encryption: s.shared.Encryption, LocalAddr: own})
+	if err != nil {
+		return Conn{}, err
+	}
+	theirs, err := s.greet(ctx, conn)
+	if err != nil {
+		conn.Close()
+		return Conn{}, err
+	}
+	return Conn{Conn: conn, Swarm: s, Kind: TCP, Addr: addr, Outgoing: true, Handshake: theirs}, nil
+}
+
+// greet exchanges handshakes on a connection that we opened.
+func (s *Swarm) greet(ctx context.Context, conn net.Conn) (theirs wire.Handshake, err error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if err := wire.WriteHandshake(conn, s.Handshake()); err != nil {
+		return theirs, err
+	}
+	theirs, err = wire.ReadHandshake(conn)
+	if err == nil && theirs.InfoHash != s.cfg.InfoHash {
+		err = fmt.Errorf("it answered for the torrent %x", theirs.InfoHash)
+	}
+	return theirs, err
+}
+
+// Handshake is what peers of the swarm are greeted with. It may be called from any
+// goroutine.
+func (s *Swarm) Handshake() wire.Handshake {
+	return wire.Handshake{Reserved: wire.OurReserved(s.shared.DHT != nil), InfoHash: s.cfg.InfoHash, PeerID: s.cfg.PeerID}
+}
+
+// Tick does what is due, and returns when to look again, zero if nothing will be.
+func (s *Swarm) Tick(now time.Time) (again time.Time) {
+	if s.running == nil {
+		return time.Time{}
+	}
+	s.web.tellIfAlone(now)
+	return s.web.nextTold
+}
+
+// AddrPort returns the address of a connection, or the zero one if it has none of the
+// kind.
+func AddrPort(a net.Addr) netip.AddrPort {
+	has, ok := a.(interface{ AddrPort() netip.AddrPort }) // net.TCPAddr, net.UDPAddr
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := has.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
