@@ -47,7 +47,8 @@ func TestDropOfBrowserHoldsNothingUp(t *testing.T) {
 	seed := add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir})
 	leech := add(t, leecher, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir()})
 	ctx := context.Background()
-	for _, o := range leech.swarms[0].Web().Offers(ctx, 1) {
+	until(t, 5*time.Second, "the seed lives", func() bool { return seed.content.Load() != nil })
+	for _, o := range offersOf(t, leech) {
 		answer, err := seed.swarms[0].Web().Answer(ctx, ws.ID(leech.swarms[0].PeerID()), o.ID, o.SDP)
 		if err != nil {
 			t.Fatal(err)
