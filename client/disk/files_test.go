@@ -60,7 +60,7 @@ func TestFilesHaveTheirFullLengthAtOnce(t *testing.T) {
 
 // edges is a torrent in which the first file shares its last piece with the second,
 // and that its last with the third.
-func edges(t *testing.T) *torrent {
+func edges(t testing.TB) *torrent {
 	return newTorrent(t, entry{"a", 100000, ""}, entry{"b", 300000, ""}, entry{"c", 100000, ""})
 }
 
