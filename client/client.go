@@ -59,6 +59,7 @@ type Client struct {
 	memory  *disk.Memory
 	pool    *disk.Pool
 	handles *disk.Handles
+	owners  *disk.Owners
 	store   *disk.Store // nil without state
 
 	up, down    *rate.Limiter // nil without limit
@@ -97,6 +98,7 @@ func New(cfg Config) (*Client, error) {
 		}
 		c.store = disk.NewStore(cfg.StateDir)
 	}
+	c.owners = disk.NewOwners(c.store)
 	if err := c.listen(); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/disk"
@@ -28,7 +29,9 @@ const (
 type resumeState struct {
 	dirty      bool // pieces came in since the last save
 	saving     bool
-	syncNext   bool // the next save is to sync: the torrent is complete
+	syncing    bool
+	syncNext   bool // a sync is due: the torrent is complete, or the last one failed
+	syncErr    string
 	next       time.Time
 	nextSync   time.Time
 	synced     wire.Bitfield
@@ -43,7 +46,11 @@ func (t *Torrent) openFiles() {
 		Info: info, Dir: t.opts.Dir, Selected: t.loop.selected,
 		Allocation: t.client.cfg.Allocation, Cache: t.opts.Cache,
 		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles,
-		Done: t.mail.fromDisk,
+		Owners: t.client.owners, Overwrite: t.opts.Overwrite, Keep: t.opts.KeepLonger,
+		Done:    t.mail.fromDisk,
+		Lost:    func(pieces []int) { t.later(func() { t.piecesLost(pieces) }) },
+		Room:    t.onceALoop(t.wakeUp),
+		Reclaim: func(piece int) { t.later(func() { t.abandon(piece) }) },
 	})
 	if err != nil {
 		t.fail(err)
@@ -55,7 +62,12 @@ func (t *Torrent) openFiles() {
 		return
 	}
 	t.spawn(func() {
-		state, have, err := t.checkFiles(t.ctx, storage)
+		var state *disk.State
+		var have wire.Bitfield
+		err := t.patiently(func() (err error) {
+			state, have, err = t.checkFiles(t.ctx, storage)
+			return err
+		})
 		t.do(func() {
 			if err != nil {
 				t.fail(err)
@@ -66,10 +78,72 @@ func (t *Torrent) openFiles() {
 	})
 }
 
-// checkFiles returns the saved state, if any, and which pieces are there.
+// later has the loop do something, without waiting for it.
+func (t *Torrent) later(f func()) {
+	t.spawn(func() { t.do(f) })
+}
+
+// onceALoop returns a function that has the loop do something, but only once for all calls
+// until it gets to it.
+func (t *Torrent) onceALoop(f func()) func() {
+	var asked atomic.Bool
+	return func() {
+		if asked.CompareAndSwap(false, true) {
+			t.later(func() {
+				asked.Store(false)
+				f()
+			})
+		}
+	}
+}
+
+// diskPatience is how long the end of a torrent waits for a disk that may hang.
+const diskPatience = 15 * time.Second
+
+var errHangs = errors.New("the disk does not answer")
+
+// patiently waits for f, which waits for the disk; once the torrent ends, not for ever.
+func (t *Torrent) patiently(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-t.ctx.Done():
+	}
+	patience := time.NewTimer(diskPatience)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patience.C:
+		return errHangs
+	}
+}
+
+// checkFiles returns the saved state, if any, and which pieces are there, and makes the
+// files the torrent's own.
 func (t *Torrent) checkFiles(ctx context.Context, storage *disk.Storage) (state *disk.State, have wire.Bitfield, err error) {
+	if state, have, err = t.planFiles(ctx, storage); err != nil {
+		return nil, nil, err
+	}
+	if err := storage.Claim(have); err != nil {
+		return nil, nil, err
+	}
+	return state, have, storage.CreateEmpty()
+}
+
+func (t *Torrent) planFiles(ctx context.Context, storage *disk.Storage) (state *disk.State, have wire.Bitfield, err error) {
 	if t.client.store != nil {
-		if state, err = t.client.store.Load(t.infoHash, t.opts.Dir); err != nil {
+		// A move that a kill has cut short comes first.
+		to, err := t.client.store.MovingTo(t.infoHash, t.opts.Dir)
+		if err == nil && to != "" {
+			err = storage.Move(ctx, to)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if state, err = t.client.store.Load(t.infoHash, storage.Dir()); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -180,12 +254,6 @@ func (t *Torrent) goLive(state *disk.State, have wire.Bitfield) {
 	if l.wantedLeft > 0 || state == nil || !state.Clean || t.checked.Load() > 0 {
 		t.save(l.wantedLeft == 0)
 	}
-	if t.opts.Cache == 0 {
-		if err := t.storage.Load().CreateEmpty(); err != nil {
-			t.fail(err)
-			return
-		}
-	}
 	t.checkComplete()
 	if l.phase == phaseFailed {
 		return
@@ -261,6 +329,48 @@ func (t *Torrent) pieceEnded(r disk.Result) {
 	t.checkComplete()
 }
 
+// piecesLost takes pieces out that were verified, and are wrong now: somebody has written
+// to their files. They are downloaded anew, but not over files that are the user's own.
+func (t *Torrent) piecesLost(pieces []int) {
+	l, verified := &t.loop, t.verified.Load()
+	if verified == nil || t.opts.Cache > 0 {
+		return
+	}
+	n := 0
+	for _, piece := range pieces {
+		if !verified.has(piece) {
+			continue
+		}
+		n++
+		size := t.Info().PieceSize(piece)
+		verified.remove(piece)
+		l.state.synced.Clear(piece)
+		l.completed -= size
+		if t.opts.KeepLonger && l.picker.Wants(piece) {
+			l.picker.SetWanted(piece, false)
+			l.wanted -= size
+		}
+		l.picker.Lost(piece)
+		if l.picker.Wants(piece) {
+			l.wantedLeft += size
+		}
+		for p := range l.peers {
+			p.w.StopServing(func(b wire.Block) bool { return int(b.Piece) != piece })
+			if number := p.ext.M[wire.ExtDontHave]; number != 0 {
+				p.w.Send(wire.Message{ID: wire.Extended, Ext: number, Payload: wire.EncodeDontHave(uint32(piece))})
+			}
+		}
+	}
+	if n == 0 {
+		return
+	}
+	t.countLeft()
+	l.state.dirty = true
+	t.client.warn(t.infoHash, fmt.Sprintf("%d pieces of %q were changed on disk by another program; they are not shared any more", n, t.Name()))
+	t.requestAll(time.Now())
+	t.wakeUp()
+}
+
 // checkComplete follows the moment in which the last wanted piece is there.
 func (t *Torrent) checkComplete() {
 	l := &t.loop
@@ -311,7 +421,7 @@ func (t *Torrent) cutFiles() error {
 
 func (t *Torrent) saveIfDue(now time.Time) {
 	s := &t.loop.state
-	if !s.dirty && !s.syncNext || s.saving || now.Before(s.next) {
+	if !s.dirty && (!s.syncNext || s.syncing) || s.saving || now.Before(s.next) {
 		return
 	}
 	t.save(!now.Before(s.nextSync))
@@ -320,66 +430,106 @@ func (t *Torrent) saveIfDue(now time.Time) {
 // keepsState: what is only cached is not resumed.
 func (t *Torrent) keepsState() bool { return t.client.store != nil && t.opts.Cache == 0 }
 
-// save stores the resume state, in a task of its own. With sync, what was written
-// is brought to the disk first.
+// save stores the resume state, in a task of its own. With sync, what was written is
+// brought to the disk as well, in another one: it can take long, and what a kill would
+// cost meanwhile is not to grow.
 func (t *Torrent) save(sync bool) {
 	s := &t.loop.state
 	if !t.keepsState() {
 		s.dirty = false
 		return
 	}
-	sync = sync || s.syncNext
+	if sync || s.syncNext {
+		t.sync()
+	}
 	if s.saving {
-		s.syncNext = sync
+		s.dirty = true
 		return
 	}
-	s.saving, s.dirty, s.syncNext = true, false, false
+	s.saving, s.dirty = true, false
 	state := t.snapshot(t.loop.wantedLeft == 0)
 	storage, start := t.storage.Load(), time.Now()
 	t.spawn(func() {
-		err := t.store(storage, state, sync)
+		err := t.patiently(func() error { return t.store(storage, state) })
 		t.do(func() {
 			now := time.Now()
 			s.saving = false
 			// A slow disk is not kept busy with nothing but this.
 			s.next = now.Add(min(max(saveInterval, 10*now.Sub(start)), maxSaveInterval))
-			if err == nil && sync {
-				s.synced, s.nextSync = state.Synced, now.Add(syncInterval)
-			}
 			s.dirty = s.dirty || err != nil
-			s.syncNext = s.syncNext || err != nil && sync
-			switch {
-			case errors.Is(err, disk.ErrVanished):
-				t.fail(err)
-			case err != nil && !errors.Is(err, disk.ErrClosed):
-				t.client.warn(t.infoHash, err.Error())
+			t.savingFailed(err)
+			t.wakeUp()
+		})
+	})
+}
+
+// sync brings what was written to the disk, and notes what it keeps.
+func (t *Torrent) sync() {
+	s := &t.loop.state
+	if s.syncing {
+		s.syncNext = true
+		return
+	}
+	s.syncing, s.syncNext = true, false
+	storage, have := t.storage.Load(), t.verified.Load().bitfield()
+	t.spawn(func() {
+		var synced wire.Bitfield
+		err := t.patiently(func() (err error) {
+			synced, err = storage.Sync(have)
+			return err
+		})
+		t.do(func() {
+			s.syncing, s.dirty = false, true
+			s.nextSync = time.Now().Add(syncInterval)
+			if synced != nil {
+				now := t.verified.Load().bitfield()
+				for i := range synced {
+					s.synced[i] = synced[i] & now[i]
+				}
+			}
+			s.syncNext = s.syncNext || err != nil
+			if err == nil {
+				s.syncErr = ""
+			} else if err.Error() != s.syncErr {
+				s.syncErr = err.Error() // told once
+				t.savingFailed(err)
 			}
 			t.wakeUp()
 		})
 	})
 }
 
+func (t *Torrent) savingFailed(err error) {
+	switch {
+	case errors.Is(err, disk.ErrVanished):
+		t.fail(err)
+	case err != nil && !errors.Is(err, disk.ErrClosed):
+		t.client.warn(t.infoHash, err.Error())
+	}
+}
+
 // snapshot returns the state to be saved, Stamps apart.
 func (t *Torrent) snapshot(clean bool) *disk.State {
 	s := &t.loop.state
 	return &disk.State{
-		Have: t.verified.Load().bitfield(), Synced: s.synced, Clean: clean, Boot: disk.BootID(),
+		Have: t.verified.Load().bitfield(), Synced: s.synced.Clone(), Clean: clean, Boot: disk.BootID(),
 		Uploaded: s.uploaded + t.uploaded.Load(), Downloaded: s.downloaded + t.downloaded.Load(),
 	}
 }
 
-func (t *Torrent) store(storage *disk.Storage, state *disk.State, sync bool) (err error) {
-	if sync {
-		if err := storage.Sync(); err != nil {
-			return err
-		}
-		state.Synced = state.Have
-	}
+func (t *Torrent) store(storage *disk.Storage, state *disk.State) (err error) {
 	if state.Stamps, err = storage.Stamps(); err != nil {
 		return err
 	}
 	state.Saved = time.Now()
-	return t.client.store.Save(t.infoHash, t.opts.Dir, state)
+	return t.client.store.Save(t.infoHash, storage.Dir(), state)
+}
+
+// Owns reports whether a file is the torrent's own, and as it left it: it may be removed.
+// It may be called after Close, too.
+func (t *Torrent) Owns(file int) bool {
+	storage := t.storage.Load()
+	return storage != nil && storage.Owns(file)
 }
 
 // closeFiles waits for pieces that are still being written, and saves the state
@@ -395,7 +545,8 @@ func (t *Torrent) closeFiles() {
 		return
 	}
 	_, results, _ := t.mail.take()
-	changed := t.loop.state.dirty || t.loop.state.syncNext || t.uploaded.Load() > 0
+	s := &t.loop.state
+	changed := s.dirty || s.saving || s.syncing || s.syncNext || t.uploaded.Load() > 0
 	for _, r := range results {
 		if r.OK {
 			t.verified.Load().add(r.Piece)
@@ -405,7 +556,21 @@ func (t *Torrent) closeFiles() {
 	if !t.keepsState() || (!changed && t.loop.wantedLeft == 0) {
 		return
 	}
-	if err := t.store(storage, t.snapshot(true), true); err != nil && t.Err() == nil {
+	state := t.snapshot(true)
+	err := t.patiently(func() error { return t.store(storage, state) })
+	if err == nil {
+		// It is saved; a kill from now on costs nothing.
+		err = t.patiently(func() error { return t.storeSynced(storage, *state) })
+	}
+	if err != nil && t.Err() == nil {
 		t.closeErr = err
 	}
+}
+
+// storeSynced brings everything to the disk, and stores that.
+func (t *Torrent) storeSynced(storage *disk.Storage, state disk.State) (err error) {
+	if state.Synced, err = storage.Sync(state.Have); err != nil {
+		return err
+	}
+	return t.store(storage, &state)
 }
