@@ -58,6 +58,7 @@ type Client struct {
 	memory  *disk.Memory
 	pool    *disk.Pool
 	handles *disk.Handles
+	owners  *disk.Owners
 	store   *disk.Store // nil without state
 
 	// The allotment: what torrents have shares of.
@@ -117,6 +118,7 @@ func New(cfg Config) (*Client, error) {
 		}
 		c.store = disk.NewStore(cfg.StateDir)
 	}
+	c.owners = disk.NewOwners(c.store)
 	if err := c.listen(); err != nil {
 		return nil, err
 	}

@@ -126,6 +126,9 @@ type TorrentOptions struct {
 	// warning: they are the user's own. Else they are cut once all that is wanted is
 	// there, so that the result is what the torrent says.
 	KeepLonger bool
+	// Overwrite lets the torrent take files that are in its way and are not its own (see
+	// disk.TakenError). Without, it fails.
+	Overwrite bool
 	// Sequential downloads pieces in order instead of the rarest first.
 	Sequential bool
 	// Limits of this torrent.

@@ -107,21 +107,8 @@ func (t *Torrent) check(again bool) {
 	t.enter(phaseChecking)
 	r := t.loop.run
 	r.checked = make(chan struct{})
-	info, host := t.Info(), &contentHost{t: t}
-	cfg := content.Config{
-		Info: info, Key: t.infoHash, Dir: t.Dir(), Selected: t.Selected(),
-		Allocation: t.client.cfg.Allocation, Cache: t.opts.Cache,
-		Trusted: t.opts.Trusted, KeepLonger: t.opts.KeepLonger, Sequential: t.opts.Sequential, Recheck: again,
-		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles, Store: t.client.store,
-		Host: host, Readers: t.readers,
-	}
-	if cfg.Cache > 0 {
-		cfg.Cache = content.BoundCache(info, cfg.Selected, cfg.Cache)
-		if asked := t.opts.Cache; asked < cfg.Cache && asked < info.Length {
-			t.client.warn(t.infoHash, fmt.Sprintf("the cache takes %.1f MiB instead of %.1f, which the head and the tail of the file and what is played next need",
-				float64(cfg.Cache)/(1<<20), float64(asked)/(1<<20)))
-		}
-	}
+	host := &contentHost{t: t}
+	cfg := t.contentConfig(r.ctx, again, host)
 	if !t.spawn(func() {
 		defer close(r.checked)
 		c, err := content.Open(cfg)
@@ -135,6 +122,27 @@ func (t *Torrent) check(again bool) {
 	}) {
 		close(r.checked)
 	}
+}
+
+// contentConfig says how the files are opened. ctx ends when the torrent stops.
+func (t *Torrent) contentConfig(ctx context.Context, again bool, host content.Host) content.Config {
+	info := t.Info()
+	cfg := content.Config{
+		Info: info, Key: t.infoHash, Dir: t.Dir(), Selected: t.Selected(),
+		Allocation: t.client.cfg.Allocation, Cache: t.opts.Cache,
+		Trusted: t.opts.Trusted, KeepLonger: t.opts.KeepLonger, Sequential: t.opts.Sequential,
+		Overwrite: t.opts.Overwrite, Recheck: again, Ended: ctx.Done(),
+		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles, Owners: t.client.owners, Store: t.client.store,
+		Host: host, Readers: t.readers,
+	}
+	if cfg.Cache > 0 {
+		cfg.Cache = content.BoundCache(info, cfg.Selected, cfg.Cache)
+		if asked := t.opts.Cache; asked < cfg.Cache && asked < info.Length {
+			t.client.warn(t.infoHash, fmt.Sprintf("the cache takes %.1f MiB instead of %.1f, which the head and the tail of the file and what is played next need",
+				float64(cfg.Cache)/(1<<20), float64(asked)/(1<<20)))
+		}
+	}
+	return cfg
 }
 
 // checkEventInterval is how often progress of a check is reported.
@@ -183,7 +191,11 @@ func (t *Torrent) filesChecked(r *run, c *content.Content, found content.Found, 
 		t.fail(err)
 		return
 	}
+	if dir := c.Dir(); dir != t.Dir() { // a move of an earlier run was finished
+		t.dir.Store(&dir)
+	}
 	t.content.Store(c)
+	t.lastContent.Store(c)
 	t.enter(phaseLive)
 	c.Begin(found)
 	if l.phase != phaseLive {
@@ -368,14 +380,33 @@ func (t *Torrent) Select(ctx context.Context, list string) error {
 		return err
 	}
 	return t.change(ctx, func() error {
-		return t.call(func() {
-			t.selected.Store(&selected)
-			if t.loop.phase == phaseLive {
-				t.loop.content.Select(selected)
-				t.requestAll(time.Now())
+		result := make(chan error, 1)
+		if err := t.call(func() {
+			done := func(err error) {
+				if err == nil {
+					t.selected.Store(&selected)
+					t.client.cfg.OnEvent(SelectionEvent{t.infoHash, slices.Clone(selected)})
+				}
+				result <- err
 			}
-			t.client.cfg.OnEvent(SelectionEvent{t.infoHash, slices.Clone(selected)})
-		})
+			if t.loop.phase != phaseLive {
+				done(nil)
+				return
+			}
+			t.loop.content.Select(selected, func(err error) {
+				done(err)
+				t.requestAll(time.Now())
+				t.wakeUp()
+			})
+		}); err != nil {
+			return err
+		}
+		select {
+		case err := <-result:
+			return err
+		case <-t.ended:
+			return ErrClosed
+		}
 	})
 }
 
@@ -404,47 +435,101 @@ func (t *Torrent) Move(ctx context.Context, dir string) error {
 		return nil
 	}
 	return t.change(ctx, func() error {
-		var settle func() error
-		running := false
+		var live *content.Content
 		if err := t.call(func() {
-			running = t.loop.run != nil
-			settle = t.halt(phaseMoving, errRecheck)
+			if t.loop.phase == phaseLive {
+				live = t.loop.content
+			}
 		}); err != nil {
 			return err
 		}
-		err := settle()
-		if err == nil && t.Info() != nil {
-			err = t.moveFiles(ctx, dir)
+		if live == nil {
+			return t.moveStopped(ctx, dir)
 		}
-		if err == nil {
-			t.dir.Store(&dir)
+		if err := live.Move(ctx, dir); err != nil {
+			return err
 		}
-		return errors.Join(err, t.call(func() {
-			if err == nil {
-				t.client.cfg.OnEvent(MovedEvent{t.infoHash, dir})
-			}
-			if running {
-				t.begin()
-			} else {
-				t.enter(phaseStopped)
-			}
-		}))
+		return t.call(func() { t.moved(dir) })
 	})
+}
+
+// moved takes in that the files are in another folder.
+func (t *Torrent) moved(dir string) {
+	t.dir.Store(&dir)
+	t.client.cfg.OnEvent(MovedEvent{t.infoHash, dir})
+}
+
+// moveStopped moves a torrent that is not live, and goes on with what it did.
+func (t *Torrent) moveStopped(ctx context.Context, dir string) error {
+	var settle func() error
+	running := false
+	if err := t.call(func() {
+		running = t.loop.run != nil
+		settle = t.halt(phaseMoving, errRecheck)
+	}); err != nil {
+		return err
+	}
+	err := settle()
+	if err == nil && t.Info() != nil {
+		err = t.withFiles(ctx, func(c *content.Content) error { return c.Move(ctx, dir) })
+	}
+	return errors.Join(err, t.call(func() {
+		if err == nil {
+			t.moved(dir)
+		}
+		if running {
+			t.begin()
+		} else {
+			t.enter(phaseStopped)
+		}
+	}))
+}
+
+// withFiles opens the files of a torrent that is stopped, for f.
+func (t *Torrent) withFiles(ctx context.Context, f func(*content.Content) error) error {
+	c, err := content.Open(t.contentConfig(ctx, false, &contentHost{t: t}))
+	if err != nil {
+		return err
+	}
+	_, err = t.checkFiles(ctx, c)
+	if err == nil {
+		err = f(c)
+	}
+	return errors.Join(err, c.Close(nil))
+}
+
+// forget removes the part file and the state of a torrent that is stopped, and with data
+// its files.
+func (t *Torrent) forget(ctx context.Context, data bool) error {
+	if t.Info() != nil {
+		err := t.withFiles(ctx, func(c *content.Content) error {
+			kept, err := c.Remove(ctx, data)
+			for _, path := range kept {
+				t.client.warn(t.infoHash, fmt.Sprintf("%s is kept: it is not only this torrent's, or was changed", path))
+			}
+			return err
+		})
+		// What is not the torrent's own keeps nobody from forgetting it.
+		if taken := (*disk.TakenError)(nil); err != nil && !errors.As(err, &taken) {
+			return err
+		}
+	}
+	if t.client.store == nil {
+		return nil
+	}
+	return t.client.store.Delete(t.infoHash, t.Dir())
 }
 
 // Remove stops the torrent, forgets what is remembered of it and takes it from the
 // client; with data, its files are deleted, but for those that are not its own.
 func (t *Torrent) Remove(ctx context.Context, data bool) error {
 	err := t.change(ctx, func() error {
-		if err := t.stop(); err != nil {
-			t.log.Debug("stopping a torrent that is removed", "err", err)
-		}
-		return t.forget(data)
+		return errors.Join(t.stop(), t.forget(ctx, data))
 	})
-	if err != nil {
+	if errors.Is(err, ErrClosed) || ctx.Err() != nil {
 		return err
 	}
-	err = t.Close()
+	err = errors.Join(err, t.Close())
 	t.client.cfg.OnEvent(RemovedEvent{t.infoHash, data})
 	return err
 }

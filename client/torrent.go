@@ -38,8 +38,10 @@ type Torrent struct {
 	limits   atomic.Pointer[Limits]
 	content  atomic.Pointer[content.Content] // nil while nothing is done with the files
 	readers  *content.Readers
-	down     *allot.Rate
-	up       allot.Upload
+	// lastContent is the content that was live last, for Owns.
+	lastContent atomic.Pointer[content.Content]
+	down        *allot.Rate
+	up          allot.Upload
 
 	downloaded, uploaded, wasted atomic.Int64 // payload bytes since Add
 	bridgedToWeb                 atomic.Int64
@@ -280,6 +282,13 @@ func (t *Torrent) Selected() []bool { return slices.Clone(*t.selected.Load()) }
 
 // Dir returns the folder that the torrent's file or folder is in.
 func (t *Torrent) Dir() string { return *t.dir.Load() }
+
+// Owns reports whether a file is the torrent's own, and as it left it: it may be
+// removed. It may be called after Close, too.
+func (t *Torrent) Owns(file int) bool {
+	c := t.lastContent.Load()
+	return c != nil && c.Owns(file)
+}
 
 // GotInfo is closed once the info dictionary is known.
 func (t *Torrent) GotInfo() <-chan struct{} { return t.gotInfo.done() }

@@ -2,7 +2,9 @@ package content
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/causeway-bt/causeway/wire"
 )
@@ -15,7 +17,17 @@ func (c *Content) Check(ctx context.Context, turn func(context.Context) (done fu
 	if c.Cached() {
 		return Found{have: wire.NewBitfield(n)}, nil
 	}
-	found, check, err := c.plan()
+	var found Found
+	err := c.patiently(func() (err error) {
+		found, err = c.checkFiles(ctx, turn)
+		return err
+	})
+	return found, err
+}
+
+// checkFiles finds out which pieces are there, and makes the files the torrent's own.
+func (c *Content) checkFiles(ctx context.Context, turn func(context.Context) (done func(), err error)) (Found, error) {
+	found, check, err := c.plan(ctx)
 	if err != nil {
 		return found, err
 	}
@@ -30,13 +42,24 @@ func (c *Content) Check(ctx context.Context, turn func(context.Context) (done fu
 			return found, err
 		}
 	}
+	if err := c.storage.Claim(found.have); err != nil {
+		return found, err
+	}
 	return found, c.storage.CreateEmpty()
 }
 
 // plan returns what can be relied on, and what has to be hashed.
-func (c *Content) plan() (found Found, check wire.Bitfield, err error) {
+func (c *Content) plan(ctx context.Context) (found Found, check wire.Bitfield, err error) {
 	if c.cfg.Store != nil {
-		if found.state, err = c.cfg.Store.Load(c.cfg.Key, c.cfg.Dir); err != nil {
+		// A move that a kill has cut short comes first.
+		to, err := c.cfg.Store.MovingTo(c.cfg.Key, c.cfg.Dir)
+		if err == nil && to != "" {
+			err = c.storage.Move(ctx, to)
+		}
+		if err != nil {
+			return found, nil, err
+		}
+		if found.state, err = c.cfg.Store.Load(c.cfg.Key, c.storage.Dir()); err != nil {
 			return found, nil, err
 		}
 	}
@@ -56,6 +79,33 @@ func (c *Content) plan() (found Found, check wire.Bitfield, err error) {
 		found.have, check = check, nil
 	}
 	return found, check, nil
+}
+
+// Dir returns the folder that the files are in. It is for any goroutine.
+func (c *Content) Dir() string { return c.storage.Dir() }
+
+// diskPatience is how long the end of a torrent waits for a disk that may hang.
+const diskPatience = 15 * time.Second
+
+var errHangs = errors.New("the disk does not answer")
+
+// patiently waits for f, which waits for the disk; once the torrent ends, not for ever.
+func (c *Content) patiently(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-c.cfg.Ended:
+	}
+	patience := time.NewTimer(diskPatience)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patience.C:
+		return errHangs
+	}
 }
 
 // hash checks pieces and adds the right ones to have.

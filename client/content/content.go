@@ -1,6 +1,7 @@
 package content
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -63,12 +64,18 @@ type Config struct {
 	// Cache, Trusted, KeepLonger and Sequential are as in client.TorrentOptions.
 	Cache                           int64
 	Trusted, KeepLonger, Sequential bool
+	// Overwrite is as in client.TorrentOptions, too.
+	Overwrite bool
 	// Recheck hashes all there is, whatever is remembered of it.
 	Recheck bool
+	// Ended is closed when the torrent stops: from then on a disk that does not answer
+	// is not waited for much longer.
+	Ended <-chan struct{}
 
 	Memory  *disk.Memory
 	Pool    *disk.Pool
 	Handles *disk.Handles
+	Owners  *disk.Owners
 	Store   *disk.Store // nil: nothing is remembered
 	Host    Host
 	Readers *Readers
@@ -115,12 +122,33 @@ func Open(cfg Config) (*Content, error) {
 		Info: cfg.Info, Dir: cfg.Dir, Selected: cfg.Selected,
 		Allocation: cfg.Allocation, Cache: cfg.Cache,
 		Memory: cfg.Memory, Pool: cfg.Pool, Handles: cfg.Handles,
-		Done: func(r disk.Result) { c.host.Ended(c, r) },
+		Owners: cfg.Owners, Overwrite: cfg.Overwrite, Keep: cfg.KeepLonger,
+		Done:    func(r disk.Result) { c.host.Ended(c, r) },
+		Lost:    func(pieces []int) { c.later(func() { c.lost(pieces) }) },
+		Room:    c.onceALoop(c.host.Wake),
+		Reclaim: func(piece int) { c.later(func() { c.Abandon(piece) }) },
 	})
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// later has the loop do something, without waiting for it.
+func (c *Content) later(f func()) { c.host.Go(func() { c.host.Do(f) }) }
+
+// onceALoop returns a function that has the loop do something, but only once for all
+// calls until it gets to it.
+func (c *Content) onceALoop(f func()) func() {
+	var asked atomic.Bool
+	return func() {
+		if asked.CompareAndSwap(false, true) {
+			c.later(func() {
+				asked.Store(false)
+				f()
+			})
+		}
+	}
 }
 
 // Verified returns the pieces that are there, nil until Begin. It may be called from
@@ -332,7 +360,7 @@ func (c *Content) Last() *disk.State {
 		return nil
 	}
 	_, uploaded := c.host.Counters()
-	changed := c.state.dirty || c.state.syncNext || uploaded > c.state.sentBefore
+	changed := c.state.dirty || c.state.saving || c.state.syncing || c.state.syncNext || uploaded > c.state.sentBefore
 	if !c.keepsState() || (!changed && c.wantedLeft == 0) {
 		return nil
 	}
@@ -346,7 +374,25 @@ func (c *Content) Close(last *disk.State) error {
 	if last == nil {
 		return nil
 	}
-	return c.store(last, true)
+	if err := c.patiently(func() error { return c.store(last) }); err != nil {
+		return err
+	}
+	// It is saved; a kill from now on costs nothing.
+	return c.patiently(func() error { return c.storeSynced(*last) })
+}
+
+// Owns reports whether a file is the torrent's own, and as it left it: it may be removed.
+// It is for any goroutine, after Close, too.
+func (c *Content) Owns(file int) bool { return c.storage.Owns(file) }
+
+// Move brings the files to another folder while they are used; see disk.Storage.Move. It
+// is for any goroutine.
+func (c *Content) Move(ctx context.Context, dir string) error { return c.storage.Move(ctx, dir) }
+
+// Remove removes what the torrent made on disk, with data also its own files, and
+// returns those that it kept: see disk.Storage.Remove. Only Close may follow.
+func (c *Content) Remove(ctx context.Context, data bool) (kept []string, err error) {
+	return c.storage.Remove(ctx, data)
 }
 
 // Late takes in a piece that ended after Drop.
@@ -363,10 +409,30 @@ func (c *Content) Late(r disk.Result) {
 func (c *Content) OwnFile(file int) (path string, ok bool) { return c.storage.OwnFile(file) }
 
 // Select changes which files are wanted. Pieces that are open and no longer wanted are
-// given up.
-func (c *Content) Select(selected []bool) {
+// given up. What the files need for that happens in its own time; done is called in the
+// event loop with what kept it from happening.
+func (c *Content) Select(selected []bool, done func(error)) {
+	selected = slices.Clone(selected)
+	c.task(func() {
+		err := c.patiently(func() error {
+			err := c.storage.SetSelected(context.Background(), selected)
+			if err == nil && !c.Cached() {
+				err = c.storage.CreateEmpty()
+			}
+			return err
+		})
+		c.host.Do(func() {
+			if err == nil {
+				c.apply(selected)
+			}
+			done(err)
+		})
+	})
+}
+
+func (c *Content) apply(selected []bool) {
+	c.selected = selected
 	if c.Cached() {
-		c.selected = slices.Clone(selected)
 		return
 	}
 	wanted := make(map[int]struct{})
@@ -385,7 +451,6 @@ func (c *Content) Select(selected []bool) {
 		c.Abandon(i)
 		c.unwant(i)
 	}
-	c.selected = slices.Clone(selected)
 	c.countLeft()
 	c.state.dirty = true
 	c.checkComplete()

@@ -2,6 +2,7 @@ package content
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/disk"
@@ -100,26 +101,42 @@ func (c *Content) Ended(r disk.Result) {
 	c.checkComplete()
 }
 
-// Lost takes in that verified pieces are no longer what they were.
-func (c *Content) Lost(pieces []int) {
+// lost takes pieces out that were verified, and are wrong now: somebody has written to
+// their files. They are downloaded anew, but not over files that are the user's own.
+func (c *Content) lost(pieces []int) {
 	verified := c.verified.Load()
+	if verified == nil || c.Cached() {
+		return
+	}
+	n := 0
 	for _, piece := range pieces {
 		if !verified.Has(piece) {
 			continue
 		}
+		n++
 		verified.remove(piece)
 		size := c.info.PieceSize(piece)
 		c.completed -= size
+		if c.cfg.KeepLonger && c.Picker.Wants(piece) {
+			c.Picker.SetWanted(piece, false)
+			c.wanted -= size
+		}
+		c.Picker.Lost(piece)
 		if c.Picker.Wants(piece) {
 			c.wantedLeft += size
 		}
-		c.Picker.Lost(piece)
 		c.state.synced.Clear(piece)
 		c.host.Withdraw(piece)
 	}
+	if n == 0 {
+		return
+	}
 	c.countLeft()
 	c.state.dirty = true
+	c.host.Warn(fmt.Sprintf("%d pieces of %q were changed on disk by another program; they are not shared any more", n, c.info.Name))
 	c.checkComplete()
+	c.host.RequestAll(time.Now())
+	c.host.Wake()
 }
 
 // suspect is what is kept of a piece that was wrong: once it has come right, the

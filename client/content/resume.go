@@ -23,7 +23,9 @@ const (
 type resumeState struct {
 	dirty    bool // pieces came in since the last save
 	saving   bool
-	syncNext bool // the next save is to sync: the torrent is complete
+	syncing  bool
+	syncNext bool   // a sync is due: the torrent is complete, or the last one failed
+	syncErr  string // what kept the last one from being done, to be told once
 	next     time.Time
 	nextSync time.Time
 	synced   wire.Bitfield
@@ -56,7 +58,7 @@ func (c *Content) beginState(found Found) {
 // SaveIfDue saves the resume state if there is something to save, and it is time.
 func (c *Content) SaveIfDue(now time.Time) {
 	s := &c.state
-	if !s.dirty && !s.syncNext || s.saving || now.Before(s.next) {
+	if !s.dirty && (!s.syncNext || s.syncing) || s.saving || now.Before(s.next) {
 		return
 	}
 	c.Save(!now.Before(s.nextSync))
@@ -66,44 +68,84 @@ func (c *Content) SaveIfDue(now time.Time) {
 func (c *Content) keepsState() bool { return c.cfg.Store != nil && !c.Cached() }
 
 // Save stores the resume state, in a goroutine of its own. With sync, what was written
-// is brought to the disk first.
+// is brought to the disk as well, in another one: it can take long, and what a kill would
+// cost meanwhile is not to grow.
 func (c *Content) Save(sync bool) {
 	s := &c.state
 	if !c.keepsState() {
 		s.dirty = false
 		return
 	}
-	sync = sync || s.syncNext
+	if sync || s.syncNext {
+		c.sync()
+	}
 	if s.saving {
-		s.syncNext = sync
+		s.dirty = true
 		return
 	}
-	s.saving, s.dirty, s.syncNext = true, false, false
+	s.saving, s.dirty = true, false
 	state, start := c.snapshot(c.wantedLeft == 0), time.Now()
 	c.task(func() {
-		err := c.store(state, sync)
-		c.host.Do(func() { c.saved(state, sync, start, err) })
+		err := c.patiently(func() error { return c.store(state) })
+		c.host.Do(func() {
+			now := time.Now()
+			s.saving = false
+			// A slow disk is not kept busy with nothing but this.
+			s.next = now.Add(min(max(saveInterval, 10*now.Sub(start)), maxSaveInterval))
+			s.dirty = s.dirty || err != nil
+			c.savingFailed(err)
+			c.host.Wake()
+		})
 	})
 }
 
-// saved takes in the end of a save.
-func (c *Content) saved(state *disk.State, sync bool, start time.Time, err error) {
-	s, now := &c.state, time.Now()
-	s.saving = false
-	// A slow disk is not kept busy with nothing but this.
-	s.next = now.Add(min(max(saveInterval, 10*now.Sub(start)), maxSaveInterval))
-	if err == nil && sync {
-		s.synced, s.nextSync = state.Synced, now.Add(syncInterval)
+// sync brings what was written to the disk, and notes what it keeps.
+func (c *Content) sync() {
+	s := &c.state
+	if s.syncing {
+		s.syncNext = true
+		return
 	}
-	s.dirty = s.dirty || err != nil
-	s.syncNext = s.syncNext || err != nil && sync
+	s.syncing, s.syncNext = true, false
+	have := c.verified.Load().Bitfield()
+	c.task(func() {
+		var synced wire.Bitfield
+		err := c.patiently(func() (err error) {
+			synced, err = c.storage.Sync(have)
+			return err
+		})
+		c.host.Do(func() { c.synced(synced, err) })
+	})
+}
+
+// synced takes in the end of a sync.
+func (c *Content) synced(pieces wire.Bitfield, err error) {
+	s := &c.state
+	s.syncing, s.dirty = false, true
+	s.nextSync = time.Now().Add(syncInterval)
+	if pieces != nil {
+		now := c.verified.Load().Bitfield()
+		for i := range pieces {
+			s.synced[i] = pieces[i] & now[i]
+		}
+	}
+	s.syncNext = s.syncNext || err != nil
+	if err == nil {
+		s.syncErr = ""
+	} else if err.Error() != s.syncErr {
+		s.syncErr = err.Error()
+		c.savingFailed(err)
+	}
+	c.host.Wake()
+}
+
+func (c *Content) savingFailed(err error) {
 	switch {
 	case errors.Is(err, disk.ErrVanished):
 		c.host.Fail(err)
 	case err != nil && !errors.Is(err, disk.ErrClosed):
 		c.host.Warn(err.Error())
 	}
-	c.host.Wake()
 }
 
 // snapshot returns the state to be saved, Stamps apart.
@@ -111,21 +153,23 @@ func (c *Content) snapshot(clean bool) *disk.State {
 	s := &c.state
 	downloaded, uploaded := c.host.Counters()
 	return &disk.State{
-		Have: c.verified.Load().Bitfield(), Synced: s.synced, Clean: clean, Boot: disk.BootID(),
+		Have: c.verified.Load().Bitfield(), Synced: s.synced.Clone(), Clean: clean, Boot: disk.BootID(),
 		Uploaded: s.uploaded + uploaded - s.sentBefore, Downloaded: s.downloaded + downloaded - s.receivedBefore,
 	}
 }
 
-func (c *Content) store(state *disk.State, sync bool) (err error) {
-	if sync {
-		if err := c.storage.Sync(); err != nil {
-			return err
-		}
-		state.Synced = state.Have
-	}
+func (c *Content) store(state *disk.State) (err error) {
 	if state.Stamps, err = c.storage.Stamps(); err != nil {
 		return err
 	}
 	state.Saved = time.Now()
-	return c.cfg.Store.Save(c.cfg.Key, c.cfg.Dir, state)
+	return c.cfg.Store.Save(c.cfg.Key, c.storage.Dir(), state)
+}
+
+// storeSynced brings everything to the disk, and stores that.
+func (c *Content) storeSynced(state disk.State) (err error) {
+	if state.Synced, err = c.storage.Sync(state.Have); err != nil {
+		return err
+	}
+	return c.store(&state)
 }

@@ -7,19 +7,25 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"sync"
+	"time"
 
 	"github.com/causeway-bt/causeway/wire"
 )
 
-// Stamps returns what the files look like now, the part file last. It fails with
-// ErrVanished if a file that was there is no longer where it was.
+// Stamps returns what the files looked like when their pieces were verified, the part
+// file last: of a file that somebody has changed since, and that was not hashed again
+// yet, the former stamp, so that the next run hashes it. It fails with ErrVanished if a
+// file that was there is no longer where it was.
 func (s *Storage) Stamps() ([]Stamp, error) {
-	if !s.use() {
+	if !s.enter() {
 		return nil, ErrClosed
 	}
-	defer s.uses.Done()
+	defer s.leave()
+	return s.stamps()
+}
+
+func (s *Storage) stamps() ([]Stamp, error) {
 	stamps := make([]Stamp, len(s.paths))
 	for place := range s.paths {
 		if place != s.part() && (s.cfg.Info.Files[place].Pad || !s.inFile(place)) {
@@ -27,48 +33,11 @@ func (s *Storage) Stamps() ([]Stamp, error) {
 			continue
 		}
 		var err error
-		if stamps[place], err = s.stamp(place); err != nil {
+		if stamps[place], err = s.lookAt(place); err != nil {
 			return nil, s.explain("looking at", place, err)
 		}
 	}
 	return stamps, nil
-}
-
-func (s *Storage) inFile(file int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.real[file]
-}
-
-func (s *Storage) stamp(place int) (Stamp, error) {
-	path := s.paths[place]
-	// What is known of the file comes before the look at it: a writer may be
-	// creating it right now.
-	s.mu.Lock()
-	seen := s.seen[place]
-	s.mu.Unlock()
-	open, isOpen := s.cfg.Handles.current(path)
-	now, err := os.Stat(path)
-	if isOpen {
-		defer s.cfg.Handles.release(open)
-		if opened, statErr := open.Stat(); statErr == nil && (err != nil || !os.SameFile(now, opened)) {
-			return Stamp{}, vanished(path)
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && seen:
-		return Stamp{}, vanished(path)
-	case errors.Is(err, fs.ErrNotExist):
-		return Stamp{Size: -1}, nil
-	case err != nil:
-		return Stamp{}, err
-	case !now.Mode().IsRegular():
-		return Stamp{}, &fs.PathError{Op: "stat", Path: path, Err: errors.New("it is in the way: not a file")}
-	}
-	s.seen[place] = true
-	return Stamp{now.Size(), now.ModTime().UnixNano()}, nil
 }
 
 // checkBuffer is how much of a piece is read at once to be checked, in bytes.
@@ -86,29 +55,70 @@ func (s *Storage) Check(ctx context.Context, pieces wire.Bitfield, each func(pie
 	// Few at a time: the blocks of other torrents want to be hashed as well.
 	turns := make(chan struct{}, s.cfg.Pool.size)
 	for p := range pieces.From(0) {
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+		}
 		if ctx.Err() != nil {
 			break
 		}
-		turns <- struct{}{}
 		jobs.Add(1)
-		s.cfg.Pool.submit(func() {
-			defer func() {
-				<-turns
-				jobs.Done()
-			}()
-			if ctx.Err() != nil {
-				return
-			}
-			ok, err := s.verify(p)
-			if err != nil {
-				cancel(err)
-				return
-			}
-			each(p, ok)
-		})
+		s.cfg.Pool.submit(&s.lane, &checkJob{s: s, ctx: ctx, cancel: cancel, piece: p, each: each, end: func() {
+			<-turns
+			jobs.Done()
+		}})
 	}
-	jobs.Wait()
+	// A disk that hangs is not waited for once ctx has ended.
+	done := make(chan struct{})
+	go func() {
+		jobs.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		select {
+		case <-done:
+		case <-time.After(s.cfg.Pool.patience):
+		}
+	}
 	return context.Cause(ctx)
+}
+
+// checkJob checks one piece.
+type checkJob struct {
+	s      *Storage
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	piece  int
+	each   func(piece int, ok bool)
+	end    func()
+}
+
+func (j *checkJob) work() {
+	if j.ctx.Err() == nil {
+		ok, err := j.check()
+		switch {
+		case err != nil:
+			j.cancel(err)
+		case j.ctx.Err() == nil:
+			j.each(j.piece, ok)
+		}
+	}
+	j.end()
+}
+
+func (j *checkJob) check() (bool, error) {
+	if !j.s.enter() {
+		return false, ErrClosed
+	}
+	defer j.s.leave()
+	return j.s.verify(j.piece)
+}
+
+func (j *checkJob) failed(err error) {
+	j.cancel(err)
+	j.end()
 }
 
 // verify reports whether a piece in the files is right. Files that are absent or too
@@ -120,7 +130,7 @@ func (s *Storage) verify(piece int) (ok bool, err error) {
 	off := int64(piece) * s.cfg.Info.PieceLength
 	for left := s.cfg.Info.PieceSize(piece); left > 0; {
 		part := buf[:min(left, checkBuffer)]
-		switch err := s.ReadAt(part, off); {
+		switch err := s.readAt(part, off); {
 		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, fs.ErrNotExist):
 			return false, nil
 		case err != nil:

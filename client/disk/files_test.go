@@ -60,7 +60,7 @@ func TestFilesHaveTheirFullLengthAtOnce(t *testing.T) {
 
 // edges is a torrent in which the first file shares its last piece with the second,
 // and that its last with the third.
-func edges(t *testing.T) *torrent {
+func edges(t testing.TB) *torrent {
 	return newTorrent(t, entry{"a", 100000, ""}, entry{"b", 300000, ""}, entry{"c", 100000, ""})
 }
 
@@ -74,7 +74,7 @@ func TestEdgesOfUnselectedFiles(t *testing.T) {
 	if exists(filepath.Join(dir, "t/b")) || exists(filepath.Join(dir, "t/c")) {
 		t.Error("a file that was not selected was made")
 	}
-	s.must(s.Sync())
+	s.sync()
 	if path, ok := s.OwnFile(0); !ok || path != filepath.Join(dir, "t/a") {
 		t.Errorf("the selected file is at %q, %v", path, ok)
 	}
@@ -117,7 +117,7 @@ func TestFilesThatWereClosedAreSynced(t *testing.T) {
 	if !reflect.DeepEqual(s.touched, []bool{true, true, true, false}) {
 		t.Errorf("to be synced: %v", s.touched)
 	}
-	s.must(s.Sync())
+	s.sync()
 	if !reflect.DeepEqual(s.touched, make([]bool, 4)) {
 		t.Errorf("left to be synced: %v", s.touched)
 	}
@@ -135,7 +135,7 @@ func TestDataThatIsFoundIsSynced(t *testing.T) {
 	if !reflect.DeepEqual(s.found, []bool{false, true, true, false}) {
 		t.Errorf("to be synced: %v", s.found)
 	}
-	s.must(s.Sync())
+	s.sync()
 	if !reflect.DeepEqual(s.found, make([]bool, 4)) {
 		t.Errorf("left to be synced: %v", s.found)
 	}
@@ -150,11 +150,11 @@ func TestHandleIsNotClosedUnderItsUser(t *testing.T) {
 	dir := t.TempDir()
 	h := NewHandles(1)
 	how := &creation{0o666, func(*os.File) error { return nil }}
-	a, err := h.acquire(filepath.Join(dir, "a"), true, how)
+	a, err := h.acquire(filepath.Join(dir, "a"), access{write: true, create: how})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := h.acquire(filepath.Join(dir, "b"), true, how)
+	b, err := h.acquire(filepath.Join(dir, "b"), access{write: true, create: how})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestHandleIsNotClosedUnderItsUser(t *testing.T) {
 		t.Errorf("a file that had to go was kept open: %v", err)
 	}
 	h.release(b)
-	h.drop([]string{filepath.Join(dir, "b")})
+	h.drop(filepath.Join(dir, "b"))
 }
 
 func TestReadOnlyDataCanBeSeeded(t *testing.T) {
@@ -204,7 +204,7 @@ func TestVanishedFiles(t *testing.T) {
 				if name == "replaced" {
 					continue // nobody could tell
 				}
-				s.cfg.Handles.drop(s.paths)
+				s.cfg.Handles.drop(s.paths...)
 			}
 			if err := vanish(dir); err != nil {
 				t.Fatal(err)
@@ -222,10 +222,10 @@ func TestVanishedFiles(t *testing.T) {
 			if exists(filepath.Join(dir, "d/f")) {
 				t.Errorf("%s: the file was made anew without what was in it", name)
 			}
-			if err := s.Sync(); !errors.Is(err, ErrVanished) {
+			if _, err := s.Sync(set(10)); !errors.Is(err, ErrVanished) {
 				t.Errorf("%s: Sync ends with %v, want ErrVanished", name, err)
 			}
-			if err := s.Sync(); !errors.Is(err, ErrVanished) {
+			if _, err := s.Sync(set(10)); !errors.Is(err, ErrVanished) {
 				t.Errorf("%s: the second Sync forgets what the first could not do: %v", name, err)
 			}
 		}
@@ -262,8 +262,9 @@ func TestClosedStorage(t *testing.T) {
 	s.Close()
 	s.Close()
 	_, stampErr := s.Stamps()
+	_, syncErr := s.Sync(set(1))
 	for what, err := range map[string]error{
-		"ReadAt": s.ReadAt(make([]byte, 1), 0), "Sync": s.Sync(), "Stamps": stampErr, "CreateEmpty": s.writePiece(0, [][]byte{tr.data}),
+		"ReadAt": s.ReadAt(make([]byte, 1), 0), "Sync": syncErr, "Stamps": stampErr, "CreateEmpty": s.writePiece(0, [][]byte{tr.data}),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s after Close: %v", what, err)

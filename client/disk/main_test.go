@@ -175,6 +175,13 @@ func (s *session) must(err error) {
 	}
 }
 
+// sync brings everything to the disk.
+func (s *session) sync() {
+	s.t.Helper()
+	_, err := s.Sync(wire.NewBitfield(s.torrent.NumPieces()))
+	s.must(err)
+}
+
 // wantPieces checks that pieces can be read and are right.
 func (s *session) wantPieces(pieces ...int) {
 	s.t.Helper()

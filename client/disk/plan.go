@@ -1,7 +1,9 @@
 package disk
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -17,15 +19,26 @@ const writeSlack = 5 * time.Second
 // have can be relied on; those in check are in the files, but may be wrong. What
 // the part file holds of files that have become selected since moves into files of
 // their own.
+//
+// Plan, Check and Claim can be called again at any time at which no pieces are open:
+// with nil to check everything, or after an error, when its cause is gone.
 func (s *Storage) Plan(st *State) (have, check wire.Bitfield, err error) {
-	now, err := s.Stamps()
+	if !s.enter() {
+		return nil, nil, ErrClosed
+	}
+	defer s.leave()
+	n := s.cfg.Info.NumPieces()
+	if st != nil && (len(st.Stamps) != len(s.paths) || len(st.Have) != len(s.good) || len(st.Synced) != len(s.good)) {
+		st = nil // of another torrent
+	}
+	s.forget(st)
+	now, err := s.stamps()
 	if err != nil {
 		return nil, nil, err
 	}
 	c := comparison{s: s, now: now, moved: make(map[int]bool)}
-	n := s.cfg.Info.NumPieces()
 	c.have, c.check, c.absent = wire.NewBitfield(n), wire.NewBitfield(n), wire.NewBitfield(n)
-	if st != nil && len(st.Stamps) == len(now) && len(st.Have) == len(c.have) && len(st.Synced) == len(c.have) {
+	if st != nil {
 		c.state = st
 		c.have = st.Synced.Clone()
 		if st.Boot != "" && st.Boot == BootID() {
@@ -37,7 +50,7 @@ func (s *Storage) Plan(st *State) (have, check wire.Bitfield, err error) {
 			continue
 		}
 		c.file(i)
-		if now[i].Size > f.Length && (s.cfg.Selected == nil || s.cfg.Selected[i]) {
+		if now[i].Size > f.Length && s.selected(i) && (f.Length > 0 || !isLink(s.paths[i])) {
 			s.longer = append(s.longer, i)
 		}
 	}
@@ -49,7 +62,41 @@ func (s *Storage) Plan(st *State) (have, check wire.Bitfield, err error) {
 		return nil, nil, err
 	}
 	c.find()
+	if st != nil {
+		s.mu.Lock()
+		for i := range s.durable {
+			s.durable[i] = st.Synced[i] & c.have[i]
+		}
+		s.mu.Unlock()
+	}
 	return c.have, c.check, nil
+}
+
+// forget forgets what was known of the files, to look at them anew.
+func (s *Storage) forget(st *State) {
+	s.cfg.Handles.drop(s.paths...)
+	s.findReal()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	part := s.part()
+	for i := range s.real {
+		if st != nil && !s.selected(i) && st.Stamps[i].Size < 0 && st.Stamps[part].Size >= 0 {
+			s.real[i] = false // it came since, or was not the torrent's: see Claim
+		}
+	}
+	clear(s.seen)
+	clear(s.looks)
+	clear(s.owned)
+	clear(s.good)
+	clear(s.durable)
+	s.longer, s.claimed = nil, false
+	clear(s.doubts.suspects)
+	clear(s.doubts.lost)
+	s.doubts.queue = nil
+	s.doubts.recount()
+	for file := range s.due {
+		s.due[file].Store(0)
+	}
 }
 
 // comparison is a Plan in the making.
@@ -74,6 +121,7 @@ func (c *comparison) file(file int) {
 	}
 	gone := c.now[place].Size < 0 || place == part && wasReal
 	changed := c.changed(place)
+	c.s.owned[file] = place == file && wasReal && !changed
 	// After an end in order, what is not in have is not in the files either.
 	settled := c.state != nil && c.state.Clean && c.state.Boot == BootID()
 	for p, end := PieceRange(c.s.cfg.Info, file); p < end; p++ {
@@ -150,20 +198,27 @@ func (c *comparison) move() error {
 			}
 		}
 	}
+	return s.dropPart()
+}
+
+// dropPart removes the part file when nothing is in it.
+func (s *Storage) dropPart() error {
 	for i, f := range s.cfg.Info.Files {
 		if !f.Pad && !s.inFile(i) {
 			return nil
 		}
 	}
 	part := s.part()
-	s.cfg.Handles.drop(s.paths[part:])
+	s.cfg.Handles.drop(s.paths[part])
 	s.mu.Lock()
-	s.seen[part] = false
+	s.seen[part], s.looks[part] = false, look{}
+	s.touched[part], s.found[part] = false, false
 	s.mu.Unlock()
-	if c.now[part].Size < 0 {
+	err := os.Remove(s.paths[part])
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return os.Remove(s.paths[part])
+	return err
 }
 
 // find notes where the pieces are that the disk was not told to keep, as far as is
@@ -188,18 +243,21 @@ func (c *comparison) find() {
 
 // moveOut copies the bytes that a piece has in a file from the part file.
 func (s *Storage) moveOut(file, piece int) error {
-	from, to := s.extent(file, piece)
+	from, end := s.extent(file, piece)
 	src, err := s.openPlace(s.part(), false)
 	if err != nil {
 		return err
 	}
 	defer s.cfg.Handles.release(src)
+	w := s.writesOf(file)
+	w.begun.Add(1)
+	defer w.ended.Add(1)
 	dst, err := s.openPlace(file, true)
 	if err != nil {
 		return err
 	}
 	defer s.cfg.Handles.release(dst)
 	_, err = io.Copy(io.NewOffsetWriter(dst.File, from),
-		io.NewSectionReader(src.File, s.cfg.Info.Files[file].Offset+from, to-from))
+		io.NewSectionReader(src.File, s.cfg.Info.Files[file].Offset+from, end-from))
 	return err
 }

@@ -4,14 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/causeway-bt/causeway/client/meta"
 )
 
 // ring keeps a bounded number of pieces in one file, for torrents that are watched
-// and not kept. Each piece lies in a slot of its own; what is evicted makes room.
+// and not kept. The file has no name, or one that nobody can guess: no other process
+// writes to it, and nothing is left of it after a kill. Each piece lies in a slot of its own; what is evicted makes room.
 type ring struct {
 	info *meta.Info
 	file *os.File
@@ -26,7 +26,7 @@ func newRing(info *meta.Info, dir string, size int64) (*ring, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	file, err := os.Create(filepath.Join(dir, fmt.Sprintf(".%x.cache", info.InfoHash)))
+	file, err := temporary(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +102,7 @@ func (r *ring) readAt(p []byte, off int64) error {
 	return nil
 }
 
-func (r *ring) close() {
-	r.file.Close()
-	os.Remove(r.file.Name())
-}
+func (r *ring) close() { r.file.Close() }
 
 // Slots returns how many pieces a Storage with Config.Cache holds.
 func (s *Storage) Slots() int {

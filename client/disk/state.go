@@ -122,7 +122,7 @@ func stateKey(infoHash [20]byte, dir string) []byte {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	return append(infoHash[:], dir...)
+	return append(infoHash[:len(infoHash):len(infoHash)], dir...)
 }
 
 // rest are the fields of State that are stored as JSON.

@@ -1,17 +1,16 @@
 package disk
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
+	"time"
 
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/wire"
 )
 
 // Allocation says how files get their space.
@@ -24,8 +23,7 @@ const (
 	Preallocated
 )
 
-// Config configures a Storage. All fields but Selected, Allocation and Cache are
-// needed.
+// Config configures a Storage. Info, Dir, Memory, Pool, Handles and Done are needed.
 type Config struct {
 	Info       *meta.Info
 	Dir        string // folder that the torrent's files, or its own folder, go into
@@ -33,13 +31,30 @@ type Config struct {
 	Allocation Allocation
 	// Cache, if not 0, keeps at most so many bytes, but one piece at least, in one
 	// file that goes with the Storage: the caller evicts what others are to have the
-	// place of. Plan, Check, Stamps and Sync are not for such a Storage.
+	// place of. Plan, Claim, Check, Stamps and Sync are not for such a Storage.
 	Cache   int64
 	Memory  *Memory
 	Pool    *Pool
 	Handles *Handles
-	// Done is called from a worker when a piece has ended. It must not wait.
+	// Owners knows the files of other torrents; nil: there are none.
+	Owners *Owners
+	// Overwrite lets Claim take files that are not the torrent's.
+	Overwrite bool
+	// Keep says that longer files are not going to be cut.
+	Keep bool
+
+	// The functions below must not wait. Done is called from a worker when a piece has
+	// ended.
 	Done func(Result)
+	// Lost is called when pieces that were verified turn out to be wrong: somebody
+	// wrote to their files. They have to be downloaded anew. It may be nil.
+	Lost func(pieces []int)
+	// Room is called when Begin, which had no memory for the torrent's only piece,
+	// should be called again. It may be nil.
+	Room func()
+	// Reclaim is called when a piece that has got no block for long should be dropped:
+	// others need its memory. It may be nil.
+	Reclaim func(piece int)
 }
 
 // Storage is the files of one torrent.
@@ -47,48 +62,56 @@ type Config struct {
 // Its bytes lie in places: one for each of the torrent's files, in their order, and
 // behind them the part file.
 type Storage struct {
-	cfg    Config
-	paths  []string       // by place, "" for padding
-	pieces sync.WaitGroup // begun and not ended
-	open   atomic.Int64   // pieces begun and not ended
-	uses   sync.WaitGroup // reads and the like under way
-	ring   *ring          // with Config.Cache, else nil
-	longer []int          // see Longer
+	cfg     Config
+	account account
+	lane    lane
+	ring    *ring // with Config.Cache, else nil
+	started time.Time
+	due     []atomic.Int64 // by place, when to look at it again, since started
+	doubts  doubts
 
 	mu      sync.Mutex
-	real    []bool // by file: its bytes are in the file itself, not in the part file
-	seen    []bool // by place: there was a file
-	touched []bool // by place: written to since the last sync
-	found   []bool // by place: has what an earlier run or somebody else wrote, and maybe nobody synced
+	dir     string
+	paths   []string  // by place, "" for padding
+	real    []bool    // by file: its bytes are in the file itself, not in the part file
+	seen    []bool    // by place: there was a file
+	touched []bool    // by place: written to since the last sync
+	found   []bool    // by place: has what an earlier run or somebody else wrote, and maybe nobody synced
+	looks   []look    // by place: what it looked like
+	owned   []bool    // by file: unchanged since an earlier run of ours
+	care    []care    // by file: what has to be heeded before it is written to
+	writes  []*writes // by place
+	good    wire.Bitfield
+	durable wire.Bitfield         // of good, what the disk was told to keep
+	unsure  map[int]wire.Bitfield // by place: to be read back, as the disk may have lost it
+	longer  []int                 // see Longer
+	shares  shares
+	users   int           // calls under way
+	pieces  int           // begun and not ended
+	halted  chan struct{} // closed when calls may go on; nil: they may
+	moved   chan struct{} // closed when a call or a piece ends, if somebody waits for that
+	claimed bool          // Claim has succeeded
 	closed  bool
 }
-
-// ErrClosed is the error of a Storage after Close.
-var ErrClosed = errors.New("storage closed")
 
 // Open prepares the files of a torrent, but touches none: they come to be with
 // their first piece.
 func Open(cfg Config) (*Storage, error) {
 	n := len(cfg.Info.Files)
-	// The part file is where the edges of unselected files lie: bytes that share a
-	// piece with a wanted file. It is sparse, with every byte at its offset in the
-	// torrent.
-	part := filepath.Join(cfg.Dir, fmt.Sprintf(".%x.parts", cfg.Info.InfoHash))
 	s := &Storage{
-		cfg: cfg, paths: append(cfg.Info.Paths(cfg.Dir), part),
+		cfg: cfg, started: time.Now(), due: make([]atomic.Int64, n+1),
+		dir: cfg.Dir, paths: append(cfg.Info.Paths(cfg.Dir), partPath(cfg.Info, cfg.Dir)),
 		real: make([]bool, n), seen: make([]bool, n+1), touched: make([]bool, n+1), found: make([]bool, n+1),
+		looks: make([]look, n+1), owned: make([]bool, n), care: make([]care, n), writes: make([]*writes, n+1),
+		good: wire.NewBitfield(cfg.Info.NumPieces()), durable: wire.NewBitfield(cfg.Info.NumPieces()),
+		unsure: make(map[int]wire.Bitfield),
 	}
-	for i := range cfg.Info.Files {
-		f := &cfg.Info.Files[i]
-		if f.Pad {
-			continue
-		}
-		s.real[i] = cfg.Selected == nil || cfg.Selected[i]
-		if !s.real[i] {
-			there, err := os.Stat(s.paths[i])
-			s.real[i] = err == nil && there.Mode().IsRegular()
-		}
+	s.account = account{room: cfg.Room, reclaim: cfg.Reclaim}
+	counters := make([]writes, n+1)
+	for place := range s.writes {
+		s.writes[place] = &counters[place]
 	}
+	s.findReal()
 	if cfg.Cache > 0 {
 		var err error
 		if s.ring, err = newRing(cfg.Info, cfg.Dir, cfg.Cache); err != nil {
@@ -98,325 +121,193 @@ func Open(cfg Config) (*Storage, error) {
 	return s, nil
 }
 
-// CreateEmpty creates the wanted files of length zero, which no piece will bring,
-// but for those that Plan has seen.
-func (s *Storage) CreateEmpty() error {
-	for i, f := range s.cfg.Info.Files {
-		if f.Length != 0 || f.Pad || !s.inFile(i) || s.wasSeen(i) {
-			continue
+// partPath returns the path of the part file. It is where the edges of unselected files
+// lie: bytes that share a piece with a wanted file. It is sparse, with every byte at its
+// offset in the torrent.
+func partPath(info *meta.Info, dir string) string {
+	return filepath.Join(dir, fmt.Sprintf(".%x.parts", info.InfoHash))
+}
+
+// findReal finds out which files have their bytes, or will have, in themselves.
+func (s *Storage) findReal() {
+	for i := range s.cfg.Info.Files {
+		switch {
+		case s.cfg.Info.Files[i].Pad:
+		case s.selected(i):
+			s.real[i] = true
+		default:
+			there, err := os.Stat(s.paths[i])
+			s.real[i] = err == nil && there.Mode().IsRegular()
 		}
-		h, err := s.openPlace(i, true)
-		if err != nil {
-			return s.explain("creating", i, err)
-		}
-		s.cfg.Handles.release(h)
 	}
-	return nil
 }
 
-// Longer returns the wanted files that were longer than in the torrent when Plan looked.
-func (s *Storage) Longer() []int { return s.longer }
-
-// Cut shortens a file to its length in the torrent.
-func (s *Storage) Cut(file int) error {
-	h, err := s.openPlace(file, true)
-	if err == nil {
-		err = h.Truncate(s.cfg.Info.Files[file].Length)
-		s.cfg.Handles.release(h)
-	}
-	if err != nil {
-		return s.explain("shortening", file, err)
-	}
-	return nil
-}
-
-// part is the place of the part file.
-func (s *Storage) part() int { return len(s.cfg.Info.Files) }
-
-// place returns where the bytes of a file lie, and where they begin there.
-func (s *Storage) place(file int) (place int, start int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.real[file] {
-		return file, 0
-	}
-	return s.part(), s.cfg.Info.Files[file].Offset
-}
+func (s *Storage) selected(file int) bool { return s.cfg.Selected == nil || s.cfg.Selected[file] }
 
 // Begin starts a piece, or returns nil when memory, or room in the cache, is short.
-// For one that was wrong before, suspect asks for digests of its blocks.
+// For one that was wrong before, suspect asks for digests of its blocks. stretch says
+// that a peer would otherwise sit idle.
 func (s *Storage) Begin(piece int, stretch, suspect bool) *Piece {
 	size := s.cfg.Info.PieceSize(piece)
-	switch {
-	case s.open.Load() == 0: // one piece at a time can be had even if others took all
-		s.cfg.Memory.Take(size)
-	case !s.cfg.Memory.Reserve(size, stretch):
+	if !s.cfg.Memory.reserve(&s.account, size, stretch) {
 		return nil
 	}
 	if s.ring != nil && !s.ring.take(piece) {
-		s.cfg.Memory.Release(size)
+		s.cfg.Memory.release(&s.account, size)
 		return nil
 	}
-	s.pieces.Add(1)
-	s.open.Add(1)
+	s.mu.Lock()
+	s.pieces++
+	s.mu.Unlock()
 	return newPiece(s, piece, suspect)
 }
 
-// handle opens the file that holds a span, and returns the offset of the span in it.
-func (s *Storage) handle(sp span, write bool) (h *handle, off int64, err error) {
-	place, start := s.place(sp.file)
-	h, err = s.openPlace(place, write)
-	return h, start + sp.off, err
-}
-
-// openPlace opens the file of a place. A file that was there and is gone is not made
-// anew, which would lose what was in it without a word.
-func (s *Storage) openPlace(place int, write bool) (*handle, error) {
-	if s.isClosed() {
-		return nil, ErrClosed
-	}
-	seen := s.wasSeen(place)
-	var how *creation
-	if !seen {
-		how = s.creation(place)
-	}
-	h, err := s.cfg.Handles.acquire(s.paths[place], write, how)
-	if seen && errors.Is(err, fs.ErrNotExist) {
-		return nil, vanished(s.paths[place])
-	}
-	if err != nil || !write {
-		return h, err
-	}
+// pieceEnded counts a piece off.
+func (s *Storage) pieceEnded() {
 	s.mu.Lock()
-	s.seen[place], s.touched[place] = true, true
+	s.pieces--
+	s.stir()
 	s.mu.Unlock()
-	return h, nil
 }
 
-func (s *Storage) isClosed() bool {
+// enter keeps Close and halt waiting until the caller calls leave. It reports false
+// once the Storage is closed. Who has entered must not enter again.
+func (s *Storage) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed
-}
-
-func (s *Storage) wasSeen(place int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.seen[place]
-}
-
-// creation says how the file of a place is made.
-func (s *Storage) creation(place int) *creation {
-	if place == s.part() {
-		return &creation{mode: 0o666, fill: markSparse}
+	for s.halted != nil && !s.closed {
+		halted := s.halted
+		s.mu.Unlock()
+		<-halted
+		s.mu.Lock()
 	}
-	entry := &s.cfg.Info.Files[place]
-	c := &creation{mode: 0o666, fill: func(f *os.File) error {
-		if err := markSparse(f); err != nil {
-			return err
-		}
-		if s.cfg.Allocation == Preallocated {
-			if err := preallocate(f, entry.Length); err != nil {
-				return err
-			}
-		}
-		return f.Truncate(entry.Length)
-	}}
-	if entry.Executable {
-		c.mode = 0o777
-	}
-	return c
-}
-
-// writePiece writes a whole piece that is given in parts.
-func (s *Storage) writePiece(piece int, parts [][]byte) error {
-	if s.ring != nil {
-		return s.ring.write(piece, parts)
-	}
-	off := int64(piece) * s.cfg.Info.PieceLength
-	return spans(s.cfg.Info, off, s.cfg.Info.PieceSize(piece), func(sp span) error {
-		var mine [][]byte
-		mine, parts = split(parts, sp.length)
-		if s.cfg.Info.Files[sp.file].Pad {
-			return nil
-		}
-		h, at, err := s.handle(sp, true)
-		if err == nil {
-			err = writeAll(h.File, mine, at)
-			s.cfg.Handles.release(h)
-		}
-		if err != nil {
-			return s.explain("writing", sp.file, err)
-		}
-		return nil
-	})
-}
-
-// split divides a list of parts after n bytes.
-func split(parts [][]byte, n int64) (head, tail [][]byte) {
-	for i, p := range parts {
-		if int64(len(p)) >= n {
-			head = append(parts[:i:i], p[:n])
-			if int64(len(p)) > n {
-				tail = append([][]byte{p[n:]}, parts[i+1:]...)
-			} else {
-				tail = parts[i+1:]
-			}
-			return head, tail
-		}
-		n -= int64(len(p))
-	}
-	return parts, nil
-}
-
-// ReadBlocks fills p from the given place in a piece; it implements
-// wire.BlockSource. What it reads is right only for verified pieces.
-func (s *Storage) ReadBlocks(p []byte, piece, begin uint32) error {
-	return s.ReadAt(p, int64(piece)*s.cfg.Info.PieceLength+int64(begin))
-}
-
-// ReadAt fills p from an offset in the torrent, in bytes.
-func (s *Storage) ReadAt(p []byte, off int64) error {
-	if !s.use() {
-		return ErrClosed
-	}
-	defer s.uses.Done()
-	if s.ring != nil {
-		return s.ring.readAt(p, off)
-	}
-	return spans(s.cfg.Info, off, int64(len(p)), func(sp span) error {
-		part := p[:sp.length]
-		p = p[sp.length:]
-		if s.cfg.Info.Files[sp.file].Pad {
-			clear(part)
-			return nil
-		}
-		h, at, err := s.handle(sp, false)
-		if err == nil {
-			_, err = h.ReadAt(part, at)
-			s.cfg.Handles.release(h)
-		}
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return s.explain("reading", sp.file, err)
-		}
-		return nil
-	})
-}
-
-// use keeps Close waiting until the caller calls s.uses.Done.
-func (s *Storage) use() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
-	s.uses.Add(1)
+	s.users++
 	return true
 }
 
-// explain says what was done to which file, and what the user can do about it.
-func (s *Storage) explain(doing string, place int, err error) error {
-	path, what := s.paths[place], ""
-	switch {
-	case errors.Is(err, ErrClosed):
-		return err
-	case IsFull(err):
-		what = "; make room and start again"
-	case errors.Is(err, syscall.ENOTDIR):
-		what = "; a file is where a folder should be: move it, or choose another folder with --out"
-	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
-		what = "; choose another folder with --out or change its permissions"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrVanished):
-		what = "; put it back, or start again to download it anew"
-	}
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		path, err = pathErr.Path, pathErr.Err
-	}
-	return fmt.Errorf("%s %s: %w%s", doing, path, err, what)
+func (s *Storage) leave() {
+	s.mu.Lock()
+	s.users--
+	s.stir()
+	s.mu.Unlock()
 }
 
-// ErrVanished says that files were removed or replaced under a running torrent.
-var ErrVanished = errors.New("the file was removed or replaced while the torrent was using it")
-
-func vanished(path string) error {
-	return &fs.PathError{Op: "open", Path: path, Err: ErrVanished}
+// stir tells those who wait that something has ended.
+func (s *Storage) stir() {
+	if s.moved != nil {
+		close(s.moved)
+		s.moved = nil
+	}
 }
 
-// Sync brings what was written so far to the disk itself, and what Plan found.
-func (s *Storage) Sync() error {
-	if !s.use() {
+// halt waits for the calls under way, and keeps others waiting until resume.
+func (s *Storage) halt(ctx context.Context) error {
+	s.mu.Lock()
+	for s.halted != nil && !s.closed {
+		halted := s.halted
+		s.mu.Unlock()
+		select {
+		case <-halted:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s.mu.Lock()
+	}
+	if s.closed {
+		s.mu.Unlock()
 		return ErrClosed
 	}
-	defer s.uses.Done()
-	for place := range s.paths {
-		s.mu.Lock()
-		touched, found := s.touched[place], s.found[place]
-		s.touched[place], s.found[place] = false, false
-		s.mu.Unlock()
-		if !touched {
-			if found {
-				s.syncFound(place)
-			}
-			continue
-		}
-		if err := s.syncPlace(place); err != nil {
-			s.mu.Lock()
-			s.touched[place] = true
-			s.mu.Unlock()
-			return s.explain("syncing", place, err)
-		}
+	s.halted = make(chan struct{})
+	s.mu.Unlock()
+	if err := s.await(ctx, func() bool { return s.users == 0 }); err != nil {
+		s.resume()
+		return err
 	}
 	return nil
 }
 
-func (s *Storage) syncPlace(place int) error {
-	h, err := s.cfg.Handles.acquire(s.paths[place], true, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return vanished(s.paths[place])
-	}
-	if err != nil {
-		return err
-	}
-	defer s.cfg.Handles.release(h)
-	return h.Sync()
+func (s *Storage) resume() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.halted)
+	s.halted = nil
 }
 
-// syncFound syncs what this run has not written as well as it can be: it may be
-// read-only, or on a system that has nothing to sync.
-func (s *Storage) syncFound(place int) {
-	h, err := s.cfg.Handles.acquire(s.paths[place], false, nil)
-	if err != nil {
-		return
+// await waits until done, which is called with s.mu, is true.
+func (s *Storage) await(ctx context.Context, done func() bool) error {
+	for {
+		s.mu.Lock()
+		if done() {
+			s.mu.Unlock()
+			return nil
+		}
+		if s.moved == nil {
+			s.moved = make(chan struct{})
+		}
+		moved := s.moved
+		s.mu.Unlock()
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	defer s.cfg.Handles.release(h)
-	_ = h.Sync()
+}
+
+// awaitPatiently is await, but for a disk on which nothing moves any more.
+func (s *Storage) awaitPatiently(left func() int) {
+	last := -1
+	for {
+		now := 0
+		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Pool.patience)
+		err := s.await(ctx, func() bool {
+			now = left()
+			return now == 0 || last >= 0 && now < last
+		})
+		cancel()
+		if err != nil || now == 0 {
+			return
+		}
+		last = now
+	}
 }
 
 // Wait waits until all pieces have ended, each by itself or by Drop. No more may be
-// begun.
-func (s *Storage) Wait() { s.pieces.Wait() }
+// begun. It gives a disk up that does nothing for ten seconds.
+func (s *Storage) Wait() { s.awaitPatiently(func() int { return s.pieces }) }
 
 // Close waits for pieces, as Wait does, and for reads under way, and closes the
 // files.
 func (s *Storage) Close() {
-	s.pieces.Wait()
+	s.Wait()
 	s.mu.Lock()
+	was := s.closed
 	s.closed = true
+	paths := s.paths
 	s.mu.Unlock()
-	s.uses.Wait()
-	s.cfg.Handles.drop(s.paths)
-	if s.ring != nil {
+	s.awaitPatiently(func() int { return s.users })
+	s.cfg.Memory.leave(&s.account)
+	s.cfg.Owners.leave(s)
+	s.cfg.Handles.drop(paths...)
+	if s.ring != nil && !was {
 		s.ring.close()
 	}
 }
 
-// OwnFile returns the path of a file whose bytes lie in it at their own offsets.
+// OwnFile returns the path of a file whose bytes lie in it at their own offsets. Whoever
+// reads it calls Fresh first.
 func (s *Storage) OwnFile(file int) (path string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.paths[file], s.real[file] && s.ring == nil
+}
+
+// Dir returns the folder that the files are in.
+func (s *Storage) Dir() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dir
 }

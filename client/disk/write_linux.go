@@ -67,3 +67,7 @@ func nextData(f *os.File, off, length int64) int64 {
 	}
 	return at
 }
+
+// forgetCached drops what the system keeps of a file in memory and has written, or has
+// given up to write: what is read then is what the disk holds.
+func forgetCached(f *os.File) { _ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
@@ -16,6 +17,7 @@ type downloadFlags struct {
 	selection  listFlag
 	seed       bool
 	sequential bool
+	overwrite  bool
 }
 
 // downloadCommand has the flags and the work of download, but not its name: it
@@ -32,6 +34,7 @@ func (a *app) downloadCommand() *cobra.Command {
 	flags.Var(&f.selection, "select", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (repeatable, default all)")
 	flags.BoolVar(&f.seed, "seed", false, "keep on seeding when all is there")
 	flags.BoolVar(&f.sequential, "sequential", false, "download pieces in order")
+	addOverwrite(flags, &f.overwrite)
 	f.engine.add(flags)
 	return cmd
 }
@@ -42,7 +45,8 @@ func (a *app) downloadNamedCommand() *cobra.Command {
 	cmd.Short = "Download torrents; the default command"
 	cmd.Long = `Download torrents, and exit when all of them are there.
 
-After an interrupt, the same command continues where it stopped.`
+After an interrupt, the same command continues where it stopped. Files that are in the
+way and are not the torrent's are never written to, unless --overwrite says so.`
 	cmd.Example = `  causeway download 'magnet:?xt=urn:btih:...' -o Downloads --select '*.mkv'`
 	cmd.Args = arguments(1, -1, "a magnet link, .torrent file, URL or infohash")
 	return cmd
@@ -73,7 +77,7 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	}
 	for _, src := range loaded {
 		torrent, err := s.engine.Add(src, client.TorrentOptions{
-			Dir: f.out, Select: string(f.selection), Sequential: f.sequential,
+			Dir: f.out, Select: string(f.selection), Sequential: f.sequential, Overwrite: f.overwrite,
 			Peers: f.engine.peers, Trackers: f.engine.trackerList(),
 		})
 		if err != nil {
@@ -89,6 +93,11 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 		}
 	}
 	return s.run(ctx, f.seed)
+}
+
+// addOverwrite adds --overwrite, which the commands that download have.
+func addOverwrite(flags *pflag.FlagSet, overwrite *bool) {
+	flags.BoolVar(overwrite, "overwrite", false, "replace files that are in the way and are not the torrent's")
 }
 
 // checkOut refuses a file as the folder that data goes to.

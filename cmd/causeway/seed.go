@@ -15,6 +15,8 @@ import (
 type seedFlags struct {
 	engine engineFlags
 	data   string
+
+	overwrite bool
 }
 
 func (a *app) seedCommand() *cobra.Command {
@@ -35,6 +37,7 @@ longer than in the torrent is not cut, as download does it.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.data, "data", "", "`FOLDER` with the data of .torrent files (default the current folder)")
+	addOverwrite(cmd.Flags(), &f.overwrite)
 	f.engine.add(cmd.Flags())
 	return cmd
 }
@@ -73,7 +76,7 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 	}
 	for _, t := range torrents {
 		torrent, err := s.engine.Add(t.source, client.TorrentOptions{
-			Dir: t.root, Peers: f.engine.peers, Trackers: t.trackers, Trusted: t.fresh, KeepLonger: true,
+			Dir: t.root, Peers: f.engine.peers, Trackers: t.trackers, Trusted: t.fresh, KeepLonger: true, Overwrite: f.overwrite,
 		})
 		if err != nil {
 			s.engine.Close()

@@ -31,6 +31,7 @@ type streamFlags struct {
 	onDone     string
 	onExit     string
 	remove     bool
+	overwrite  bool
 	cache      byteSize
 	doneHook   *hook
 	exitHook   *hook
@@ -47,6 +48,7 @@ func (f *streamFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.onDone, "on-done", "", "run `COMMAND` when the file is there, without a shell")
 	flags.StringVar(&f.onExit, "on-exit", "", "run `COMMAND` at the end, without a shell")
 	flags.BoolVar(&f.remove, "remove", false, "delete what was downloaded, however the command ends")
+	addOverwrite(flags, &f.overwrite)
 	flags.Var(&f.cache, "cache", "keep at most so much on disk, as 500M (some MiB at the least), and nothing at the end; what was played makes room")
 	f.http.add(flags)
 	f.engine.add(flags)
@@ -170,7 +172,7 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 // start adds the torrent with the files to be played, and serves them.
 func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	options := client.TorrentOptions{
-		Dir: st.flags.out, Sequential: true, Cache: int64(st.flags.cache),
+		Dir: st.flags.out, Sequential: true, Cache: int64(st.flags.cache), Overwrite: st.flags.overwrite,
 		Peers: st.flags.engine.peers, Trackers: st.flags.engine.trackerList(),
 	}
 	preset := ""
@@ -322,7 +324,7 @@ func (st *streaming) finish(err error) error {
 		st.runHook(st.flags.exitHook, "exit")
 	}
 	if st.remover != nil {
-		if removeErr := st.remover.remove(); removeErr != nil {
+		if removeErr := st.remover.remove(st.torrent); removeErr != nil {
 			err = errors.Join(err, removeErr)
 		}
 	} else if errors.Is(err, errInterrupted) && untold(err) == nil && !st.discards {
@@ -340,7 +342,7 @@ func (st *streaming) abandon() {
 		command.Kill()
 	}
 	if st.remover != nil {
-		_ = st.remover.remove() // nobody waits to be told
+		_ = st.remover.remove(st.torrent) // nobody waits to be told
 	}
 }
 

@@ -24,7 +24,7 @@ type remover struct {
 	existing map[int]string // files that may have been complete before, by index
 
 	mu    sync.Mutex
-	files []string // to be deleted
+	files map[int]string // to be deleted, by index
 }
 
 // newRemover is made before the torrent is added, dir being where its data goes.
@@ -33,10 +33,8 @@ func newRemover(info *meta.Info, dir string, files []int) (*remover, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the folder of the data: %w", err)
 	}
-	r := &remover{existing: make(map[int]string)}
-	for _, extension := range []string{"parts", "cache"} { // as package client/disk calls them
-		r.own = append(r.own, filepath.Join(dir, fmt.Sprintf(".%x.%s", info.InfoHash, extension)))
-	}
+	r := &remover{existing: make(map[int]string), files: make(map[int]string)}
+	r.own = append(r.own, filepath.Join(dir, fmt.Sprintf(".%x.parts", info.InfoHash))) // as package client/disk calls it
 	if info.MultiFile {
 		r.root = filepath.Join(dir, info.Name)
 	}
@@ -45,7 +43,7 @@ func newRemover(info *meta.Info, dir string, files []int) (*remover, error) {
 		if status, err := os.Stat(paths[i]); err == nil && status.Size() == info.Files[i].Length {
 			r.existing[i] = paths[i]
 		} else {
-			r.files = append(r.files, paths[i])
+			r.files[i] = paths[i]
 		}
 	}
 	return r, nil
@@ -75,7 +73,7 @@ func (r *remover) look(ctx context.Context, torrent *client.Torrent) {
 			continue
 		}
 		r.mu.Lock()
-		r.files = append(r.files, path)
+		r.files[i] = path
 		r.mu.Unlock()
 	}
 }
@@ -104,12 +102,16 @@ func wasComplete(ctx context.Context, torrent *client.Torrent, file int) bool {
 	return reader.Buffered() >= last-first
 }
 
-// remove deletes the files, and the folders that are empty then.
-func (r *remover) remove() error {
+// remove deletes the files that are the torrent's, and the folders that are empty then.
+// torrent may be nil, if it never came to be.
+func (r *remover) remove(torrent *client.Torrent) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error
-	for _, path := range r.files {
+	for i, path := range r.files {
+		if torrent == nil || !torrent.Owns(i) {
+			continue // not there, or somebody else's
+		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -1,0 +1,480 @@
+package disk
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/causeway-bt/causeway/client/meta"
+)
+
+// Owners knows which torrents have a claim to which paths: those of this process, and,
+// with a store, those of others and of earlier runs. See owner.go for what follows.
+type Owners struct {
+	store *Store // nil: only this process
+
+	mu   sync.Mutex
+	live map[*Storage]*claimant
+	told claimsVersion
+}
+
+// NewOwners returns an Owners; store may be nil.
+func NewOwners(store *Store) *Owners {
+	return &Owners{store: store, live: make(map[*Storage]*claimant)}
+}
+
+// claimant is a torrent with a claim.
+type claimant struct {
+	root  string         // canonical path of its folder, or only file
+	files map[string]int // by canonical path
+	key   claimKey
+	since time.Time // when it overwrote what was there; zero: it did not
+}
+
+// claimKey tells torrents apart, also when they do not run.
+type claimKey struct {
+	infoHash [20]byte
+	dir      string
+}
+
+// shares are the files of a Storage that others have a claim to. Guarded by its lock.
+type shares struct {
+	careful bool                // some file has to be heeded
+	files   map[int]*sharedFile // within this process
+	saved   map[int][]savedFile // of torrents that do not run in this process
+	told    claimsVersion       // what saved is of
+}
+
+// sharedFile is a file that several torrents of this process use. It is locked from the
+// look at what is in it until what is written is known.
+type sharedFile struct {
+	mu     sync.Mutex
+	path   string
+	writes *writes
+
+	list  sync.Mutex
+	users map[*Storage]int // its index; guarded by list
+}
+
+// savedFile is a file of a torrent that is known from the store alone.
+type savedFile struct {
+	key  claimKey
+	info *meta.Info
+	file int
+	void bool // it had nothing there, or it was changed since, when we came
+}
+
+// stateFresh is how old a saved state may be for the process that saved it to be running
+// still, and to have verified more since.
+const stateFresh = 10 * time.Second
+
+// canonical returns a path by which two names of one file are known as such: links to
+// folders are followed, and where case does not matter it is ignored.
+func canonical(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	rest := ""
+	for folder := abs; ; folder, rest = filepath.Dir(folder), filepath.Join(filepath.Base(folder), rest) {
+		if real, err := filepath.EvalSymlinks(folder); err == nil {
+			abs = filepath.Join(real, rest)
+			break
+		}
+		if folder == filepath.Dir(folder) {
+			break
+		}
+	}
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		abs = strings.ToLower(abs)
+	}
+	return abs
+}
+
+// newClaimant lists the files of a torrent.
+func newClaimant(info *meta.Info, paths []string, key claimKey) *claimant {
+	c := &claimant{key: key, files: make(map[string]int, len(info.Files))}
+	folders := make(map[string]string)
+	for i, path := range paths[:len(info.Files)] {
+		if path == "" {
+			continue
+		}
+		folder, seen := folders[filepath.Dir(path)]
+		if !seen {
+			folder = canonical(filepath.Dir(path))
+			folders[filepath.Dir(path)] = folder
+		}
+		base := filepath.Base(path)
+		if isLink(path) {
+			c.files[canonical(path)] = i
+			continue
+		}
+		if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+			base = strings.ToLower(base)
+		}
+		c.files[filepath.Join(folder, base)] = i
+	}
+	for path := range c.files {
+		if c.root == "" {
+			c.root = path
+		}
+		for !within(path, c.root) {
+			c.root = filepath.Dir(c.root)
+		}
+	}
+	return c
+}
+
+// within reports whether a path is a folder or in it.
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
+}
+
+// join gives a torrent its claims. It fails with a TakenError where they cannot be.
+func (o *Owners) join(s *Storage) error {
+	if o == nil {
+		return nil
+	}
+	c := newClaimant(s.cfg.Info, s.paths, claimKey{s.cfg.Info.InfoHash, s.Dir()})
+	if s.cfg.Overwrite {
+		c.since = time.Now()
+	}
+	if err := o.enlist(s, c); err != nil {
+		return err
+	}
+	if o.store == nil {
+		return nil
+	}
+	// First the claim, then the look at those of others: of two that come at a time, one
+	// at least sees the other.
+	before, err := o.store.claim(c, s.cfg.Info)
+	if err == nil {
+		if err = o.readSaved(s, c, true); err != nil && !before {
+			err = errors.Join(err, o.store.unclaim(c.root, c.key))
+		}
+	}
+	if err != nil {
+		o.leave(s)
+	}
+	return err
+}
+
+// enlist makes a torrent one of those that run, and share their files.
+func (o *Owners) enlist(s *Storage, c *claimant) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.agree(s, c); err != nil {
+		return err
+	}
+	o.live[s] = c
+	for other, theirs := range o.live {
+		if other == s || theirs.key == c.key || !within(c.root, theirs.root) && !within(theirs.root, c.root) {
+			continue
+		}
+		for path, theirFile := range theirs.files {
+			if file, both := c.files[path]; both {
+				share(path, s, file, other, theirFile)
+			}
+		}
+	}
+	return nil
+}
+
+// agree makes sure that torrents of this process agree on the lengths of files.
+func (o *Owners) agree(s *Storage, c *claimant) error {
+	taken := TakenError{Running: true}
+	for other, theirs := range o.live {
+		if other == s || theirs.key == c.key || !within(c.root, theirs.root) && !within(theirs.root, c.root) {
+			continue
+		}
+		for path, file := range c.files {
+			theirFile, both := theirs.files[path]
+			if both && s.inFile(file) && other.inFile(theirFile) &&
+				s.cfg.Info.Files[file].Length != other.cfg.Info.Files[theirFile].Length {
+				taken.add(s.paths[file])
+			}
+		}
+	}
+	if taken.Count > 0 {
+		slices.Sort(taken.Paths)
+		return &taken
+	}
+	return nil
+}
+
+// share makes two torrents of this process heed each other.
+func share(path string, a *Storage, aFile int, b *Storage, bFile int) {
+	b.mu.Lock()
+	f := b.shares.files[bFile]
+	if f == nil {
+		f = &sharedFile{path: path, writes: b.writes[bFile], users: map[*Storage]int{b: bFile}}
+	}
+	b.mu.Unlock()
+	f.list.Lock()
+	f.users[a] = aFile
+	f.list.Unlock()
+	for s, file := range map[*Storage]int{a: aFile, b: bFile} {
+		s.mu.Lock()
+		if s.shares.files == nil {
+			s.shares.files = make(map[int]*sharedFile)
+		}
+		s.shares.files[file] = f
+		if s.writes[file] != f.writes {
+			// What is under way is counted at the old place: the next look compares.
+			s.writes[file] = f.writes
+			s.looks[file].writes = f.writes.ended.Load()
+		}
+		s.heed(file, careShared)
+		s.mu.Unlock()
+	}
+}
+
+// leave takes a torrent out that has ended. Its saved claims stay.
+func (o *Owners) leave(s *Storage) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.live, s)
+	s.mu.Lock()
+	shared := s.shares.files
+	s.shares.files = nil
+	s.mu.Unlock()
+	for _, f := range shared {
+		f.list.Lock()
+		delete(f.users, s)
+		f.list.Unlock()
+	}
+}
+
+// claimsVersion is what the claims of the store look like from outside.
+type claimsVersion struct {
+	size    int64
+	modTime int64
+}
+
+func (o *Owners) version() claimsVersion {
+	if o.store == nil {
+		return claimsVersion{}
+	}
+	info, err := os.Stat(o.store.claimsPath())
+	if err != nil {
+		return claimsVersion{}
+	}
+	return claimsVersion{info.Size(), info.ModTime().UnixNano()}
+}
+
+// news makes a torrent heed the claims that other processes have made since it joined.
+func (o *Owners) news(s *Storage) error {
+	if o == nil || o.store == nil {
+		return nil
+	}
+	s.mu.Lock()
+	told := s.shares.told
+	s.mu.Unlock()
+	if told == o.version() {
+		return nil
+	}
+	return o.reload(s)
+}
+
+// reload reads the saved claims anew.
+func (o *Owners) reload(s *Storage) error {
+	if o == nil || o.store == nil {
+		return nil
+	}
+	o.mu.Lock()
+	c := o.live[s]
+	o.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return o.readSaved(s, c, false)
+}
+
+// readSaved finds the torrents that do not run in this process and have a claim to files
+// of s. first says that s has just come: then it has to agree with them.
+func (o *Owners) readSaved(s *Storage, c *claimant, first bool) error {
+	version := o.version()
+	claims, err := o.store.claimsNear(c.root)
+	if err != nil {
+		return err
+	}
+	saved := make(map[int][]savedFile)
+	var taken TakenError
+	for _, claim := range claims {
+		if claim.key == c.key || o.isLive(claim.key) || claim.since.Before(c.since) {
+			continue
+		}
+		info, err := meta.ParseInfo(claim.info)
+		if err != nil {
+			continue
+		}
+		theirs := newClaimant(info, info.Paths(claim.key.dir), claim.key)
+		for path, file := range c.files {
+			theirFile, both := theirs.files[path]
+			if !both {
+				continue
+			}
+			f := savedFile{key: claim.key, info: info, file: theirFile}
+			if first {
+				f.void = !f.stands(o.store, s.stampOf(file))
+			} else {
+				f.void = s.knewVoid(file, f)
+			}
+			saved[file] = append(saved[file], f)
+			if first && !f.void && s.cfg.Info.Files[file].Length != info.Files[theirFile].Length && s.inFile(file) {
+				taken.add(s.paths[file])
+			}
+		}
+	}
+	if taken.Count > 0 && !s.cfg.Overwrite {
+		slices.Sort(taken.Paths)
+		return &taken
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares.saved, s.shares.told = saved, version
+	for file := range saved {
+		s.heed(file, careShared)
+	}
+	return nil
+}
+
+// knewVoid reports whether a saved claim was void when s came.
+func (s *Storage) knewVoid(file int, f savedFile) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.shares.saved[file], func(known savedFile) bool { return known.key == f.key && known.void })
+}
+
+func (o *Owners) isLive(key claimKey) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, c := range o.live {
+		if c.key == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Storage) stampOf(file int) Stamp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.looks[file].stamp
+}
+
+// state returns what is known of the torrent that has the file, nil if nothing is.
+func (f *savedFile) state(store *Store) *State {
+	st, err := store.Load(f.key.infoHash, f.key.dir)
+	if err != nil || st == nil || len(st.Stamps) != len(f.info.Files)+1 || len(st.Have) != (f.info.NumPieces()+7)/8 {
+		return nil
+	}
+	return st
+}
+
+// stands reports whether the torrent has a file there that is still as it left it.
+func (f *savedFile) stands(store *Store, now Stamp) bool {
+	st := f.state(store)
+	return st != nil && st.Stamps[f.file].Size >= 0 && now.Size >= 0 && (!st.Clean || st.Stamps[f.file] == now)
+}
+
+// lockShared locks the shared files of a piece, always in the same order.
+func (s *Storage) lockShared(piece int) (unlock func()) {
+	var files []*sharedFile
+	s.mu.Lock()
+	if len(s.shares.files) > 0 {
+		_ = spans(s.cfg.Info, int64(piece)*s.cfg.Info.PieceLength, s.cfg.Info.PieceSize(piece), func(sp span) error {
+			if f := s.shares.files[sp.file]; f != nil {
+				files = append(files, f)
+			}
+			return nil
+		})
+	}
+	s.mu.Unlock()
+	slices.SortFunc(files, func(a, b *sharedFile) int { return strings.Compare(a.path, b.path) })
+	for _, f := range files {
+		f.mu.Lock()
+	}
+	return func() {
+		for _, f := range files {
+			f.mu.Unlock()
+		}
+	}
+}
+
+// guardShared makes sure that what others have verified is not changed.
+func (s *Storage) guardShared(sp span, old, data []byte) error {
+	s.mu.Lock()
+	f, saved := s.shares.files[sp.file], s.shares.saved[sp.file]
+	s.mu.Unlock()
+	if f != nil {
+		for other, file := range f.others(s) {
+			if changes(other.cfg.Info, file, other.Verified().Has, sp.off, old, data) {
+				return &TakenError{Paths: []string{s.paths[sp.file]}, Count: 1, Running: true}
+			}
+		}
+	}
+	for _, other := range saved {
+		st := other.state(s.cfg.Owners.store)
+		if st == nil || other.void {
+			continue
+		}
+		if changes(other.info, other.file, st.Have.Has, sp.off, old, data) {
+			return s.taken(sp.file)
+		}
+		if !st.Clean && time.Since(st.Saved) < stateFresh && changesData(old, data) {
+			return s.taken(sp.file) // it may have verified that since
+		}
+	}
+	return nil
+}
+
+// others returns the other torrents of this process that use a file.
+func (f *sharedFile) others(s *Storage) map[*Storage]int {
+	f.list.Lock()
+	defer f.list.Unlock()
+	others := maps.Clone(f.users)
+	delete(others, s)
+	return others
+}
+
+// changes reports whether writing data over old, at an offset of a file, changes
+// verified pieces of a torrent that has the file too.
+func changes(info *meta.Info, file int, good func(int) bool, off int64, old, data []byte) bool {
+	start := info.Files[file].Offset
+	for i := int64(0); i < int64(len(data)); {
+		piece := int((start + off + i) / info.PieceLength)
+		end := min(int64(piece+1)*info.PieceLength-start-off, int64(len(data)))
+		if piece >= info.NumPieces() || off+i >= info.Files[file].Length {
+			return false
+		}
+		if good(piece) {
+			for j := i; j < end; j++ {
+				if j >= int64(len(old)) || old[j] != data[j] {
+					return true
+				}
+			}
+		}
+		i = end
+	}
+	return false
+}
+
+// changesData reports whether writing data over old changes anything but zeros.
+func changesData(old, data []byte) bool {
+	for i, b := range old {
+		if b != 0 && b != data[i] {
+			return true
+		}
+	}
+	return false
+}
