@@ -352,7 +352,7 @@ func (t *Torrent) turnPrivate() {
 		s.TurnPrivate()
 	}
 	for p := range t.loop.peers {
-		if p.candidate == nil || !p.candidate.Given {
+		if p.candidate == nil || !p.candidate.Invited() {
 			t.drop(p, errPrivate)
 		}
 	}

@@ -144,7 +144,7 @@ func (t *Torrent) admit(c *swarm.Conn, now time.Time) (*peer, error) {
 		return nil, errSelf
 	case t.Err() != nil:
 		return nil, t.Err()
-	case l.run == nil || !c.Swarm.Running():
+	case l.run == nil:
 		return nil, errStopped
 	case l.bans.Banned(who, now):
 		return nil, errBanned

@@ -22,6 +22,8 @@ type Candidate struct {
 	Addr netip.AddrPort
 	// Given: by the user, who wants it tried for ever.
 	Given bool
+	// Linked: by the magnet link, so that a private torrent may have it (BEP 27).
+	Linked bool
 	// Seed: of no use once we are complete.
 	Seed bool
 
@@ -148,6 +150,10 @@ func (c *Candidate) Refused(self bool, now time.Time) {
 
 // Connected notes that the candidate is a peer.
 func (c *Candidate) Connected() { c.dialling, c.connected = false, true }
+
+// Invited reports whether it may be a peer of a private torrent though no tracker has
+// named it.
+func (c *Candidate) Invited() bool { return c.Given || c.Linked }
 
 // InUse reports whether it is connected.
 func (c *Candidate) InUse() bool { return c.connected }

@@ -200,9 +200,6 @@ func (s *Swarm) Trackers() [][]string {
 	return slices.Clone(s.trackers)
 }
 
-// Running reports whether the swarm was started.
-func (s *Swarm) Running() bool { return s.running != nil }
-
 // Start announces the torrent, and looks for peers. Started already, it does nothing.
 func (s *Swarm) Start() {
 	if s.running != nil {
@@ -282,7 +279,7 @@ func (s *Swarm) Completed() {
 // (BEP 27): what was found by other ways is forgotten.
 func (s *Swarm) TurnPrivate() {
 	for _, c := range s.candidates.byAddr {
-		if !c.Given && !c.dialling && !c.connected {
+		if !c.Invited() && !c.dialling && !c.connected {
 			s.candidates.forget(c)
 		}
 	}
@@ -297,9 +294,6 @@ func (s *Swarm) TurnPrivate() {
 		s.running.announcer.WantMore()
 	}
 }
-
-// Given reports whether a candidate was named by the user, nil meaning no candidate.
-func Given(c *Candidate) bool { return c != nil && c.Given }
 
 // found takes in addresses of peers that speaker named. It may be called from any
 // goroutine.
@@ -345,7 +339,9 @@ func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
 			for _, a := range addrs {
 				if given {
 					s.candidates.add(a, netip.Addr{}, true)
-				} else if s.Add(netip.Addr{}, a) == nil && s.Candidate(a) == nil {
+				} else if c := s.Add(netip.Addr{}, a); c != nil {
+					c.Linked = true
+				} else if s.Candidate(a) == nil {
 					s.host.Warn(fmt.Sprintf("the link names a peer inside of this network, %v, which is left out; --peer %v dials it", a, a))
 				}
 			}
