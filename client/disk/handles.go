@@ -21,8 +21,6 @@ const closeWait = 50 * time.Millisecond
 // hangs is alone with it.
 type Handles struct {
 	limit int
-	// fault, if set, is called before each system call on a file, and may fail or
-	// hang in its place: tests do that.
 	fault func(op, path string) error
 
 	mu     sync.Mutex
@@ -48,6 +46,11 @@ type handle struct {
 func NewHandles(limit int) *Handles {
 	return &Handles{limit: limit, open: make(map[string]*handle), failed: make(map[string]error)}
 }
+
+// SetFault has a function called before each system call on a file, which may fail or hang
+// in its place: tests do that. Operations are open, read, write, sync, stat, rename, remove
+// and close. It is set before anything else is done.
+func (h *Handles) SetFault(fault func(op, path string) error) { h.fault = fault }
 
 // creation says how a file that is not there is made.
 type creation struct {

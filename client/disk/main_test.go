@@ -39,8 +39,14 @@ const pieceLength = 64 << 10
 // newTorrent makes a torrent of random data; of one file if there is one entry.
 func newTorrent(t testing.TB, entries ...entry) *torrent {
 	t.Helper()
+	return newTorrentOf(t, byte(len(entries)), pieceLength, entries...)
+}
+
+// newTorrentOf is newTorrent with data that follows from a seed, and with a piece length.
+func newTorrentOf(t testing.TB, seed byte, pieceLength int, entries ...entry) *torrent {
+	t.Helper()
 	tr := &torrent{}
-	rng := rand.NewChaCha8([32]byte{byte(len(entries))})
+	rng := rand.NewChaCha8([32]byte{seed})
 	info := map[string]any{"name": "t", "piece length": pieceLength}
 	var files []any
 	for _, e := range entries {
@@ -60,6 +66,19 @@ func newTorrent(t testing.TB, entries ...entry) *torrent {
 	} else {
 		info["files"] = files
 	}
+	return tr.finish(t, info, pieceLength)
+}
+
+// newTorrentWith makes a torrent of one file, "f".
+func newTorrentWith(t testing.TB, data []byte) *torrent {
+	t.Helper()
+	tr := &torrent{data: data}
+	return tr.finish(t, map[string]any{"name": "f", "length": len(data), "piece length": pieceLength}, pieceLength)
+}
+
+// finish hashes the data and completes the info dictionary.
+func (tr *torrent) finish(t testing.TB, info map[string]any, pieceLength int) *torrent {
+	t.Helper()
 	var hashes []byte
 	for off := 0; off < len(tr.data); off += pieceLength {
 		sum := sha1.Sum(tr.data[off:min(off+pieceLength, len(tr.data))])
@@ -78,7 +97,7 @@ func newTorrent(t testing.TB, entries ...entry) *torrent {
 
 // piece returns the data of a piece.
 func (tr *torrent) piece(i int) []byte {
-	off := int64(i) * pieceLength
+	off := int64(i) * tr.PieceLength
 	return tr.data[off : off+tr.PieceSize(i)]
 }
 

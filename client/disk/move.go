@@ -64,7 +64,7 @@ func (s *Storage) Move(ctx context.Context, dir string) error {
 	if !claimed {
 		return nil
 	}
-	s.cfg.Owners.leave(s)
+	s.cfg.Owners.quit(s)
 	return s.cfg.Owners.join(s)
 }
 

@@ -411,6 +411,9 @@ func (s *Storage) adopt(file int) error {
 	if err := s.cfg.Owners.reload(s); err != nil {
 		return err
 	}
+	if s.isShared(file) {
+		return nil // another torrent has made it: guardShared decides
+	}
 	blank, err := s.blank(file)
 	if err != nil {
 		return s.explain("looking into", file, err)

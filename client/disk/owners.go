@@ -160,7 +160,7 @@ func (o *Owners) join(s *Storage) error {
 		}
 	}
 	if err != nil {
-		o.leave(s)
+		o.quit(s)
 	}
 	return err
 }
@@ -217,6 +217,7 @@ func share(path string, a *Storage, aFile int, b *Storage, bFile int) {
 	}
 	b.mu.Unlock()
 	f.list.Lock()
+	maps.DeleteFunc(f.users, func(s *Storage, _ int) bool { return s.cfg.Info.InfoHash == a.cfg.Info.InfoHash }) // an earlier run
 	f.users[a] = aFile
 	f.list.Unlock()
 	for s, file := range map[*Storage]int{a: aFile, b: bFile} {
@@ -235,7 +236,8 @@ func share(path string, a *Storage, aFile int, b *Storage, bFile int) {
 	}
 }
 
-// leave takes a torrent out that has ended. Its saved claims stay.
+// leave takes a torrent out that has ended. Those that share files with it go on heeding
+// what it has verified; its saved claims stay, too.
 func (o *Owners) leave(s *Storage) {
 	if o == nil {
 		return
@@ -243,6 +245,14 @@ func (o *Owners) leave(s *Storage) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.live, s)
+}
+
+// quit takes a torrent out that is going to another folder.
+func (o *Owners) quit(s *Storage) {
+	if o == nil {
+		return
+	}
+	o.leave(s)
 	s.mu.Lock()
 	shared := s.shares.files
 	s.shares.files = nil
@@ -411,6 +421,15 @@ func (s *Storage) lockShared(piece int) (unlock func()) {
 	}
 }
 
+// isShared reports whether another torrent has a claim to a file that may stand.
+func (s *Storage) isShared(file int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.shares.files[file]
+	return f != nil && len(f.others(s)) > 0 ||
+		slices.ContainsFunc(s.shares.saved[file], func(f savedFile) bool { return !f.void })
+}
+
 // guardShared makes sure that what others have verified is not changed.
 func (s *Storage) guardShared(sp span, old, data []byte) error {
 	s.mu.Lock()
@@ -419,7 +438,7 @@ func (s *Storage) guardShared(sp span, old, data []byte) error {
 	if f != nil {
 		for other, file := range f.others(s) {
 			if changes(other.cfg.Info, file, other.Verified().Has, sp.off, old, data) {
-				return &TakenError{Paths: []string{s.paths[sp.file]}, Count: 1, Running: true}
+				return &TakenError{Paths: []string{s.paths[sp.file]}, Count: 1, Running: !other.isClosed()}
 			}
 		}
 	}

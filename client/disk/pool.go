@@ -82,7 +82,7 @@ func (p *Pool) submit(l *lane, j job) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		j.failed(ErrClosed)
+		go j.failed(ErrClosed) // the caller may hold locks
 		return
 	}
 	l.jobs = append(l.jobs, j)

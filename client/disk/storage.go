@@ -297,6 +297,12 @@ func (s *Storage) Close() {
 	}
 }
 
+func (s *Storage) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // OwnFile returns the path of a file whose bytes lie in it at their own offsets. Whoever
 // reads it calls Fresh first.
 func (s *Storage) OwnFile(file int) (path string, ok bool) {
