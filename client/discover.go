@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/tracker"
 )
 
@@ -61,7 +62,7 @@ func (t *Torrent) startDiscovery() {
 	ctx, cancel := context.WithCancel(t.ctx)
 	l.stopDHT = cancel
 	if dht := t.client.dht; dht != nil {
-		t.spawn(func() { dht.Announce(ctx, t.infoHash, t.client.port(), false, t.found) })
+		t.spawn(func() { dht.Announce(ctx, t.infoHash, t.client.port(), false, &t.dhtNeed, t.found) })
 	}
 	if lsd := t.client.lsd; lsd != nil {
 		t.spawn(func() { lsd.Announce(ctx, t.infoHash, t.client.port(), t.found) })
@@ -160,6 +161,9 @@ func (t *Torrent) trackerStatus(s tracker.Status) {
 // look again, zero if not because of candidates.
 func (t *Torrent) dialCandidates(now time.Time) (again time.Time) {
 	l := &t.loop
+	if l.phase == phaseMetadata || l.phase == phaseLive {
+		t.dhtNeed.Set(dhtLevel(t.isSeed(), len(l.peers)))
+	}
 	if l.phase == phaseChecking || l.phase == phaseFailed || t.client.cfg.DisableTCP {
 		return time.Time{}
 	}
@@ -181,6 +185,17 @@ func (t *Torrent) dialCandidates(now time.Time) (again time.Time) {
 		t.spawn(func() { t.dial(c.addr) })
 	}
 	return again
+}
+
+// dhtLevel is how much a torrent needs the DHT.
+func dhtLevel(complete bool, peers int) discovery.Level {
+	switch {
+	case complete:
+		return discovery.Idle
+	case peers == 0:
+		return discovery.Fresh
+	}
+	return discovery.Active
 }
 
 // dial tries one candidate.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/choker"
+	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/client/picker"
@@ -39,6 +40,7 @@ type Torrent struct {
 
 	streams             streams
 	web                 *webSwarm
+	dhtNeed             discovery.Need // how much peers of the DHT are needed
 	peerCount, webPeers atomic.Int64
 	peerIDs             sync.Map // *peer by [20]byte, of those that are connected
 
