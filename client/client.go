@@ -125,11 +125,12 @@ func newLimiter(bytesPerSecond int64) *rate.Limiter {
 }
 
 func (c *Client) listen() (err error) {
+	o := transport.ListenOptions{Host: c.cfg.ListenHost, Port: c.cfg.Port, Fallback: c.cfg.PortFallback, Logger: c.log}
 	switch {
 	case c.cfg.DisableTCP:
-		c.udp, err = transport.ListenUDP(c.cfg.ListenHost, c.cfg.Port)
+		c.udp, err = transport.ListenUDP(o)
 	default:
-		c.listener, c.udp, err = transport.ListenBoth(c.cfg.ListenHost, c.cfg.Port, c.cfg.PortFallback)
+		c.listener, c.udp, err = transport.ListenBoth(o)
 	}
 	return err
 }
