@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -141,13 +142,36 @@ func New(cfg Config) (*Client, error) {
 }
 
 func (c *Client) listen() (err error) {
+	o := transport.ListenOptions{Host: c.listenHost(), Port: c.cfg.Port, Fallback: c.cfg.PortFallback, Network: c.net, Logger: c.log}
 	switch {
 	case c.cfg.DisableTCP:
-		c.udp, err = transport.ListenUDP(c.cfg.ListenHost, c.cfg.Port)
+		c.udp, err = transport.ListenUDP(o)
 	default:
-		c.listener, c.udp, err = transport.ListenBoth(c.cfg.ListenHost, c.cfg.Port, c.cfg.PortFallback)
+		c.listener, c.udp, err = transport.ListenBoth(o)
 	}
 	return err
+}
+
+// listenHost is the one address to listen at, "" all that there are.
+func (c *Client) listenHost() string {
+	v4, v6 := c.net.Bound(true), c.net.Bound(false)
+	switch {
+	case v4.IsValid():
+		return v4.String()
+	case v6.IsValid():
+		return v6.String()
+	}
+	return ""
+}
+
+// listenAddrs are the addresses that peers reach us at, nil if that is all of them.
+func (c *Client) listenAddrs() (addrs []netip.Addr) {
+	for _, a := range []netip.Addr{c.net.Bound(true), c.net.Bound(false)} {
+		if a.IsValid() {
+			addrs = append(addrs, a)
+		}
+	}
+	return addrs
 }
 
 // startDiscovery starts what all torrents find peers by. What cannot be started is
@@ -159,6 +183,7 @@ func (c *Client) startDiscovery() {
 			Conn:      c.udp.Lend(transport.ClassDHT),
 			Bootstrap: c.cfg.DHTBootstrap,
 			Nodes:     nodeStore{c.store},
+			Network:   c.net,
 			Logger:    c.log,
 		})
 		if err != nil {
@@ -166,7 +191,7 @@ func (c *Client) startDiscovery() {
 		}
 	}
 	if !c.cfg.DisableLSD {
-		if c.shared.LSD, err = discovery.NewLSD(discovery.LSDConfig{Logger: c.log}); err != nil {
+		if c.shared.LSD, err = discovery.NewLSD(discovery.LSDConfig{Network: c.net, Listen: c.listenAddrs(), Logger: c.log}); err != nil {
 			c.log.Debug("going on without local service discovery", "err", err)
 		}
 	}
@@ -183,6 +208,7 @@ func (c *Client) startWeb() (err error) {
 		},
 		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
 		RelayOnly:  c.cfg.RelayOnly,
+		Network:    c.net,
 		Logger:     c.log,
 	})
 	if err != nil {

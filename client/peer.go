@@ -405,7 +405,7 @@ func (t *Torrent) need(s *swarm.Swarm, now time.Time) swarm.Need {
 			useful++
 		}
 	}
-	n := swarm.Need{Dials: enoughPeers - useful, Complete: t.isSeed()}
+	n := swarm.Need{Dials: enoughPeers - useful, None: len(l.peers) == 0, Complete: t.isSeed()}
 	n.Few = !n.Complete && len(l.peers) < fewPeers
 	if n.Dials > 0 && len(l.peers) >= enoughPeers && !t.roomFor(now) {
 		n.Dials = 0 // nobody would give way

@@ -196,7 +196,7 @@ func TestChromiumNamesResolve(t *testing.T) {
 	if len(remote.mdns) == 0 {
 		t.Fatal("Chromium does not hide its addresses")
 	}
-	resolver := newResolver(false, slog.New(slog.DiscardHandler))
+	resolver := newResolver(false, &plainNetwork{}, slog.New(slog.DiscardHandler))
 	defer resolver.close()
 	if _, err := resolver.open(); err != nil {
 		t.Skipf("no multicast on this machine: %v", err)
@@ -213,7 +213,7 @@ func TestChromiumNamesResolve(t *testing.T) {
 // ours: only our looking up of its name can connect the two.
 func TestChromiumReachedByItsName(t *testing.T) {
 	page := browse(t, "echo.html")
-	resolver := newResolver(false, slog.New(slog.DiscardHandler))
+	resolver := newResolver(false, &plainNetwork{}, slog.New(slog.DiscardHandler))
 	defer resolver.close()
 	if _, err := resolver.open(); err != nil {
 		t.Skipf("no multicast on this machine: %v", err)

@@ -74,6 +74,11 @@ type Config struct {
 	MaxPending int
 	MaxConns   int
 
+	// Network reaches STUN and TURN servers, answers mDNS and lists the interfaces; nil:
+	// package net. Candidates are the addresses that it lists, or if the socket is bound
+	// to one, that alone.
+	Network Network
+
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger
 }
@@ -93,6 +98,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MaxConns <= 0 {
 		c.MaxConns = DefaultMaxConns
+	}
+	if c.Network == nil {
+		c.Network = &plainNetwork{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -27,8 +27,6 @@ const (
 	receiveBuffer = 1 << 20
 )
 
-var longAgo = time.Unix(1, 0)
-
 // messages are buffers for one received message. A connection holds one only
 // while it has unread bytes.
 var messages = sync.Pool{New: func() any { return new([maxReceive]byte) }}
@@ -121,7 +119,8 @@ func (c *Conn) Close() error {
 func (c *Conn) interrupt() { c.wakeReader() }
 
 func (c *Conn) wakeReader() {
-	_ = c.dc.SetReadDeadline(longAgo) // cannot fail
+	// Now, not a time of the calendar, which may be wrong. It cannot fail.
+	_ = c.dc.SetReadDeadline(time.Now())
 }
 
 // SetDeadline sets both deadlines.

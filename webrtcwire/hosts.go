@@ -27,7 +27,9 @@ type hosts struct {
 	fetched time.Time
 }
 
-func newHosts(loopback bool) *hosts { return &hosts{loopback: loopback, list: net.InterfaceAddrs} }
+func newHosts(loopback bool, network Network) *hosts {
+	return &hosts{loopback: loopback, list: func() ([]net.Addr, error) { return interfaceAddrs(network) }}
+}
 
 // addresses returns the addresses of a socket bound to bound.
 func (h *hosts) addresses(bound *net.UDPAddr) []net.Addr {

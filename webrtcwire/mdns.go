@@ -36,6 +36,7 @@ var errMDNSBusy = errors.New("too many mDNS look-ups at once")
 // name, since most peers need none.
 type resolver struct {
 	loopback bool
+	network  Network
 	logger   *slog.Logger
 	slots    chan struct{}
 
@@ -44,8 +45,8 @@ type resolver struct {
 	closed bool
 }
 
-func newResolver(loopback bool, logger *slog.Logger) *resolver {
-	return &resolver{loopback: loopback, logger: logger, slots: make(chan struct{}, maxMDNSQueries)}
+func newResolver(loopback bool, network Network, logger *slog.Logger) *resolver {
+	return &resolver{loopback: loopback, network: network, logger: logger, slots: make(chan struct{}, maxMDNSQueries)}
 }
 
 // resolve returns the address of a .local name.
@@ -76,7 +77,7 @@ func (r *resolver) open() (*mdns.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	if r.conn == nil {
-		conn, err := openMDNS(r.loopback, r.logger)
+		conn, err := openMDNS(r.loopback, r.network, r.logger)
 		if err != nil {
 			return nil, err // the network may come yet: the next name tries again
 		}
@@ -85,42 +86,43 @@ func (r *resolver) open() (*mdns.Conn, error) {
 	return r.conn, nil
 }
 
-func openMDNS(loopback bool, logger *slog.Logger) (*mdns.Conn, error) {
+func openMDNS(loopback bool, network Network, logger *slog.Logger) (*mdns.Conn, error) {
 	var v4 *ipv4.PacketConn
 	var v6 *ipv6.PacketConn
-	udp4, err4 := listenMulticast("udp4", mdns.DefaultAddressIPv4)
+	udp4, err4 := listenUDP(network, "udp4", mdns.DefaultAddressIPv4)
 	if err4 == nil {
 		v4 = ipv4.NewPacketConn(udp4)
 	}
-	udp6, err6 := listenMulticast("udp6", mdns.DefaultAddressIPv6)
+	udp6, err6 := listenUDP(network, "udp6", mdns.DefaultAddressIPv6)
 	if err6 == nil {
 		v6 = ipv6.NewPacketConn(udp6)
 	}
 	if err4 != nil && err6 != nil {
 		return nil, errors.Join(err4, err6)
 	}
+	interfaces, err := network.Interfaces()
+	if err != nil {
+		return nil, errors.Join(err, closeAll(udp4, udp6))
+	}
 	conn, err := mdns.Server(v4, v6, &mdns.Config{
+		Interfaces:      interfaces,
 		QueryInterval:   mdnsInterval,
 		IncludeLoopback: loopback,
 		LoggerFactory:   pionLog{logger: logger},
 	})
 	if err != nil {
-		for _, udp := range []*net.UDPConn{udp4, udp6} {
-			if udp != nil {
-				_ = udp.Close() // the error that matters is the one before
-			}
-		}
-		return nil, err
+		return nil, errors.Join(err, closeAll(udp4, udp6))
 	}
 	return conn, nil
 }
 
-func listenMulticast(network, address string) (*net.UDPConn, error) {
-	addr, err := net.ResolveUDPAddr(network, address)
-	if err != nil {
-		return nil, err
+func closeAll(sockets ...*net.UDPConn) (err error) {
+	for _, udp := range sockets {
+		if udp != nil {
+			err = errors.Join(err, udp.Close())
+		}
 	}
-	return net.ListenUDP(network, addr)
+	return err
 }
 
 func (r *resolver) close() {

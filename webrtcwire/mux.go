@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -170,8 +171,14 @@ func (m *mux) receive(b []byte, from netip.AddrPort) {
 }
 
 // dispatch hands a packet to whom it is for; false means that the caller still
-// has it.
+// has it. A panic over it ends the packet alone.
 func (m *mux) dispatch(p *packet) (taken bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			m.logger.Error("panic", "doing", "handing on a packet", "from", p.from, "panic", r, "stack", string(debug.Stack()))
+			taken = true // nobody knows who has it
+		}
+	}()
 	b := p.data[:p.n]
 	var to *agentConn
 	switch {

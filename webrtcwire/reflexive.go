@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -34,6 +33,7 @@ const (
 type reflexive struct {
 	mux     *mux
 	servers []string
+	network Network
 	logger  *slog.Logger
 
 	ctx    context.Context
@@ -48,8 +48,8 @@ type reflexive struct {
 	over   chan struct{} // closed when the first round is over
 }
 
-func newReflexive(mux *mux, servers []string, logger *slog.Logger) *reflexive {
-	r := &reflexive{mux: mux, servers: servers, logger: logger, first: make(chan struct{}), over: make(chan struct{})}
+func newReflexive(mux *mux, servers []string, network Network, logger *slog.Logger) *reflexive {
+	r := &reflexive{mux: mux, servers: servers, network: network, logger: logger, first: make(chan struct{}), over: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if len(servers) == 0 {
 		close(r.first)
@@ -134,30 +134,11 @@ func (r *reflexive) askAll() {
 }
 
 func (r *reflexive) ask(network, server string) (netip.AddrPort, error) {
-	udp, err := resolveUDP(r.ctx, network, server)
+	udp, err := resolve(r.ctx, r.network, network, server)
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
 	return r.mux.ask(r.ctx, udp)
-}
-
-func resolveUDP(ctx context.Context, network, hostPort string) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	number, err := net.DefaultResolver.LookupPort(ctx, network, port)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip"+strings.TrimPrefix(network, "udp"), host)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	if len(ips) == 0 {
-		return netip.AddrPort{}, &net.DNSError{Err: "no address", Name: host}
-	}
-	return netip.AddrPortFrom(ips[0].Unmap(), uint16(number)), nil
 }
 
 // addReflexive adds server-reflexive candidates to a description. pion need not

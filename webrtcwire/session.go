@@ -394,7 +394,11 @@ func (s *session) setRemote(kind webrtc.SDPType, remote remoteDescription) error
 // addMDNS resolves a hidden candidate and gives it to pion. Failing is common
 // (the peer is on another network) and harmless.
 func (s *session) addMDNS(name mdnsName) {
-	addr, err := s.t.resolver.resolve(s.ctx, name.name)
+	var addr netip.Addr
+	err := s.guard("look up an mDNS name", func() (err error) {
+		addr, err = s.t.resolver.resolve(s.ctx, name.name)
+		return err
+	})
 	if err != nil {
 		s.t.config.Logger.Debug("mDNS candidate not resolved", "error", err)
 		return

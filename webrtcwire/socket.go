@@ -53,7 +53,7 @@ func (t *Transport) pickSocket(peer []netip.AddrPort) *socket {
 	}
 	bound := *t.sockets[0].mux.localAddr()
 	bound.Port = 0
-	udp, err := net.ListenUDP("udp", &bound)
+	udp, err := listenUDP(t.config.Network, "udp", bound.String())
 	if err != nil {
 		t.config.Logger.Warn("no second UDP socket for a second connection to the same peer", "error", err)
 		return t.sockets[0]

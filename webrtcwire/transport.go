@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -60,7 +59,6 @@ type Transport struct {
 	stun     *reflexive
 	resolver *resolver
 	hosts    *hosts
-	network  *stdnet.Net
 
 	pathPatience time.Duration // the constant, except in tests
 
@@ -87,12 +85,8 @@ func New(config Config) (*Transport, error) {
 	if config.RelayOnly && len(servers.turn) == 0 {
 		return nil, errors.New("webrtcwire: relay only, but no TURN server is configured")
 	}
-	network, err := stdnet.NewNet()
-	if err != nil {
-		return nil, fmt.Errorf("webrtcwire: list network interfaces: %w", err)
-	}
 	if len(config.PacketConns) == 0 {
-		udp, err := net.ListenPacket("udp", ":0")
+		udp, err := config.Network.ListenPacket(context.Background(), "udp", ":0")
 		if err != nil {
 			return nil, fmt.Errorf("webrtcwire: %w", err)
 		}
@@ -102,9 +96,9 @@ func New(config Config) (*Transport, error) {
 		config.IncludeLoopback = true
 	}
 	t := &Transport{
-		config: config, servers: servers, network: network, pathPatience: pathPatience,
-		hosts:    newHosts(config.IncludeLoopback),
-		resolver: newResolver(config.IncludeLoopback, config.Logger),
+		config: config, servers: servers, pathPatience: pathPatience,
+		hosts:    newHosts(config.IncludeLoopback, config.Network),
+		resolver: newResolver(config.IncludeLoopback, config.Network, config.Logger),
 		sessions: map[*session]struct{}{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -114,14 +108,14 @@ func New(config Config) (*Transport, error) {
 	if !config.RelayOnly {
 		stunServers = servers.stun
 	}
-	t.stun = newReflexive(shared.mux, stunServers, config.Logger)
+	t.stun = newReflexive(shared.mux, stunServers, config.Network, config.Logger)
 	return t, nil
 }
 
 // settings are pion's settings for the connections over one socket.
 func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
 	settings := webrtc.SettingEngine{LoggerFactory: pionLog{logger: t.config.Logger}}
-	settings.SetNet(t.network)
+	settings.SetNet(pionNet{t.config.Network})
 	settings.SetICEUDPMux(mux)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // see resolver

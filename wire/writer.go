@@ -104,7 +104,8 @@ type Writer struct {
 	paid  int         // bytes that the limiters were asked for, not yet sent
 	due   time.Time   // when they may be sent
 
-	lastWrite atomic.Int64
+	began     time.Time    // what lastWrite counts from
+	lastWrite atomic.Int64 // nanoseconds by the monotonic clock: that of the calendar may be set back
 }
 
 // ErrWriterClosed is the error of a Writer after Close.
@@ -114,8 +115,7 @@ var errBacklog = errors.New("peer reads nothing: too many messages wait for it")
 
 // NewWriter returns a Writer to conn; nothing is sent before Run.
 func NewWriter(conn net.Conn, cfg WriterConfig) *Writer {
-	w := &Writer{conn: conn, cfg: cfg, wake: make(chan struct{}, 1), batch: 4}
-	w.lastWrite.Store(time.Now().UnixNano())
+	w := &Writer{conn: conn, cfg: cfg, wake: make(chan struct{}, 1), batch: 4, began: time.Now()}
 	return w
 }
 
@@ -208,7 +208,7 @@ func (w *Writer) Queued() int {
 
 // Idle returns for how long nothing was written.
 func (w *Writer) Idle() time.Duration {
-	return time.Duration(time.Now().UnixNano() - w.lastWrite.Load())
+	return time.Since(w.began) - time.Duration(w.lastWrite.Load())
 }
 
 // Close makes Run return, also when it is held up in a write, and drops what is
@@ -225,7 +225,7 @@ func (w *Writer) fail(err error) error {
 	w.control, w.serve = nil, nil
 	w.mu.Unlock()
 	// A write under way ends with this; write looks at err before it begins another.
-	w.conn.SetWriteDeadline(time.Unix(1, 0))
+	w.conn.SetWriteDeadline(time.Now())
 	w.signal()
 	return err
 }
@@ -376,6 +376,6 @@ func (w *Writer) write(parts [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("writing to the peer: %w", err)
 	}
-	w.lastWrite.Store(time.Now().UnixNano())
+	w.lastWrite.Store(int64(time.Since(w.began)))
 	return nil
 }

@@ -32,8 +32,10 @@ const (
 	// enoughNodes is the size of the routing table from which on addresses from
 	// PORT messages are not needed.
 	enoughNodes = 300
-	// maxLookups bounds the lookups that run at the same time.
-	maxLookups = 8
+	// maxNamedNodes bounds the nodes tried of one torrent, maxPendingNames the torrents whose
+	// nodes wait to be looked up; more are dropped.
+	maxNamedNodes   = 32
+	maxPendingNames = 64
 	// maxSavedNodes bounds what is kept between runs.
 	maxSavedNodes = 300
 	// saveInterval is how often nodes are saved, so that a crash loses little.
@@ -69,7 +71,9 @@ type DHTConfig struct {
 	Bootstrap []string
 	// Nodes keeps nodes between runs; nil keeps none.
 	Nodes NodeStore
-	// Logger receives debug messages; nil means none.
+	// Network looks names up, and says which addresses a node may name; nil: see Network.
+	Network Network
+	// Logger receives debug messages, and panics; nil means none.
 	Logger *slog.Logger
 }
 
@@ -78,15 +82,18 @@ type DHTConfig struct {
 type DHT struct {
 	cfg    DHTConfig
 	log    *slog.Logger
+	guard  guard
+	net    Network
 	conn   *nodeConn
 	server *dht.Server
 	peers  *peerStore
 
-	ctx     context.Context
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
-	pings   chan netip.AddrPort
-	lookups chan struct{} // holds a token for each lookup that runs
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	pings  chan netip.AddrPort
+	named  chan namedNodes // nodes by name that wait to be looked up
+	turns  turns
 
 	mu      sync.Mutex
 	closed  bool
@@ -100,17 +107,19 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 		return nil, errors.New("the DHT needs a UDP socket")
 	}
 	d := &DHT{
-		cfg:     cfg,
-		log:     cfg.Logger,
-		conn:    newNodeConn(cfg.Conn),
-		peers:   newPeerStore(),
-		pings:   make(chan netip.AddrPort, maxPendingPings),
-		lookups: make(chan struct{}, maxLookups),
-		grown:   make(chan struct{}),
+		cfg:   cfg,
+		log:   cfg.Logger,
+		net:   orPlain(cfg.Network),
+		peers: newPeerStore(),
+		pings: make(chan netip.AddrPort, maxPendingPings),
+		named: make(chan namedNodes, maxPendingNames),
+		grown: make(chan struct{}),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	d.guard = guard{d.log}
+	d.conn = newNodeConn(cfg.Conn, d.net.MayName, d.guard)
 	logger := log.NewLogger("dht")
 	logger.SetHandlers(logHandler{d.log})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -140,6 +149,7 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 	for range pingWorkers {
 		d.wg.Go(d.pingPending)
 	}
+	d.wg.Go(d.resolveNamed)
 	d.wg.Go(d.join)
 	d.wg.Go(d.watchTable)
 	return d, nil
@@ -150,6 +160,20 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 func (d *DHT) AddNode(addr netip.AddrPort) {
 	if d.NumNodes() < enoughNodes {
 		d.ping(addr)
+	}
+}
+
+// AddNodes tries nodes that a torrent names (BEP 5), host:port each, on the word of speaker: the zero
+// Addr if that is not known. Names are looked up in the background. Like AddNode it never blocks;
+// of one torrent's nodes, the first few are tried.
+func (d *DHT) AddNodes(speaker netip.Addr, nodes []string) {
+	if d.NumNodes() >= enoughNodes || len(nodes) == 0 {
+		return
+	}
+	named := namedNodes{speaker, slices.Clone(nodes[:min(len(nodes), maxNamedNodes)])}
+	select {
+	case d.named <- named:
+	default:
 	}
 }
 

@@ -55,22 +55,46 @@ func (d *DHT) askBootstrapNodes() {
 	wg.Wait()
 }
 
+// namedNodes are nodes, host:port each, that somebody named.
+type namedNodes struct {
+	speaker netip.Addr
+	nodes   []string
+}
+
+// resolveNamed looks up, one after the other, the nodes that torrents name.
+func (d *DHT) resolveNamed() {
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case named := <-d.named:
+			for _, hostPort := range named.nodes {
+				for _, addr := range d.resolve(hostPort) {
+					if d.net.MayName(named.speaker, addr.Addr()) {
+						d.ping(addr)
+					}
+				}
+			}
+		}
+	}
+}
+
 func (d *DHT) resolve(hostPort string) []netip.AddrPort {
 	host, portText, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		d.log.Warn("a DHT bootstrap node is not host:port", "node", hostPort)
+		d.log.Warn("a DHT node is not host:port", "node", hostPort)
 		return nil
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		d.log.Warn("a DHT bootstrap node has no valid port", "node", hostPort)
+		d.log.Warn("a DHT node has no valid port", "node", hostPort)
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, nameTimeout)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	ips, err := d.lookupNetIP(ctx, host)
 	if err != nil {
-		d.log.Debug("cannot look up a DHT bootstrap node", "node", hostPort, "err", err)
+		d.log.Debug("cannot look up a DHT node", "node", hostPort, "err", err)
 		return nil
 	}
 	var addrs []netip.AddrPort
@@ -78,6 +102,14 @@ func (d *DHT) resolve(hostPort string) []netip.AddrPort {
 		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
 	}
 	return addrs
+}
+
+// lookupNetIP looks a name up; an address is its own.
+func (d *DHT) lookupNetIP(ctx context.Context, host string) ([]netip.Addr, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{ip}, nil
+	}
+	return d.net.LookupNetIP(ctx, "ip", host)
 }
 
 // ping has an address tried soon; a node that answers enters the routing table.

@@ -36,7 +36,7 @@ func announce(t *testing.T, d *DHT, infoHash [20]byte, port int) <-chan netip.Ad
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		d.Announce(ctx, infoHash, port, false, func(peers []netip.AddrPort) {
+		d.Announce(ctx, infoHash, port, false, NewNeed(Fresh), func(peers []netip.AddrPort) {
 			for _, p := range peers {
 				select {
 				case found <- p:

@@ -5,9 +5,11 @@
 //
 //	dht, err := discovery.NewDHT(discovery.DHTConfig{Conn: udp.Lend(transport.ClassDHT)})
 //	lsd, err := discovery.NewLSD(discovery.LSDConfig{})
-//	go dht.Announce(ctx, infoHash, port, false, found)
+//	need := discovery.NewNeed(discovery.Fresh) // need.Set(discovery.Idle) once it is complete
+//	go dht.Announce(ctx, infoHash, port, false, need, found)
 //	go lsd.Announce(ctx, infoHash, port, found)
 //
 // The DHT's node is the one of anacrolix/dht. It trusts its input more than is
-// safe, so packets are checked before it sees them.
+// safe, and refuses much that could be used, so packets are read and written anew before
+// it sees them. Lookups are shared out among torrents by how much they need them.
 package discovery

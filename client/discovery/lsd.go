@@ -27,9 +27,16 @@ const (
 
 // LSDConfig is what local service discovery needs; everything in it may be left out.
 type LSDConfig struct {
-	// Interfaces are those to announce and listen on; nil means all that are up and
-	// have multicast, and loopback.
+	// Interfaces are those to announce and listen on; nil means all of Network's that are up
+	// and have multicast, and loopback.
 	Interfaces []net.Interface
+	// Listen are the addresses that peers reach this client at; interfaces that have none of
+	// them are left out, and announces come from these. Nil, or an unspecified one
+	// of a family, means every address of it.
+	Listen []netip.Addr
+	// Network opens the sockets and lists the interfaces; nil: see Network. Announces of
+	// others need none of its policy: their sender names himself alone.
+	Network Network
 	// Cookie tells this client's announces from others', which are ignored; empty
 	// means a random one.
 	Cookie string
@@ -43,6 +50,7 @@ type LSDConfig struct {
 type LSD struct {
 	cookie  string
 	log     *slog.Logger
+	guard   guard
 	sockets []lsdSocket
 	limit   *rate.Limiter
 	wg      sync.WaitGroup
@@ -86,11 +94,12 @@ func NewLSD(cfg LSDConfig) (*LSD, error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
+	l.guard = guard{l.log}
 	if l.cookie == "" {
 		l.cookie = rand.Text()
 	}
 	if l.sockets == nil {
-		if err := l.join(cfg.Interfaces); err != nil {
+		if err := l.join(cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -102,13 +111,14 @@ func NewLSD(cfg LSDConfig) (*LSD, error) {
 	return l, nil
 }
 
-func (l *LSD) join(interfaces []net.Interface) error {
+func (l *LSD) join(cfg LSDConfig) error {
+	network, interfaces := orPlain(cfg.Network), cfg.Interfaces
 	if interfaces == nil {
-		interfaces = multicastInterfaces()
+		interfaces = multicastInterfaces(network)
 	}
 	var errs []error
 	for _, group := range []netip.AddrPort{lsdGroup4, lsdGroup6} {
-		s, err := joinGroup(group, interfaces)
+		s, err := joinGroup(network, group, interfaces, cfg.Listen)
 		if err != nil {
 			l.log.Debug("cannot join a group for local peers", "group", group, "err", err)
 			errs = append(errs, err)
@@ -238,7 +248,9 @@ func (l *LSD) receive(s lsdSocket) {
 			continue
 		}
 		if addr, ok := from.(*net.UDPAddr); ok {
-			l.handle(b[:n], addr.AddrPort().Addr().Unmap())
+			l.guard.run("reading an announce of a local peer", func() {
+				l.handle(b[:n], addr.AddrPort().Addr().Unmap())
+			})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -45,12 +46,14 @@ func networkOf(group netip.AddrPort) string {
 type groupSocket struct {
 	*net.UDPConn
 	group   netip.AddrPort
+	network Network
+	listen  []netip.Addr
 	senders []*net.UDPConn
 }
 
 // joinGroup fails when the group cannot be joined on any of the interfaces.
-func joinGroup(group netip.AddrPort, interfaces []net.Interface) (*groupSocket, error) {
-	s := &groupSocket{group: group}
+func joinGroup(network Network, group netip.AddrPort, interfaces []net.Interface, listen []netip.Addr) (*groupSocket, error) {
+	s := &groupSocket{group: group, network: network, listen: listen}
 	var errs []error
 	for _, ifi := range interfaces {
 		if err := s.join(&ifi); err != nil {
@@ -69,14 +72,15 @@ func joinGroup(group netip.AddrPort, interfaces []net.Interface) (*groupSocket, 
 var errNoInterface = errors.New("no network interface for multicast")
 
 func (s *groupSocket) join(ifi *net.Interface) error {
-	sender, err := openSender(s.group, ifi)
+	sender, err := s.openSender(ifi)
 	if err != nil {
 		return err
 	}
 	if s.UDPConn == nil {
-		// Shares the port with other programs.
-		s.UDPConn, err = net.ListenMulticastUDP(networkOf(s.group), ifi, net.UDPAddrFromAddrPort(s.group))
-	} else {
+		// At a group's address, package net shares the port with other programs.
+		s.UDPConn, err = listenUDP(s.network, networkOf(s.group), s.group)
+	}
+	if err == nil {
 		err = multicastOptions(s.group, s.UDPConn).JoinGroup(ifi, &net.UDPAddr{IP: s.group.Addr().AsSlice()})
 	}
 	if err != nil {
@@ -87,16 +91,30 @@ func (s *groupSocket) join(ifi *net.Interface) error {
 	return nil
 }
 
-func openSender(group netip.AddrPort, ifi *net.Interface) (*net.UDPConn, error) {
-	ip, err := addressOn(ifi, group.Addr().Is4())
+// listenUDP opens a socket.
+func listenUDP(network Network, family string, at netip.AddrPort) (*net.UDPConn, error) {
+	pc, err := network.ListenPacket(context.Background(), family, at.String())
 	if err != nil {
 		return nil, err
 	}
-	sender, err := net.ListenUDP(networkOf(group), net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		pc.Close()
+		return nil, fmt.Errorf("multicast needs a UDP socket, not a %T", pc)
+	}
+	return udp, nil
+}
+
+func (s *groupSocket) openSender(ifi *net.Interface) (*net.UDPConn, error) {
+	ip, err := s.addressOn(ifi)
 	if err != nil {
 		return nil, err
 	}
-	options := multicastOptions(group, sender)
+	sender, err := listenUDP(s.network, networkOf(s.group), netip.AddrPortFrom(ip, 0))
+	if err != nil {
+		return nil, err
+	}
+	options := multicastOptions(s.group, sender)
 	// Other clients on this host are local peers, too.
 	err = errors.Join(options.SetMulticastInterface(ifi), options.SetMulticastLoopback(true))
 	if err != nil {
@@ -106,15 +124,16 @@ func openSender(group netip.AddrPort, ifi *net.Interface) (*net.UDPConn, error) 
 	return sender, nil
 }
 
-// addressOn returns an interface's first address of a family.
-func addressOn(ifi *net.Interface, ipv4 bool) (netip.Addr, error) {
+// addressOn returns an interface's first address of the group's family at which we listen.
+func (s *groupSocket) addressOn(ifi *net.Interface) (netip.Addr, error) {
 	addrs, err := ifi.Addrs()
 	if err != nil {
 		return netip.Addr{}, err
 	}
+	ipv4 := s.group.Addr().Is4()
 	for _, a := range addrs {
 		prefix, err := netip.ParsePrefix(a.String())
-		if err != nil || prefix.Addr().Is4() != ipv4 {
+		if err != nil || prefix.Addr().Is4() != ipv4 || !listensAt(s.listen, prefix.Addr()) {
 			continue
 		}
 		if ip := prefix.Addr(); ip.Is4() || !ip.IsLinkLocalUnicast() {
@@ -123,6 +142,18 @@ func addressOn(ifi *net.Interface, ipv4 bool) (netip.Addr, error) {
 		return prefix.Addr().WithZone(ifi.Name), nil
 	}
 	return netip.Addr{}, errors.New("it has no address of this kind")
+}
+
+// listensAt says whether ip is one of the addresses that are listened at.
+func listensAt(listen []netip.Addr, ip netip.Addr) bool {
+	if len(listen) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(listen, func(l netip.Addr) bool {
+		l = l.Unmap()
+		// The unspecified address of IPv6 stands for both families.
+		return l.IsUnspecified() && (l.Is6() || ip.Is4()) || l.WithZone("") == ip
+	})
 }
 
 func (s *groupSocket) host() string { return s.group.String() }
@@ -146,8 +177,8 @@ func (s *groupSocket) Close() error {
 
 // multicastInterfaces returns those that are up and have multicast, and loopback, for the
 // clients on this host that listen there only.
-func multicastInterfaces() []net.Interface {
-	all, err := net.Interfaces()
+func multicastInterfaces(network Network) []net.Interface {
+	all, err := network.Interfaces()
 	if err != nil {
 		return nil
 	}

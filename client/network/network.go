@@ -177,10 +177,6 @@ func (n *Network) Bound(v4 bool) netip.Addr {
 	return n.v6
 }
 
-// LocalFor returns the address to dial a peer from, zero if the system chooses, or
-// an error if it is of a family that is not used.
-func (n *Network) LocalFor(to netip.Addr) (netip.Addr, error) { return n.local(to) }
-
 // LookupNetIP resolves a name; network is "ip", "ip4" or "ip6". Addresses of a family
 // that is not used are left out.
 func (n *Network) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {

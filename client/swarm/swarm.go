@@ -153,6 +153,7 @@ type Swarm struct {
 	dialling   int
 	wantMoreAt time.Time
 	web        *Web
+	dhtNeed    discovery.Need
 	running    *running // nil while stopped
 }
 
@@ -227,12 +228,12 @@ func (s *Swarm) Start() {
 	r.stopDHT = cancel
 	if dht := s.shared.DHT; dht != nil {
 		s.host.Go(func() {
-			dht.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), false, func(addrs []netip.AddrPort) { s.found(anyone, addrs) })
+			dht.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), false, &s.dhtNeed, s.foundChecked)
 		})
 	}
 	if lsd := s.shared.LSD; lsd != nil {
 		s.host.Go(func() {
-			lsd.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), func(addrs []netip.AddrPort) { s.found(anyone, addrs) })
+			lsd.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), s.foundChecked)
 		})
 	}
 }
@@ -293,6 +294,17 @@ func (s *Swarm) TurnPrivate() {
 	if s.running.announcer != nil {
 		s.running.announcer.WantMore()
 	}
+}
+
+// foundChecked takes in addresses of peers that whoever named them may name. It may be
+// called from any goroutine.
+func (s *Swarm) foundChecked(addrs []netip.AddrPort) {
+	s.host.Do(func() {
+		for _, a := range addrs {
+			s.candidates.add(a, netip.Addr{}, false)
+		}
+		s.host.Wake()
+	})
 }
 
 // found takes in addresses of peers that speaker named. It may be called from any
@@ -369,16 +381,32 @@ func (s *Swarm) resolve(ctx context.Context, peer string) (addrs []netip.AddrPor
 type Need struct {
 	// Dials is how many connections more are wanted.
 	Dials int
-	// Few: so few peers are there that trackers are asked for more.
-	Few bool
+	// Few: so few peers are there that trackers are asked for more; None: there are no
+	// peers at all.
+	Few, None bool
 	// Complete: seeds are of no use.
 	Complete bool
+}
+
+// level is how much the DHT is needed.
+func (n Need) level() discovery.Level {
+	switch {
+	case n.Complete:
+		return discovery.Idle
+	case n.None:
+		return discovery.Fresh
+	}
+	return discovery.Active
 }
 
 // Dial opens connections, and returns when to look again, zero if not because of
 // candidates.
 func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
-	if s.running == nil || s.shared.DisableTCP {
+	if s.running == nil {
+		return time.Time{}
+	}
+	s.dhtNeed.Set(need.level())
+	if s.shared.DisableTCP {
 		return time.Time{}
 	}
 	if need.Few && s.running.announcer != nil && !now.Before(s.wantMoreAt) {
@@ -434,11 +462,7 @@ func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort) (Conn, error) 
 		return Conn{}, err
 	}
 	defer s.shared.Dials.Done()
-	own, err := s.shared.Net.LocalFor(addr.Addr())
-	if err != nil {
-		return Conn{}, err
-	}
-	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{Encryption: s.shared.Encryption, LocalAddr: own})
+	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{Encryption: s.shared.Encryption, Dialer: s.shared.Net})
 	if err != nil {
 		return Conn{}, err
 	}

@@ -42,7 +42,7 @@ const (
 	utpHeaderLen   = 20
 	utpVersion     = 1
 	utpMaxType     = 4 // ST_SYN
-	minDHTLen      = len("d1:q4:ping1:t0:1:y1:qe") - 4
+	minDHTLen      = 12
 	turnMaxPadding = 3 // a sender may pad channel data to four bytes
 )
 
@@ -50,7 +50,7 @@ const (
 // RFC 7983 does for WebRTC alone:
 //
 //	first byte       and                                            is
-//	'd' (0x64)       ends in 'e'                                    DHT
+//	'd' (0x64)       a digit at 1, as of a key's length              DHT
 //	0..3             magic cookie at 4, length at 2 fits            STUN
 //	20..26           version fefd or feff at 1, a record fits       DTLS
 //	64..79           length at 2 fits                               TURN channel data
@@ -66,7 +66,7 @@ func Classify(b []byte) Class {
 		return ClassUnknown
 	}
 	switch first := b[0]; {
-	case first == 'd' && len(b) >= minDHTLen && b[len(b)-1] == 'e':
+	case first == 'd' && len(b) >= minDHTLen && b[1] >= '0' && b[1] <= '9':
 		return ClassDHT
 	case first <= 3 && isSTUN(b):
 		return ClassSTUN

@@ -28,7 +28,9 @@ func TestClassify(t *testing.T) {
 	}{
 		{"DHT query", []byte("d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe"), ClassDHT},
 		{"DHT answer", []byte("d1:rd2:id20:mnopqrstuvwxyz123456e1:t2:aa1:y1:re"), ClassDHT},
-		{"a dictionary that does not end", []byte("d1:ad2:id20:abcdefghij0123456789"), ClassUnknown},
+		{"a DHT answer with bytes behind it", []byte("d1:rd2:id20:mnopqrstuvwxyz123456e1:t2:aa1:y1:re\x00\x00"), ClassDHT},
+		{"a DHT answer cut short", []byte("d1:ad2:id20:abcdefghij0123456789"), ClassDHT},
+		{"a d and something else", []byte("dear sir or madam"), ClassUnknown},
 		{"only a d", []byte("d"), ClassUnknown},
 
 		{"STUN binding request", zeros("00010000"+cookie, 20), ClassSTUN},

@@ -20,6 +20,9 @@ type DialOptions struct {
 	Timeout time.Duration
 	// LocalAddr is the address to dial from; the zero value leaves it to the system.
 	LocalAddr netip.Addr
+	// Dialer connects, and knows the address to dial from: LocalAddr does not count then. Nil:
+	// package net.
+	Dialer Dialer
 }
 
 // Dial connects to a peer that has infoHash by TCP and, unless encryption is
@@ -50,10 +53,16 @@ func Dial(ctx context.Context, addr netip.AddrPort, infoHash [20]byte, o DialOpt
 }
 
 func dialTCP(ctx context.Context, addr netip.AddrPort, o DialOptions) (net.Conn, error) {
-	d := net.Dialer{Timeout: o.Timeout}
-	if d.Timeout == 0 {
-		d.Timeout = dialTimeout
+	timeout := o.Timeout
+	if timeout == 0 {
+		timeout = dialTimeout
 	}
+	if o.Dialer != nil {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return o.Dialer.DialContext(ctx, "tcp", addr.String())
+	}
+	d := net.Dialer{Timeout: timeout}
 	if o.LocalAddr.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(o.LocalAddr, 0))
 	}

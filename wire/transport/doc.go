@@ -5,7 +5,7 @@
 // It knows nothing of peers, pieces or handshakes of the wire protocol; what it
 // returns is a stream of bytes. uTP itself lives elsewhere, on a [Lent] socket.
 //
-//	ln, udp, err := transport.ListenBoth("", 6881, true)
+//	ln, udp, err := transport.ListenBoth(transport.ListenOptions{Port: 6881, Fallback: true})
 //	conn, err := transport.Dial(ctx, addr, infoHash, transport.DialOptions{})
 //	raw, err := ln.Accept()
 //	conn, err = transport.Accept(ctx, raw, infoHashes, transport.EncryptionPrefer)

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
 	"io"
 	"iter"
 	"net"
+	"runtime"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/anacrolix/torrent/mse"
@@ -17,6 +21,13 @@ const (
 	// handshakeTimeout bounds the encrypted handshake of both sides. The
 	// exchange takes two round trips; this covers a slow phone.
 	handshakeTimeout = 15 * time.Second
+
+	// helloTimeout bounds the wait for what a dialing peer sends at once, before it
+	// hears from us: 20 bytes of plaintext, or its key. One that drips is left by then.
+	helloTimeout = 5 * time.Second
+
+	// keyLen is the length of the public key that opens an encrypted connection.
+	keyLen = 96
 
 	// maxHandshakeBytes bounds what a remote may send before the payload starts:
 	// a 96-byte key, two paddings of at most 512, the hashes, and the initial
@@ -40,11 +51,12 @@ var (
 // Of what the peer offers, plaintext payload is preferred, as other clients do
 // by default, except under EncryptionRequire.
 //
-// It closes raw when it fails, and takes at most 15 s or until ctx ends.
+// It closes raw when it fails, and takes at most 15 s or until ctx ends; at most 5 s of them for
+// what the peer has to send first.
 func Accept(ctx context.Context, raw net.Conn, infoHashes iter.Seq[[]byte], e Encryption) (*Conn, error) {
-	done := boundHandshake(ctx, raw)
-	c, err := accept(raw, infoHashes, e)
-	if ended := done(); ended != nil {
+	bound := boundHandshake(ctx, raw, helloTimeout)
+	c, err := accept(ctx, raw, bound, infoHashes, e)
+	if ended := bound.lift(); ended != nil {
 		err = ended
 	}
 	if err != nil {
@@ -54,29 +66,83 @@ func Accept(ctx context.Context, raw net.Conn, infoHashes iter.Seq[[]byte], e En
 	return c, nil
 }
 
-func accept(raw net.Conn, infoHashes iter.Seq[[]byte], e Encryption) (*Conn, error) {
-	first := make([]byte, len(protocolHeader))
-	if _, err := io.ReadFull(raw, first); err != nil {
+func accept(ctx context.Context, raw net.Conn, bound *handshakeBound, infoHashes iter.Seq[[]byte], e Encryption) (*Conn, error) {
+	early := make([]byte, len(protocolHeader), keyLen)
+	if _, err := io.ReadFull(raw, early); err != nil {
 		return nil, fmt.Errorf("waiting for the first bytes: %w", err)
 	}
-	if string(first) == protocolHeader {
+	if string(early) == protocolHeader {
 		if e == EncryptionRequire {
 			return nil, ErrPlaintext
 		}
-		return &Conn{Conn: raw, early: first}, nil
+		return &Conn{Conn: raw, early: early}, nil
 	}
 	if e == EncryptionOff {
 		return nil, ErrEncrypted
 	}
+	early = early[:keyLen]
+	if _, err := io.ReadFull(raw, early[len(protocolHeader):]); err != nil {
+		return nil, fmt.Errorf("waiting for the key: %w", err)
+	}
+	bound.extend(handshakeTimeout - helloTimeout)
 
-	hs := &handshakeStream{raw: raw, early: first, budget: maxHandshakeBytes}
+	if err := exchanges.enter(ctx); err != nil {
+		return nil, err
+	}
+	// The library computes with what is in early before it reads on.
+	leave := sync.OnceFunc(exchanges.leave)
+	defer leave()
+	hs := &handshakeStream{raw: raw, early: early, waits: leave, budget: maxHandshakeBytes}
 	rw, method, err := mse.ReceiveHandshake(context.Background(), hs, mse.SecretKeyIter(infoHashes), func(offered mse.CryptoMethod) mse.CryptoMethod {
+		uncount(offered)
 		return chooseMethod(offered, e)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encrypted handshake: %w", err)
 	}
 	return hs.finish(rw, method)
+}
+
+// exchanges bounds the Diffie-Hellman exchanges of accepting that are computed at a time to half of
+// the processors, so that strangers, of whom each can have one for 96 random bytes, leave the
+// other half to everybody else.
+var exchanges = newGate(max(1, runtime.GOMAXPROCS(0)/2))
+
+// gate lets a number of goroutines in at a time.
+type gate chan struct{}
+
+func newGate(n int) gate { return make(gate, n) }
+
+var errBusy = errors.New("too many encrypted handshakes at once")
+
+// enter waits for a place, as long as a handshake may take at most.
+func (g gate) enter(ctx context.Context) error {
+	timer := time.NewTimer(handshakeTimeout - helloTimeout)
+	defer timer.Stop()
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return errBusy
+	}
+}
+
+func (g gate) leave() { <-g }
+
+// provided is where the library counts each crypto_provides that a stranger made up, for ever.
+const provided = "mseCryptoProvides"
+
+// uncount forgets a value that the library has just counted, unless it is one that honest
+// peers send.
+func uncount(offered mse.CryptoMethod) {
+	if offered != 0 && offered&^mse.AllSupportedCrypto == 0 {
+		return
+	}
+	if counts, ok := expvar.Get(provided).(*expvar.Map); ok {
+		counts.Delete(strconv.FormatUint(uint64(offered), 16))
+	}
 }
 
 // chooseMethod answers an offer; zero means that nothing in it will do, which
@@ -95,9 +161,9 @@ func initiate(ctx context.Context, raw net.Conn, infoHash [20]byte, e Encryption
 		offer = mse.CryptoMethodRC4
 	}
 	hs := &handshakeStream{raw: raw, budget: maxHandshakeBytes}
-	done := boundHandshake(ctx, raw)
+	bound := boundHandshake(ctx, raw, handshakeTimeout)
 	rw, method, err := mse.InitiateHandshakeContext(context.Background(), hs, infoHash[:], nil, offer)
-	if ended := done(); ended != nil {
+	if ended := bound.lift(); ended != nil {
 		err = ended
 	}
 	if err != nil {
@@ -106,20 +172,48 @@ func initiate(ctx context.Context, raw net.Conn, infoHash [20]byte, e Encryption
 	return hs.finish(rw, method)
 }
 
-// boundHandshake makes reads and writes on raw fail after handshakeTimeout or
-// when ctx ends; the function it returns lifts that and says if ctx has ended.
+// handshakeBound is the time within which a handshake must be over.
+type handshakeBound struct {
+	raw  net.Conn
+	ctx  context.Context
+	stop func() bool
+
+	mu    sync.Mutex
+	ended bool // ctx has
+}
+
+// boundHandshake makes reads and writes on raw fail after the time given or when ctx
+// ends, until lift is called.
 //
 // The library is handed a background context instead of ctx because it
 // answers a cancelled one by leaving goroutines behind in Read and Write.
-func boundHandshake(ctx context.Context, raw net.Conn) (done func() error) {
-	raw.SetDeadline(time.Now().Add(handshakeTimeout))
-	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
-	return func() error {
-		if !stop() {
-			return context.Cause(ctx)
-		}
-		return raw.SetDeadline(time.Time{})
+func boundHandshake(ctx context.Context, raw net.Conn, within time.Duration) *handshakeBound {
+	b := &handshakeBound{raw: raw, ctx: ctx}
+	b.extend(within)
+	b.stop = context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.ended = true
+		raw.SetDeadline(time.Now()) // not a time of the calendar, which may be wrong
+	})
+	return b
+}
+
+// extend sets the time anew, from now on.
+func (b *handshakeBound) extend(within time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		b.raw.SetDeadline(time.Now().Add(within))
 	}
+}
+
+// lift ends the bound, and says if ctx has ended.
+func (b *handshakeBound) lift() error {
+	if !b.stop() {
+		return context.Cause(b.ctx)
+	}
+	return b.raw.SetDeadline(time.Time{})
 }
 
 // handshakeStream is what the library reads from and writes to. It counts the
@@ -127,8 +221,9 @@ func boundHandshake(ctx context.Context, raw net.Conn) (done func() error) {
 type handshakeStream struct {
 	raw      net.Conn
 	early    []byte
-	budget   int  // bytes that the remote may still send
-	draining bool // answer io.EOF, so that what the library holds can be read out
+	waits    func() // called before the first wait for the remote; may be nil
+	budget   int    // bytes that the remote may still send
+	draining bool   // answer io.EOF, so that what the library holds can be read out
 	over     bool
 }
 
@@ -147,6 +242,9 @@ func (s *handshakeStream) Read(b []byte) (int, error) {
 		return n, nil
 	case s.budget <= 0:
 		return 0, errHandshakeTooLong
+	}
+	if s.waits != nil {
+		s.waits()
 	}
 	n, err := s.raw.Read(b[:min(len(b), s.budget)])
 	s.budget -= n

@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"syscall"
@@ -12,41 +14,48 @@ import (
 // and UDP. Each attempt takes a TCP port that the system chose.
 const listenAttempts = 32
 
-// ListenTCP listens for peers at host:port. An empty host is every interface, with
-// IPv4 and IPv6; port 0 is any. With fallback, any free port is taken when the
-// one asked for is in use.
-func ListenTCP(host string, port int, fallback bool) (net.Listener, error) {
-	ln, err := listenTCP(host, port)
-	if err != nil && fallback && port != 0 && errors.Is(err, errInUse) {
-		ln, err = listenTCP(host, 0)
+// ListenOptions say where to listen. The zero value is any port on every interface.
+type ListenOptions struct {
+	// Host is the address; empty is every interface, with IPv4 and IPv6.
+	Host string
+	// Port is for TCP and UDP alike; 0 is any. With Fallback, any free port is taken when it is in
+	// use.
+	Port     int
+	Fallback bool
+	// Network opens the sockets; nil: package net.
+	Network Network
+	// Logger receives panics over packets; nil means none.
+	Logger *slog.Logger
+}
+
+// ListenTCP listens for peers.
+func ListenTCP(o ListenOptions) (net.Listener, error) {
+	ln, err := listenTCP(o, o.Port)
+	if err != nil && o.Fallback && o.Port != 0 && errors.Is(err, errInUse) {
+		ln, err = listenTCP(o, 0)
 	}
 	return ln, err
 }
 
-// ListenUDP opens the UDP socket at host:port; see [ListenTCP] for their meaning.
-func ListenUDP(host string, port int) (*UDPSocket, error) {
-	pc, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if err != nil {
-		return nil, listenError("UDP", port, err)
-	}
-	return NewUDPSocket(pc.(*net.UDPConn)), nil
-}
+// ListenUDP opens the UDP socket, at o.Port itself.
+func ListenUDP(o ListenOptions) (*UDPSocket, error) { return listenUDP(o, o.Port) }
 
-// ListenBoth listens at the same port number for TCP and UDP. With fallback, or
-// when port is 0, it looks for a number that is free for both; else it fails when
+// ListenBoth listens at the same port number for TCP and UDP. With Fallback, or
+// when Port is 0, it looks for a number that is free for both; else it fails when
 // either is in use.
-func ListenBoth(host string, port int, fallback bool) (net.Listener, *UDPSocket, error) {
+func ListenBoth(o ListenOptions) (net.Listener, *UDPSocket, error) {
 	var err error
+	port := o.Port
 	for range listenAttempts {
 		var ln net.Listener
 		var udp *UDPSocket
-		if ln, err = listenTCP(host, port); err == nil {
-			if udp, err = ListenUDP(host, ln.Addr().(*net.TCPAddr).Port); err == nil {
+		if ln, err = listenTCP(o, port); err == nil {
+			if udp, err = listenUDP(o, portOf(ln.Addr())); err == nil {
 				return ln, udp, nil
 			}
 			ln.Close()
 		}
-		if !errors.Is(err, errInUse) || port != 0 && !fallback {
+		if !errors.Is(err, errInUse) || port != 0 && !o.Fallback {
 			break
 		}
 		port = 0
@@ -54,12 +63,33 @@ func ListenBoth(host string, port int, fallback bool) (net.Listener, *UDPSocket,
 	return nil, nil, err
 }
 
-func listenTCP(host string, port int) (net.Listener, error) {
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+// portOf returns the port of a listener of TCP.
+func portOf(a net.Addr) int {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
+}
+
+func listenTCP(o ListenOptions, port int) (net.Listener, error) {
+	ln, err := orPlain(o.Network).Listen(context.Background(), "tcp", net.JoinHostPort(o.Host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, listenError("TCP", port, err)
 	}
 	return ln, nil
+}
+
+func listenUDP(o ListenOptions, port int) (*UDPSocket, error) {
+	pc, err := orPlain(o.Network).ListenPacket(context.Background(), "udp", net.JoinHostPort(o.Host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, listenError("UDP", port, err)
+	}
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		pc.Close()
+		return nil, fmt.Errorf("listening on UDP port %d: want a *net.UDPConn, not a %T", port, pc)
+	}
+	return newUDPSocket(udp, o.Logger), nil
 }
 
 // errInUse is EADDRINUSE, which Windows numbers differently.

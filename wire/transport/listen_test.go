@@ -18,7 +18,7 @@ func port(a net.Addr) int {
 
 func TestListenBothTakesOneNumber(t *testing.T) {
 	for _, host := range []string{"", "127.0.0.1"} {
-		ln, udp, err := ListenBoth(host, 0, false)
+		ln, udp, err := ListenBoth(ListenOptions{Host: host})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,11 +43,11 @@ func TestPortInUse(t *testing.T) {
 	defer udp.Close()
 
 	for network, busy := range map[string]int{"TCP": port(tcp.Addr()), "UDP": port(udp.LocalAddr())} {
-		_, _, err := ListenBoth("127.0.0.1", busy, false)
+		_, _, err := ListenBoth(ListenOptions{Host: "127.0.0.1", Port: busy})
 		if err == nil || !strings.Contains(err.Error(), network) || !strings.Contains(err.Error(), "--port 0") {
 			t.Errorf("%s port in use: %v", network, err)
 		}
-		ln, u, err := ListenBoth("127.0.0.1", busy, true)
+		ln, u, err := ListenBoth(ListenOptions{Host: "127.0.0.1", Port: busy, Fallback: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestPortInUse(t *testing.T) {
 		ln.Close()
 		u.Close()
 	}
-	if ln, err := ListenTCP("127.0.0.1", port(tcp.Addr()), true); err != nil {
+	if ln, err := ListenTCP(ListenOptions{Host: "127.0.0.1", Port: port(tcp.Addr()), Fallback: true}); err != nil {
 		t.Error(err)
 	} else {
 		ln.Close()
@@ -65,7 +65,7 @@ func TestPortInUse(t *testing.T) {
 }
 
 func TestListenOnAnAddressThatIsNotOurs(t *testing.T) {
-	if _, _, err := ListenBoth("192.0.2.1", 0, true); err == nil {
+	if _, _, err := ListenBoth(ListenOptions{Host: "192.0.2.1", Fallback: true}); err == nil {
 		t.Error("no error")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/rc4"
 	"crypto/sha1"
 	"errors"
 	"fmt"
@@ -37,7 +36,7 @@ type accepted struct {
 // listen accepts connections under e until the test ends.
 func listen(t *testing.T, e Encryption) (netip.AddrPort, <-chan accepted) {
 	t.Helper()
-	ln, err := ListenTCP("127.0.0.1", 0, false)
+	ln, err := ListenTCP(ListenOptions{Host: "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +180,7 @@ func TestUnknownInfoHashIsRefused(t *testing.T) {
 }
 
 func TestSilentPeerIsLeftWhenTheContextEnds(t *testing.T) {
-	ln, err := ListenTCP("127.0.0.1", 0, false)
+	ln, err := ListenTCP(ListenOptions{Host: "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,24 +264,8 @@ func FuzzAcceptEncrypted(f *testing.F) {
 	f.Add(unhex("0000000000000000"+"00000002"+"ffff"+"ffff"), byte(EncryptionRequire))
 	f.Add(unhex("0000000000000000"+"00000000"+"0000"+"ffff"), byte(EncryptionPrefer))
 	f.Fuzz(func(t *testing.T, b []byte, e byte) {
-		var said bytes.Buffer
-		said.Write(keyOne[:])
-		said.Write(sum("req1", keyOne[:]))
-		obfuscated := sum("req2", infoHash[:])
-		for i, x := range sum("req3", keyOne[:]) {
-			obfuscated[i] ^= x
-		}
-		said.Write(obfuscated)
-		cipher, err := rc4.NewCipher(sum("keyA", keyOne[:], infoHash[:]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		encrypted := make([]byte, 1024+len(b)) // the first 1024 bytes of the key stream are not used
-		copy(encrypted[1024:], b)
-		cipher.XORKeyStream(encrypted, encrypted)
-		said.Write(encrypted[1024:])
-
-		c, err := Accept(t.Context(), &scriptedConn{r: &said}, ours(infoHash), Encryption(e%3))
+		said := bytes.NewReader(knowingHello(t, b))
+		c, err := Accept(t.Context(), &scriptedConn{r: said}, ours(infoHash), Encryption(e%3))
 		if err != nil {
 			return
 		}

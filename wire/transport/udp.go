@@ -2,9 +2,11 @@ package transport
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +42,7 @@ const (
 // borrower of its [Class]. One goroutine reads; writes go straight to the socket.
 type UDPSocket struct {
 	conn    *net.UDPConn
+	log     *slog.Logger
 	lent    [numClasses]atomic.Pointer[Lent]
 	lending sync.Mutex // held to change lent
 	closed  bool       // guarded by lending
@@ -51,8 +54,13 @@ type UDPSocket struct {
 }
 
 // NewUDPSocket takes over conn and starts to read from it. Close ends it.
-func NewUDPSocket(conn *net.UDPConn) *UDPSocket {
-	u := &UDPSocket{conn: conn, done: make(chan struct{})}
+func NewUDPSocket(conn *net.UDPConn) *UDPSocket { return newUDPSocket(conn, nil) }
+
+func newUDPSocket(conn *net.UDPConn, log *slog.Logger) *UDPSocket {
+	u := &UDPSocket{conn: conn, log: log, done: make(chan struct{})}
+	if u.log == nil {
+		u.log = slog.New(slog.DiscardHandler)
+	}
 	u.buffers.New = func() any { b := make([]byte, packetBuffer); return &b }
 	// The system's limit may be lower, in which case it gives what it can.
 	_ = conn.SetReadBuffer(udpReceiveBuffer)
@@ -167,7 +175,7 @@ func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
 	}
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 	if handle := l.handler.Load(); handle != nil {
-		(*handle)(b, from)
+		u.handle(*handle, b, from)
 		return
 	}
 	p := packet{from: from, n: len(b)}
@@ -184,6 +192,16 @@ func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
 		l.dropped.Add(1)
 		u.recycle(p)
 	}
+}
+
+// handle gives a packet to its borrower's code, whose panic must not end the reader.
+func (u *UDPSocket) handle(f func([]byte, netip.AddrPort), b []byte, from netip.AddrPort) {
+	defer func() {
+		if r := recover(); r != nil {
+			u.log.Error("panic", "doing", "handling a UDP packet", "from", from, "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	f(b, from)
 }
 
 func (u *UDPSocket) recycle(p packet) {

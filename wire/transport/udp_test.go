@@ -21,7 +21,7 @@ var (
 
 func listenLoopback(t testing.TB) *UDPSocket {
 	t.Helper()
-	u, err := ListenUDP("127.0.0.1", 0)
+	u, err := ListenUDP(ListenOptions{Host: "127.0.0.1"})
 	if err != nil {
 		t.Fatal(err)
 	}
