@@ -128,7 +128,7 @@ func (t *Torrent) check(again bool) {
 func (t *Torrent) contentConfig(ctx context.Context, again bool, host content.Host) content.Config {
 	info := t.Info()
 	cfg := content.Config{
-		Info: info, Key: t.infoHash, Dir: t.Dir(), Selected: t.Selected(),
+		Info: info, Verifier: disk.Pieces(info), Key: t.infoHash, Dir: t.Dir(), Selected: t.Selected(),
 		Allocation: t.client.cfg.Allocation, Cache: t.opts.Cache,
 		Trusted: t.opts.Trusted, KeepLonger: t.opts.KeepLonger, Sequential: t.opts.Sequential,
 		Overwrite: t.opts.Overwrite, Recheck: again, Ended: ctx.Done(),

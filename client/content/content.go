@@ -55,6 +55,8 @@ type Host interface {
 // Config configures a Content.
 type Config struct {
 	Info *meta.Info
+	// Verifier says which pieces are right: disk.Pieces for version 1.
+	Verifier disk.Verifier
 	// Key is what the resume state is kept by.
 	Key [20]byte
 	Dir string
@@ -119,7 +121,7 @@ func Open(cfg Config) (*Content, error) {
 	}
 	var err error
 	c.storage, err = disk.Open(disk.Config{
-		Info: cfg.Info, Dir: cfg.Dir, Selected: cfg.Selected,
+		Info: cfg.Info, Verifier: cfg.Verifier, Dir: cfg.Dir, Selected: cfg.Selected,
 		Allocation: cfg.Allocation, Cache: cfg.Cache,
 		Memory: cfg.Memory, Pool: cfg.Pool, Handles: cfg.Handles,
 		Owners: cfg.Owners, Overwrite: cfg.Overwrite, Keep: cfg.KeepLonger,

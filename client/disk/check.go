@@ -1,9 +1,7 @@
 package disk
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha1"
 	"errors"
 	"io"
 	"io/fs"
@@ -126,7 +124,7 @@ func (j *checkJob) failed(err error) {
 func (s *Storage) verify(piece int) (ok bool, err error) {
 	buf := checkBuffers.Get().(*[checkBuffer]byte)
 	defer checkBuffers.Put(buf)
-	h := sha1.New()
+	h := s.cfg.Verifier.Begin(piece)
 	off := int64(piece) * s.cfg.Info.PieceLength
 	for left := s.cfg.Info.PieceSize(piece); left > 0; {
 		part := buf[:min(left, checkBuffer)]
@@ -140,5 +138,5 @@ func (s *Storage) verify(piece int) (ok bool, err error) {
 		off += int64(len(part))
 		left -= int64(len(part))
 	}
-	return bytes.Equal(h.Sum(nil), s.cfg.Info.PieceHash(piece)), nil
+	return h.Right(), nil
 }

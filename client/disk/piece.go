@@ -1,10 +1,7 @@
 package disk
 
 import (
-	"bytes"
-	"crypto/sha1"
 	"fmt"
-	"hash"
 	"hash/maphash"
 	"sync"
 
@@ -33,7 +30,7 @@ type Piece struct {
 	whole   bool  // all of it was hashed: it is being written, or found wrong
 	dropped bool  // Drop was called
 	ended   bool  // memory was given back
-	sum     hash.Hash
+	sum     Sum
 }
 
 // NumBlocks returns how many blocks a piece of size bytes has.
@@ -138,7 +135,7 @@ type Result struct {
 
 func (p *Piece) finish() {
 	r := Result{Piece: p.Index, From: p.from}
-	if bytes.Equal(p.sum.Sum(nil), p.store.cfg.Info.PieceHash(p.Index)) {
+	if p.sum.Right() {
 		if p.suspect {
 			r.Digests = p.digests()
 		}
@@ -211,7 +208,7 @@ func newPiece(s *Storage, index int, suspect bool) *Piece {
 	size := s.cfg.Info.PieceSize(index)
 	p := &Piece{
 		Index: index, suspect: suspect, store: s, size: size,
-		blocks: make([]*Buffer, NumBlocks(size)), from: make([]any, NumBlocks(size)), sum: sha1.New(),
+		blocks: make([]*Buffer, NumBlocks(size)), from: make([]any, NumBlocks(size)), sum: s.cfg.Verifier.Begin(index),
 	}
 	s.cfg.Memory.opened(p)
 	return p

@@ -36,6 +36,8 @@ type Config struct {
 	Memory  *Memory
 	Pool    *Pool
 	Handles *Handles
+	// Verifier says which pieces are right; nil: Pieces.
+	Verifier Verifier
 	// Owners knows the files of other torrents; nil: there are none.
 	Owners *Owners
 	// Overwrite lets Claim take files that are not the torrent's.
@@ -98,6 +100,9 @@ type Storage struct {
 // their first piece.
 func Open(cfg Config) (*Storage, error) {
 	n := len(cfg.Info.Files)
+	if cfg.Verifier == nil {
+		cfg.Verifier = Pieces(cfg.Info)
+	}
 	s := &Storage{
 		cfg: cfg, started: time.Now(), due: make([]atomic.Int64, n+1),
 		dir: cfg.Dir, paths: append(cfg.Info.Paths(cfg.Dir), partPath(cfg.Info, cfg.Dir)),
