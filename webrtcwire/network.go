@@ -45,7 +45,7 @@ func resolve(ctx context.Context, n Network, network, hostPort string) (netip.Ad
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("port %q: %w", port, err)
 	}
-	family := strings.TrimLeft(network, "udptcip") // "4", "6" or ""
+	family := strings.TrimPrefix(strings.TrimPrefix(network, "udp"), "tcp") // "4", "6" or ""
 	ips, err := n.LookupNetIP(ctx, "ip"+family, host)
 	if err != nil {
 		return netip.AddrPort{}, err
