@@ -182,14 +182,68 @@ func (s *Storage) lookAt(place int) (Stamp, error) {
 	l := &s.looks[place]
 	ours := begun != ended || begun != l.writes
 	switch {
-	case !l.known, ours && !replaced && now.Size >= s.leastSize(place, l.stamp):
-		l.stamp, l.known, l.writes, l.pending = now, true, ended, nil
+	case !l.known:
+		l.stamp, l.known, l.writes = now, true, ended
+	case ours && !replaced && now.Size >= s.leastSize(place, l.stamp):
+		l.now(now, ended)
 	case now == l.stamp && !replaced:
 		l.pending = nil
 	case l.pending == nil || *l.pending != now || replaced:
 		s.suspectPlace(place, now)
 	}
 	return l.stamp, nil
+}
+
+// now notes what a place looks like after our own writing.
+func (l *look) now(stamp Stamp, writes uint64) {
+	l.writes = writes
+	if l.pending != nil {
+		*l.pending = stamp
+	} else {
+		l.stamp = stamp
+	}
+}
+
+// lookBefore looks at a file before it is written to, if nothing of ours was since the
+// last look: a change by others would pass for ours afterwards.
+func (s *Storage) lookBefore(place int, h *handle, begun uint64) {
+	s.mu.Lock()
+	l := s.looks[place]
+	w := s.writes[place]
+	untouched := l.known && l.stamp.Size >= 0 && l.pending == nil && w.ended.Load() == l.writes
+	s.mu.Unlock()
+	if !untouched {
+		return
+	}
+	info, err := h.Stat()
+	if err != nil {
+		return
+	}
+	now := Stamp{info.Size(), info.ModTime().UnixNano()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := &s.looks[place]; now != l.stamp && l.pending == nil && w.ended.Load() == l.writes && w.begun.Load() == begun {
+		s.suspectPlace(place, now)
+	}
+}
+
+// lookAfter notes what a file looks like after a write, if that was the only one.
+func (s *Storage) lookAfter(place int, h *handle, w *writes) {
+	begun := w.begun.Load()
+	if begun-w.ended.Load() > 1 {
+		w.ended.Add(1)
+		return
+	}
+	info, err := h.Stat()
+	ended := w.ended.Add(1)
+	if err != nil || ended != begun || w.begun.Load() != begun {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := &s.looks[place]; l.known && s.writes[place] == w {
+		l.now(Stamp{info.Size(), info.ModTime().UnixNano()}, ended)
+	}
 }
 
 // leastSize returns how small a file can become by our own doing.

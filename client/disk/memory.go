@@ -52,6 +52,7 @@ type Memory struct {
 // account is what one torrent has of the memory.
 type account struct {
 	open    int       // reservations
+	waits   bool      // it is in Memory.waiting
 	need    int64     // what it waits for, bytes
 	asked   time.Time // when it asked last
 	room    func()    // called when it should ask again; may be nil
@@ -113,33 +114,39 @@ func (m *Memory) mayHave(a *account, n int64, stretch bool) bool {
 		}
 		return m.reserved+n <= limit && (len(m.waiting) == 0 || m.noneWaits())
 	}
+	if m.noneWaits() || m.waiting[0] == a {
+		return m.reserved <= m.limit
+	}
 	before := int64(0)
 	for _, other := range m.waiting {
-		if other == a {
+		if other == a || m.reserved+before+n > m.limit {
 			break
 		}
-		if time.Since(other.asked) < turnPatience {
-			before += other.need
-		}
+		before += other.need
 	}
-	return m.reserved+before+n <= m.limit || before == 0 && m.reserved <= m.limit
+	return m.reserved+before+n <= m.limit
 }
 
-// noneWaits forgets those who did not come for their turn.
+// noneWaits tells whether nobody waits, but those who did not come for their turn.
 func (m *Memory) noneWaits() bool {
-	m.waiting = slices.DeleteFunc(m.waiting, func(a *account) bool { return time.Since(a.asked) >= turnPatience })
+	for len(m.waiting) > 0 && time.Since(m.waiting[0].asked) >= turnPatience {
+		m.waiting[0].waits = false
+		m.waiting = m.waiting[1:]
+	}
 	return len(m.waiting) == 0
 }
 
 func (m *Memory) wait(a *account, n int64) {
 	a.need, a.asked = n, time.Now()
-	if !slices.Contains(m.waiting, a) {
+	if !a.waits {
+		a.waits = true
 		m.waiting = append(m.waiting, a)
 	}
 }
 
 func (m *Memory) unwait(a *account) {
-	if len(m.waiting) > 0 {
+	if a.waits {
+		a.waits = false
 		m.waiting = slices.DeleteFunc(m.waiting, func(other *account) bool { return other == a })
 	}
 }

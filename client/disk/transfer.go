@@ -57,17 +57,22 @@ func (s *Storage) writeGuarded(piece int, parts [][]byte) error {
 func (s *Storage) writeSpan(sp span, parts [][]byte) error {
 	place, _ := s.place(sp.file)
 	w := s.writesOf(place)
-	w.begun.Add(1)
-	defer w.ended.Add(1)
+	begun := w.begun.Add(1)
+	alone := begun-w.ended.Load() == 1
 	h, at, err := s.handle(sp, true)
 	if err != nil {
+		w.ended.Add(1)
 		return err
 	}
 	defer s.cfg.Handles.release(h)
-	if err := s.cfg.Handles.before("write", h.path); err != nil {
-		return err
+	if alone {
+		s.lookBefore(place, h, begun)
 	}
-	return writeAll(h.File, parts, at)
+	if err = s.cfg.Handles.before("write", h.path); err == nil {
+		err = writeAll(h.File, parts, at)
+	}
+	s.lookAfter(place, h, w)
+	return err
 }
 
 // verified notes that a piece is in the files, and right.
