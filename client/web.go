@@ -17,12 +17,13 @@ import (
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
-// DefaultWebTrackers are the WebSocket trackers that webtorrent's create-torrent
-// puts into torrents, by which browsers find each other.
+// DefaultWebTrackers are the WebSocket trackers by which browsers find each other: those
+// that webtorrent's create-torrent puts into torrents, and the newest public one.
 var DefaultWebTrackers = []string{
 	"wss://tracker.btorrent.xyz",
 	"wss://tracker.openwebtorrent.com",
 	"wss://tracker.webtorrent.dev",
+	"wss://open.ftorrent.com",
 }
 
 // DefaultICEServers are the STUN servers that webtorrent.js uses.

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
@@ -28,10 +29,14 @@ func (a *app) downloadCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&f.out, "out", "o", ".", "`FOLDER` that the data goes to")
-	flags.Var(&f.selection, "select", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (repeatable, default all)")
-	flags.BoolVar(&f.seed, "seed", false, "keep on seeding when all is there")
-	flags.BoolVar(&f.sequential, "sequential", false, "download pieces in order")
+	group(flags, groupContent, func() {
+		flags.Var(&f.selection, "select", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (repeatable, default all)")
+		flags.BoolVar(&f.seed, "seed", false, "keep on seeding when all is there")
+		flags.BoolVar(&f.sequential, "sequential", false, "download pieces in order")
+	})
+	group(flags, groupStorage, func() {
+		addOut(flags, &f.out)
+	})
 	f.engine.add(flags)
 	return cmd
 }
@@ -44,6 +49,7 @@ func (a *app) downloadNamedCommand() *cobra.Command {
 
 After an interrupt, the same command continues where it stopped.`
 	cmd.Example = `  causeway download 'magnet:?xt=urn:btih:...' -o Downloads --select '*.mkv'`
+	cmd.ValidArgsFunction = completeSource(-1)
 	cmd.Args = arguments(1, -1, "a magnet link, .torrent file, URL or infohash")
 	return cmd
 }
@@ -89,6 +95,11 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 		}
 	}
 	return s.run(ctx, f.seed)
+}
+
+// addOut is --out of the commands that download.
+func addOut(flags *pflag.FlagSet, out *string) {
+	flags.StringVarP(out, "out", "o", ".", "`FOLDER` that the data goes to (default the current folder)")
 }
 
 // checkOut refuses a file as the folder that data goes to.

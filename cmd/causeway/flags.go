@@ -44,7 +44,8 @@ type listFlag string
 
 func (l *listFlag) String() string { return string(*l) }
 
-func (l *listFlag) Type() string { return "list" }
+// Type tells by its name, to cobra, that the flag can be repeated.
+func (l *listFlag) Type() string { return "listArray" }
 
 func (l *listFlag) Set(text string) error {
 	if *l != "" {

@@ -132,9 +132,7 @@ func (a *app) rootCommand() *cobra.Command {
 
 A SOURCE is a magnet link, a path of a .torrent file, an http(s) URL of one, an
 infohash, or - for a .torrent file on standard input. Sources alone are
-downloaded, as with "causeway download".
-
-Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
+downloaded, as with "causeway download".`
 	root.Example = `  causeway 'magnet:?xt=urn:btih:...'
   causeway create Holiday --tracker udp://tracker.example:6969`
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -147,7 +145,9 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 	})
 	download := root.RunE
 	var version bool
-	root.Flags().BoolVar(&version, "version", false, "print the version")
+	group(root.Flags(), groupOutput, func() {
+		root.Flags().BoolVar(&version, "version", false, "print the version")
+	})
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case version:
@@ -161,6 +161,7 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 		}
 		return download(cmd, args)
 	}
+	root.ValidArgsFunction = completeCommandOrSource
 	root.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 && cmd.Flags().NFlag() > 0 && !version { // those of the environment come later
 			return usagef("`%s` needs a magnet link, .torrent file, URL or infohash; see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
@@ -168,14 +169,19 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 		return nil
 	}
 	flags := root.PersistentFlags()
-	flags.BoolVar(&a.json, "json", false, "print one JSON object per line on standard output")
-	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
-	flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
+	group(flags, groupOutput, func() {
+		flags.BoolVar(&a.json, "json", false, "print one JSON object per line on standard output")
+		flags.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
+		flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
+	})
 	root.AddCommand(
 		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
 		a.streamCommand(), a.verifyCommand(), a.versionCommand(),
 	)
 	strict(root)
+	groupCobra(root)
+	completeFlags(root)
+	useOwnHelp(root)
 	return root
 }
 

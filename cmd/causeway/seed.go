@@ -29,13 +29,17 @@ data is taken from --data; whatever is missing of it is downloaded. A file that 
 longer than in the torrent is not cut, as download does it.`,
 		Example: `  causeway seed Holiday --tracker udp://tracker.example:6969
   causeway seed holiday.torrent --data Downloads`,
-		Args: arguments(1, -1, "a file, a folder or a .torrent file"),
+		Args:              arguments(1, -1, "a file, a folder or a .torrent file"),
+		ValidArgsFunction: completePath(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.seed(cmd.Context(), args, &f)
 		},
 	}
-	cmd.Flags().StringVar(&f.data, "data", "", "`FOLDER` with the data of .torrent files (default the current folder)")
-	f.engine.add(cmd.Flags())
+	flags := cmd.Flags()
+	group(flags, groupStorage, func() {
+		flags.StringVar(&f.data, "data", "", "`FOLDER` with the data of .torrent files (default the current folder)")
+	})
+	f.engine.add(flags)
 	return cmd
 }
 

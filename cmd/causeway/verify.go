@@ -17,6 +17,12 @@ func (a *app) verifyCommand() *cobra.Command {
 folder, or is that itself. The exit code is 0 if all of it is right.`,
 		Example: `  causeway verify holiday.torrent Downloads`,
 		Args:    arguments(2, 2, "a .torrent file and the folder with its data"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return completeSource(1)(cmd, args, toComplete)
+			}
+			return completePath(2)(cmd, args, toComplete) // the data may be one file
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.verify(cmd, args[0], args[1])
 		},
