@@ -25,6 +25,10 @@ help: ## list the targets
 build: ## build bin/causeway
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/causeway
 
+.PHONY: man
+man: build ## write the man pages, of the same source as --help, into bin/man
+	rm -rf bin/man && bin/causeway man bin/man
+
 .PHONY: demo
 demo: build ## seed a file and download it by magnet link, on this machine alone
 	bench/demo.sh bin/causeway
@@ -54,8 +58,9 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	bench/fuzz.sh $(FUZZTIME)
 
 .PHONY: release
-release: ## static programs for all platforms, with checksums, in dist/
+release: man ## static programs for all platforms, man pages and checksums, in dist/
 	rm -rf dist && mkdir dist
+	tar -czf "dist/causeway-$(VERSION)-man.tar.gz" -C bin man
 	@set -e; for p in $(PLATFORMS); do \
 		os=$${p%/*}; arch=$${p#*/}; exe=; [ $$os != windows ] || exe=.exe; \
 		echo "dist/causeway-$(VERSION)-$$os-$$arch$$exe"; \

@@ -33,7 +33,7 @@ func (a *app) createCommand() *cobra.Command {
 		Long: `Make a .torrent file of a file or folder, and print its magnet link.
 
 Each --tracker is a tier of its own; put commas between trackers of one tier.`,
-		Example:           `  causeway create Holiday -o holiday.torrent
+		Example: `  causeway create Holiday -o holiday.torrent
   causeway create Holiday --tracker udp://tracker.example:6969 --private`,
 		Args:              arguments(1, 1, "the file or folder to make a torrent of"),
 		ValidArgsFunction: completePath(1),

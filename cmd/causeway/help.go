@@ -89,18 +89,22 @@ func description(cmd *cobra.Command) string {
 // usageLines are the ways to call a command.
 func usageLines(cmd *cobra.Command, width int) string {
 	var b strings.Builder
-	line := func(text string) {
-		for _, part := range wrap(text, width-2) {
-			b.WriteString("  " + part + "\n")
+	for _, way := range usageWays(cmd) {
+		for _, line := range wrap(way, width-2) {
+			b.WriteString("  " + line + "\n")
 		}
 	}
-	if cmd.Runnable() {
-		line(cmd.UseLine())
+	return b.String()
+}
+
+func usageWays(cmd *cobra.Command) (ways []string) {
+	if cmd.Runnable() && cmd.Name() != "completion" { // which alone prints help
+		ways = append(ways, cmd.UseLine())
 	}
 	if cmd.HasAvailableSubCommands() {
-		line(cmd.CommandPath() + " COMMAND")
+		ways = append(ways, cmd.CommandPath()+" COMMAND [flags]")
 	}
-	return b.String()
+	return ways
 }
 
 // commandTable lists the commands below a command.

@@ -176,7 +176,7 @@ downloaded, as with "causeway download".`
 	})
 	root.AddCommand(
 		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
-		a.streamCommand(), a.verifyCommand(), a.versionCommand(),
+		a.streamCommand(), a.verifyCommand(), a.versionCommand(), a.manCommand(),
 	)
 	strict(root)
 	groupCobra(root)
@@ -193,6 +193,9 @@ func strict(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
 		case "help":
+			cmd.Use, cmd.Short = "help [COMMAND]", "Print what a command does, and its flags"
+			cmd.Long = ""
+			cmd.Example = "  causeway help seed"
 			cmd.Args = func(_ *cobra.Command, args []string) error {
 				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 || found == root && len(args) > 0 {
 					return usagef("there is no command %q; see `%s --help`", strings.Join(args, " "), root.Name())
@@ -200,10 +203,15 @@ func strict(root *cobra.Command) {
 				return nil
 			}
 		case "completion":
+			cmd.Short = "Print a script for a shell to complete commands"
+			cmd.Long = cmd.Short + ".\n\n`causeway completion SHELL --help` says where it belongs."
+			cmd.Example = "  source <(causeway completion bash)"
 			cmd.Args = arguments(0, 0, "the name of a shell")
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			for _, shell := range cmd.Commands() {
 				shell.Args = arguments(0, 0, "nothing more")
+				shell.Short = "Print the script for " + shell.Name()
+				shell.Long = strings.ReplaceAll(shell.Long, "#### ", "")
 			}
 		}
 	}
