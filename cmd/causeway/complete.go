@@ -135,7 +135,7 @@ func completeTorrentFile(cmd *cobra.Command, args []string, toComplete string) (
 func namedTorrent(cmd *cobra.Command, args []string) *meta.Torrent {
 	for _, arg := range args {
 		status, err := os.Stat(arg)
-		if err != nil || !status.Mode().IsRegular() || !strings.EqualFold(filepath.Ext(arg), torrentSuffix) {
+		if err != nil || !status.Mode().IsRegular() || !isTorrentName(arg) {
 			continue
 		}
 		if src, err := meta.Load(cmd.Context(), arg, nil); err == nil {
@@ -190,7 +190,7 @@ func completeCommandOrSource(cmd *cobra.Command, args []string, toComplete strin
 		case !strings.HasPrefix(name, toComplete) || strings.ContainsAny(name, "\n\t"): // which would be another completion
 		case entry.IsDir() && toComplete != "": // all of them would hide the commands
 			found = append(found, name+string(filepath.Separator))
-		case !entry.IsDir() && strings.EqualFold(filepath.Ext(name), torrentSuffix):
+		case !entry.IsDir() && isTorrentName(name):
 			found = append(found, name)
 		}
 	}

@@ -28,8 +28,9 @@ type createFlags struct {
 func (a *app) createCommand() *cobra.Command {
 	var f createFlags
 	cmd := &cobra.Command{
-		Use:   "create PATH",
-		Short: "Make a .torrent file of a file or folder",
+		Use:        "create PATH",
+		SuggestFor: []string{"make", "new"},
+		Short:      "Make a .torrent file of a file or folder",
 		Long: `Make a .torrent file of a file or folder, and print its magnet link.
 
 Each --tracker is a tier of its own; put commas between trackers of one tier.`,
@@ -76,6 +77,9 @@ func pieceLengths() (all []string) {
 func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
 	if f.out == "-" && a.json {
 		return usagef("-o - and --json both need standard output; name a file after -o")
+	}
+	if err := checkData(path); err != nil {
+		return err
 	}
 	options := f.options
 	options.PieceLength = int64(f.pieceLength)

@@ -44,6 +44,7 @@ func (a *app) downloadCommand() *cobra.Command {
 func (a *app) downloadNamedCommand() *cobra.Command {
 	cmd := a.downloadCommand()
 	cmd.Use = "download SOURCE..."
+	cmd.SuggestFor = []string{"get", "add", "fetch", "leech"}
 	cmd.Short = "Download torrents; the default command"
 	cmd.Long = `Download torrents, and exit when all of them are there.
 

@@ -106,9 +106,14 @@ func (f *engineFlags) check() error {
 	if f.webSlotsGiven() && (f.webSlots < 0 || f.webSlots > f.slots) {
 		return usagef("--web-slots must be from 0 to --slots (%d), not %d", f.slots, f.webSlots)
 	}
-	for _, server := range slices.Concat(f.stun, f.turn) {
+	for _, server := range f.stun {
 		if err := webrtcwire.CheckICEServer(server); err != nil {
-			return usagef("%v", err)
+			return usagef("--stun needs a URL such as stun:stun.example:3478; %v", err)
+		}
+	}
+	for _, server := range f.turn {
+		if err := webrtcwire.CheckICEServer(server); err != nil {
+			return usagef("--turn needs a URL such as turn:USER:PASSWORD@turn.example:3478; %v", err)
 		}
 	}
 	if f.relayOnly && len(f.turn) == 0 {

@@ -28,7 +28,7 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 		}
 		for _, value := range values {
 			if err := flags.Set(flag.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("in the environment variable %s: %w", name, err))
+				errs = append(errs, fmt.Errorf("in the environment variable %s: %s", name, valueError(err)))
 			}
 		}
 	})

@@ -16,8 +16,9 @@ func (a *app) infoCommand() *cobra.Command {
 	var engine engineFlags
 	var selection listFlag
 	cmd := &cobra.Command{
-		Use:   "info SOURCE",
-		Short: "Show what is in a torrent",
+		Use:        "info SOURCE",
+		SuggestFor: []string{"show", "list", "ls", "metadata"},
+		Short:      "Show what is in a torrent",
 		Long: `Show what is in a torrent. For a magnet link or an infohash, the metadata is
 fetched from peers, without the data.`,
 		Example:           `  causeway info holiday.torrent`,

@@ -27,15 +27,6 @@ const (
 // errInterrupted is why a command's context ends when the user stops it.
 var errInterrupted = errors.New("interrupted")
 
-// usageError is a command line that cannot be obeyed.
-type usageError struct{ message string }
-
-func (e *usageError) Error() string { return e.message }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
-}
-
 // toldError has been reported already, when it happened.
 type toldError struct{ error }
 
@@ -89,6 +80,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	rest := untold(err)
 	if rest != nil {
+		a.json = a.json || jsonWanted(args, os.LookupEnv)
 		a.fail("", rest)
 	}
 	if rest == nil && errors.Is(err, errInterrupted) {
@@ -140,9 +132,7 @@ downloaded, as with "causeway download".`
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return flagsFromEnvironment(cmd.Flags(), os.LookupEnv)
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v; see `%s --help`", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	download := root.RunE
 	var version bool
 	group(root.Flags(), groupOutput, func() {
@@ -156,8 +146,11 @@ downloaded, as with "causeway download".`
 		case len(args) == 0:
 			return cmd.Help()
 		}
-		if commands := cmd.SuggestionsFor(args[0]); len(commands) > 0 && !isFile(args[0]) {
-			return usagef("there is no command %q; did you mean `causeway %s`?", args[0], commands[0])
+		if err := commandMeant(cmd, args[0]); err != nil {
+			return err
+		}
+		if err := checkOrder(cmd, args); err != nil {
+			return err
 		}
 		return download(cmd, args)
 	}
@@ -198,7 +191,11 @@ func strict(root *cobra.Command) {
 			cmd.Example = "  causeway help seed"
 			cmd.Args = func(_ *cobra.Command, args []string) error {
 				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 || found == root && len(args) > 0 {
-					return usagef("there is no command %q; see `%s --help`", strings.Join(args, " "), root.Name())
+					hint := didYouMean(root, args[0])
+					if hint == "" || len(args) > 1 {
+						hint = fmt.Sprintf("; see `%s --help`", root.Name())
+					}
+					return usagef("there is no command %q%s", strings.Join(args, " "), hint)
 				}
 				return nil
 			}
@@ -209,30 +206,10 @@ func strict(root *cobra.Command) {
 			cmd.Args = arguments(0, 0, "the name of a shell")
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			for _, shell := range cmd.Commands() {
-				shell.Args = arguments(0, 0, "nothing more")
+				shell.Args = arguments(0, 0, "no argument")
 				shell.Short = "Print the script for " + shell.Name()
 				shell.Long = strings.ReplaceAll(shell.Long, "#### ", "")
 			}
 		}
-	}
-}
-
-func isFile(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// arguments checks how many arguments there are; most < 0 is any number.
-func arguments(least, most int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < least || most >= 0 && len(args) > most {
-			return usagef("`%s` needs %s; see `%s --help`", cmd.CommandPath(), what, cmd.CommandPath())
-		}
-		for _, arg := range args {
-			if strings.TrimSpace(arg) == "" {
-				return usagef("an argument of `%s` is empty; it needs %s", cmd.CommandPath(), what)
-			}
-		}
-		return nil
 	}
 }

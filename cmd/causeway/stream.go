@@ -61,8 +61,9 @@ func (f *streamFlags) add(flags *pflag.FlagSet) {
 func (a *app) streamCommand() *cobra.Command {
 	var f streamFlags
 	cmd := &cobra.Command{
-		Use:   "stream SOURCE",
-		Short: "Play a torrent while it downloads",
+		Use:        "stream SOURCE",
+		SuggestFor: []string{"play", "watch"},
+		Short:      "Play a torrent while it downloads",
 		Long: `Download a file of a torrent in the order of play, and serve it over HTTP. The
 URL is printed first; any player opens it. As long as the metadata of a magnet
 link is not there, that is the URL of the torrent's playlist, which is answered

@@ -42,7 +42,7 @@ func (f *httpFlags) check() error {
 func (f *httpFlags) listen(ctx context.Context) (net.Listener, error) {
 	ln, err := access.Listen(ctx, f.address, f.token)
 	if errors.Is(err, access.ErrTokenNeeded) {
-		return nil, usagef("%v", err)
+		return nil, usagef("--http %s can be reached from other machines, and whoever finds it could read everything; add --token SECRET, or serve on %s", f.address, defaultHTTP)
 	}
 	if err != nil && !f.given() {
 		return access.Listen(ctx, anyHTTP, f.token)

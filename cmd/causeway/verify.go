@@ -11,8 +11,9 @@ import (
 
 func (a *app) verifyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify FILE.torrent DIR",
-		Short: "Check data against a torrent",
+		Use:        "verify FILE.torrent DIR",
+		SuggestFor: []string{"check", "recheck", "test"},
+		Short:      "Check data against a torrent",
 		Long: `Check data against a torrent. DIR is the folder that holds the torrent's file or
 folder, or is that itself. The exit code is 0 if all of it is right.`,
 		Example: `  causeway verify holiday.torrent Downloads`,
@@ -36,6 +37,9 @@ func (a *app) verify(cmd *cobra.Command, source, folder string) error {
 	}
 	if src.Torrent == nil {
 		return usagef("verify needs a .torrent file: a magnet link has no piece hashes")
+	}
+	if err := checkData(folder); err != nil {
+		return err
 	}
 	info := src.Torrent.Info
 	paths, found := info.Locate(folder)
