@@ -17,6 +17,14 @@ TESTFLAGS   ?= -race -p 2 -parallel 4 -timeout 20m
 # ten thousand of them, and the memory that they leave, are looked at without it.
 LEAKFLAGS   := -timeout 10m -run LeaveNothing
 
+# make check: tests wait more than they work, so more packages than cores run at a time.
+CHECKFLAGS  ?= -short -p 4 -parallel 4 -timeout 5m
+# Nothing is shared there, or the race detector makes it too slow for a check; make test
+# has it everywhere. A new package is under it unless it is named here.
+CHECKPLAIN  := causeway$$|/bench|/cmd/|/webrtcwire|/client/meta|/client/picker|/stream/(media|subtitle)
+# The race detector needs a C compiler; without one, Go does not use cgo either.
+RACE        = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,8 +41,14 @@ man: build ## write the man pages, of the same source as --help, into bin/man
 demo: build ## seed a file and download it by magnet link, on this machine alone
 	bench/demo.sh bin/causeway
 
+.PHONY: check
+check: ## go vet and the tests that need no other program, in under 3 minutes on two cores
+	$(GO) vet ./...
+	$(GO) test $(CHECKFLAGS) $(RACE) $$($(GO) list ./... | grep -Ev '$(CHECKPLAIN)')
+	$(GO) test $(CHECKFLAGS) $$($(GO) list ./... | grep -E '$(CHECKPLAIN)')
+
 .PHONY: test
-test: test-deps ## go vet and all tests with the race detector; leak tests without it
+test: test-deps ## everything: go vet, all tests with the race detector, leak tests without it
 	$(GO) vet ./...
 	$(GO) test $(LEAKFLAGS) ./webrtcwire
 	$(GO) test $(TESTFLAGS) ./...
