@@ -17,8 +17,8 @@ TESTFLAGS   ?= -race -p 2 -parallel 4 -timeout 20m
 # ten thousand of them, and the memory that they leave, are looked at without it.
 LEAKFLAGS   := -timeout 10m -run LeaveNothing
 
-# make check: tests wait more than they work, so more packages than cores run at a time.
-CHECKFLAGS  ?= -short -p 4 -parallel 4 -timeout 5m
+# make check: tests wait more than they work, so both halves of it run at a time.
+CHECKFLAGS  ?= -short -p 2 -parallel 4 -timeout 5m
 # Nothing is shared there, or the race detector makes it too slow for a check; make test
 # has it everywhere. A new package is under it unless it is named here.
 CHECKPLAIN  := causeway$$|/bench|/cmd/|/webrtcwire|/client/meta|/client/picker|/stream/(media|subtitle)
@@ -44,7 +44,12 @@ demo: build ## seed a file and download it by magnet link, on this machine alone
 .PHONY: check
 check: ## go vet and the tests that need no other program, in under 3 minutes on two cores
 	$(GO) vet ./...
+	@$(MAKE) --no-print-directory -j2 check-race check-plain
+
+.PHONY: check-race check-plain
+check-race:
 	$(GO) test $(CHECKFLAGS) $(RACE) $$($(GO) list ./... | grep -Ev '$(CHECKPLAIN)')
+check-plain:
 	$(GO) test $(CHECKFLAGS) $$($(GO) list ./... | grep -E '$(CHECKPLAIN)')
 
 .PHONY: test

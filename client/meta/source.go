@@ -110,7 +110,7 @@ func loadURL(ctx context.Context, address string) (*Source, error) {
 	defer cancel()
 	body, err := fetch(ctx, u)
 	if err != nil {
-		return nil, fmt.Errorf("cannot fetch the torrent: %w", err)
+		return nil, &fetchError{u.Redacted(), err}
 	}
 	torrent, err := ParseTorrent(body)
 	if err != nil {
