@@ -14,6 +14,15 @@ type fetchError struct {
 	err  error
 }
 
+// fetchFailed says why a torrent could not be fetched. What a server has answered tells of
+// its URL by itself.
+func fetchFailed(from *url.URL, err error) error {
+	if request := new(url.Error); !errors.As(err, &request) {
+		return fmt.Errorf("cannot fetch the torrent: %w", err)
+	}
+	return &fetchError{from.Redacted(), err}
+}
+
 func (e *fetchError) Error() string {
 	return fmt.Sprintf("cannot fetch the torrent from %s: %s", e.from, reasonOf(e.err))
 }

@@ -27,7 +27,7 @@ func TestFetchErrorsArePlain(t *testing.T) {
 	absent := httptest.NewServer(http.NotFoundHandler())
 	defer absent.Close()
 	var usage *UsageError
-	if _, err := Load(t.Context(), absent.URL, nil); !errors.As(err, &usage) || !strings.Contains(err.Error(), "answers 404 Not Found; check the URL") {
+	if _, err := Load(t.Context(), absent.URL, nil); !errors.As(err, &usage) || err.Error() != "cannot fetch the torrent: "+absent.URL+" answers 404 Not Found; check the URL" {
 		t.Errorf("got %q", err)
 	}
 }

@@ -110,7 +110,7 @@ func loadURL(ctx context.Context, address string) (*Source, error) {
 	defer cancel()
 	body, err := fetch(ctx, u)
 	if err != nil {
-		return nil, &fetchError{u.Redacted(), err}
+		return nil, fetchFailed(u, err)
 	}
 	torrent, err := ParseTorrent(body)
 	if err != nil {
