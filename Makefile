@@ -17,6 +17,14 @@ TESTFLAGS   ?= -race -p 2 -parallel 4 -timeout 20m
 # ten thousand of them, and the memory that they leave, are looked at without it.
 LEAKFLAGS   := -timeout 10m -run LeaveNothing
 
+# make check: tests wait more than they work, so both halves of it run at a time.
+CHECKFLAGS  ?= -short -p 2 -parallel 4 -timeout 5m
+# Nothing is shared there, or the race detector makes it too slow for a check; make test
+# has it everywhere. A new package is under it unless it is named here.
+CHECKPLAIN  := causeway$$|/bench|/cmd/|/webrtcwire|/client/meta|/client/picker|/stream/(media|subtitle)
+# The race detector needs a C compiler; without one, Go does not use cgo either.
+RACE        = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,12 +33,27 @@ help: ## list the targets
 build: ## build bin/causeway
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/causeway
 
+.PHONY: man
+man: build ## write the man pages, of the same source as --help, into bin/man
+	rm -rf bin/man && bin/causeway man bin/man
+
 .PHONY: demo
 demo: build ## seed a file and download it by magnet link, on this machine alone
 	bench/demo.sh bin/causeway
 
+.PHONY: check
+check: ## go vet and the tests that need no other program, in under 3 minutes on two cores
+	$(GO) vet ./...
+	@$(MAKE) --no-print-directory -j2 check-race check-plain
+
+.PHONY: check-race check-plain
+check-race:
+	$(GO) test $(CHECKFLAGS) $(RACE) $$($(GO) list ./... | grep -Ev '$(CHECKPLAIN)')
+check-plain:
+	$(GO) test $(CHECKFLAGS) $$($(GO) list ./... | grep -E '$(CHECKPLAIN)')
+
 .PHONY: test
-test: test-deps ## go vet and all tests with the race detector; leak tests without it
+test: test-deps ## everything: go vet, all tests with the race detector, leak tests without it
 	$(GO) vet ./...
 	$(GO) test $(LEAKFLAGS) ./webrtcwire
 	$(GO) test $(TESTFLAGS) ./...
@@ -54,8 +77,9 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 	bench/fuzz.sh $(FUZZTIME)
 
 .PHONY: release
-release: ## static programs for all platforms, with checksums, in dist/
+release: man ## static programs for all platforms, man pages and checksums, in dist/
 	rm -rf dist && mkdir dist
+	tar -czf "dist/causeway-$(VERSION)-man.tar.gz" -C bin man
 	@set -e; for p in $(PLATFORMS); do \
 		os=$${p%/*}; arch=$${p#*/}; exe=; [ $$os != windows ] || exe=.exe; \
 		echo "dist/causeway-$(VERSION)-$$os-$$arch$$exe"; \

@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,10 +35,7 @@ type bench struct {
 }
 
 // sections in the order in which they run.
-var sections = []struct {
-	name string
-	run  func(*bench, context.Context) error
-}{
+var sections = []section{
 	{"transfer", (*bench).transfer},
 	{"link", (*bench).link},
 	{"idle", (*bench).idle},
@@ -81,6 +77,10 @@ func run(ctx context.Context, args []string) error {
 	if pairs != "" {
 		b.pairs = strings.Split(pairs, ",")
 	}
+	chosen, err := choose(only)
+	if err != nil {
+		return err
+	}
 	if _, err := os.Stat(b.causeway); errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintf(b.log, "no program at %s (make build): measuring libtorrent alone\n", b.causeway)
 		b.causeway = ""
@@ -101,10 +101,7 @@ func run(ctx context.Context, args []string) error {
 	b.out = io.MultiWriter(os.Stdout, file)
 
 	fmt.Fprintf(b.out, "Measured on %s.\n", machine())
-	for _, s := range sections {
-		if only != "" && !slices.Contains(strings.Split(strings.ReplaceAll(only, "web", "page,native,crowd"), ","), s.name) {
-			continue
-		}
+	for _, s := range chosen {
 		if err := s.run(b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -71,17 +70,16 @@ func (b *bench) withFilm(ctx context.Context, section func(context.Context, *fix
 }
 
 // streamers returns the programs that are there to be measured.
-func (b *bench) streamers() []streamer {
+func (b *bench) streamers() ([]streamer, error) {
 	var all []streamer
 	if b.causeway != "" {
 		all = append(all, b.causewayStreamer())
 	}
 	flix, err := peerflix()
 	if err != nil {
-		fmt.Fprintf(b.log, "stream: without peerflix: %v\n", err)
-		return all
+		return nil, err
 	}
-	return append(all, flix)
+	return append(all, flix), nil
 }
 
 func (b *bench) causewayStreamer() streamer {
@@ -107,16 +105,11 @@ func (b *bench) causewayStreamer() streamer {
 	}
 }
 
-// peerflix is the program that the targets come from. npm installs it beside its
-// package.json (make test-deps).
+// peerflix is the program that the targets come from.
 func peerflix() (streamer, error) {
-	node, err := exec.LookPath("node")
+	node, script, err := peerflixPaths()
 	if err != nil {
-		return streamer{}, fmt.Errorf("node is missing (Debian: nodejs): %w", err)
-	}
-	script := filepath.Join("bench", "peerflix", "node_modules", "peerflix", "app.js")
-	if _, err := os.Stat(script); err != nil {
-		return streamer{}, fmt.Errorf("it is missing (make test-deps, and run in the source tree): %w", err)
+		return streamer{}, err
 	}
 	start := func(tor *fixture.Torrent, dir, state string, port int, peers []string) (*proc.Process, error) {
 		own, err := realpeer.FreePort()
@@ -144,7 +137,10 @@ type setting struct {
 
 // streamStart measures starts and seeks, of all settings in turns.
 func (b *bench) streamStart(ctx context.Context, tor *fixture.Torrent) error {
-	programs := b.streamers()
+	programs, err := b.streamers()
+	if err != nil {
+		return err
+	}
 	var settings []setting
 	for _, s := range []swarm{oneSeeder, fourSeeders, oneStalled} {
 		for _, p := range programs {

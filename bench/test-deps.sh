@@ -20,6 +20,11 @@ command -v turnserver >/dev/null || missing="$missing coturn"
 command -v node >/dev/null || missing="$missing nodejs"
 command -v npm >/dev/null || missing="$missing npm"
 command -v gcc >/dev/null || missing="$missing gcc libc6-dev" # for go test -race
+command -v bash >/dev/null && [ -e /usr/share/bash-completion/bash_completion ] || missing="$missing bash-completion"
+command -v zsh >/dev/null || missing="$missing zsh"
+command -v fish >/dev/null || missing="$missing fish"
+command -v mandoc >/dev/null || missing="$missing mandoc"
+command -v groff >/dev/null || missing="$missing groff-base"
 
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -107,9 +106,6 @@ func (b *bench) toPage(ctx context.Context, tor *fixture.Torrent) error {
 	seeders := slices.DeleteFunc([]string{"node", "ours"}, func(who string) bool {
 		return (who == "ours" && b.causeway == "") || (who != "node" && b.pairs != nil && !slices.Contains(b.pairs, who))
 	})
-	if err := errors.Join(realpeer.Available(realpeer.Chromium), realpeer.Available(realpeer.WebTorrent)); err != nil {
-		return err
-	}
 	results := map[string][]pageSample{}
 	for round := range b.runs + 1 {
 		for _, who := range seeders {

@@ -24,6 +24,9 @@ const requirePeers = "CAUSEWAY_REQUIRE_PEERS"
 
 func program(t *testing.T, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("runs %s: not with -short", name)
+	}
 	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv(requirePeers) == "1" {

@@ -20,6 +20,9 @@ import (
 // returns its host:port.
 func opentracker(t *testing.T, infoHash [20]byte) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs opentracker: not with -short")
+	}
 	program, err := exec.LookPath("opentracker")
 	if err != nil {
 		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {

@@ -36,6 +36,9 @@ var showAddresses = chromedp.Flag("disable-features", "WebRtcHideLocalIpsWithMdn
 // need skips the test where a program is missing.
 func need(t testing.TB, program, debianPackage string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("runs %s: not with -short", program)
+	}
 	if _, err := exec.LookPath(program); err == nil {
 		return
 	}

@@ -44,7 +44,7 @@ func nodeAvailable() error {
 	}
 	_, err = os.Stat(filepath.Join(dir, "node_modules", "webtorrent"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("webtorrent is missing (make test-deps): %w", err)
+		return fmt.Errorf("webtorrent is missing (npm packages of bench/realpeer/node; make test-deps): %w", err)
 	}
 	return err
 }

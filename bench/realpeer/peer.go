@@ -102,9 +102,13 @@ func Available(p Program) error {
 }
 
 // Need skips the test when a program is missing, and names it; where
-// CAUSEWAY_REQUIRE_PEERS=1 (continuous integration) it fails the test instead.
+// CAUSEWAY_REQUIRE_PEERS=1 (continuous integration) it fails the test instead. With -short
+// (make check), no test runs other programs.
 func Need(t testing.TB, programs ...Program) {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("runs %v: not with -short", programs)
+	}
 	for _, p := range programs {
 		err := Available(p)
 		switch {

@@ -18,6 +18,9 @@ import (
 // what it says.
 func libtorrent(t *testing.T, infoHash [20]byte, discovery, bootstrap string) (port int, lines <-chan string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs libtorrent: not with -short")
+	}
 	const python = "/usr/bin/python3" // the one that Debian's python3-libtorrent is for
 	if err := exec.Command(python, "-c", "import libtorrent").Run(); err != nil {
 		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {

@@ -59,7 +59,7 @@ func Load(ctx context.Context, arg string, stdin io.Reader) (*Source, error) {
 	case strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
 		return loadURL(ctx, arg)
 	case arg == "-":
-		return loadReader(stdin, "standard input")
+		return loadReader(stdin, "standard input", false)
 	case arg == "":
 		return nil, usagef("the source is empty; give a magnet link, a .torrent file, its URL or an infohash")
 	}
@@ -74,7 +74,7 @@ func Load(ctx context.Context, arg string, stdin io.Reader) (*Source, error) {
 	if status, err := file.Stat(); err == nil && status.IsDir() {
 		return nil, usagef("%s is a folder, not a .torrent file; `causeway seed` shares folders", arg)
 	}
-	return loadReader(file, arg)
+	return loadReader(file, arg, true)
 }
 
 // loadInfoHash reads arg, which is no file, as an infohash.
@@ -88,14 +88,15 @@ func loadInfoHash(arg string) (*Source, error) {
 	return nil, usagef("%s is no file, magnet link, http(s) URL or infohash (40 hexadecimal or 32 base32 digits)", quoteShort(arg))
 }
 
-func loadReader(r io.Reader, name string) (*Source, error) {
+// loadReader reads a torrent; local is whether it is a file of the user's.
+func loadReader(r io.Reader, name string, local bool) (*Source, error) {
 	b, err := io.ReadAll(io.LimitReader(r, MaxTorrentSize+1))
 	if err != nil {
 		return nil, usagef("cannot read a torrent from %s: %w", name, err)
 	}
 	torrent, err := ParseTorrent(b)
 	if err != nil {
-		return nil, usagef("%s: %w", name, err)
+		return nil, &UsageError{notTorrent(name, b, local, err)}
 	}
 	return &Source{Torrent: torrent}, nil
 }
@@ -109,14 +110,11 @@ func loadURL(ctx context.Context, address string) (*Source, error) {
 	defer cancel()
 	body, err := fetch(ctx, u)
 	if err != nil {
-		return nil, fmt.Errorf("cannot fetch the torrent: %w", err)
-	}
-	if looksLikeHTML(body) {
-		return nil, usagef("%s is a web page, not a torrent; look for the link of the .torrent file or the magnet link on it", u.Redacted())
+		return nil, fetchFailed(u, err)
 	}
 	torrent, err := ParseTorrent(body)
 	if err != nil {
-		return nil, usagef("%s: %w", u.Redacted(), err)
+		return nil, &UsageError{notTorrent(u.Redacted(), body, false, err)}
 	}
 	return &Source{Torrent: torrent}, nil
 }
@@ -153,9 +151,6 @@ func fetch(ctx context.Context, u *url.URL) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxTorrentSize+1))
 	if err != nil {
 		return nil, err
-	}
-	if len(body) > MaxTorrentSize {
-		return nil, usagef("%s is larger than the %d bytes that a torrent may have", u.Redacted(), MaxTorrentSize)
 	}
 	return body, nil
 }

@@ -74,7 +74,7 @@ func (r *rawTorrent) field(key []byte) *[]byte {
 // it cannot be understood. The result keeps no reference to b.
 func ParseTorrent(b []byte) (*Torrent, error) {
 	if len(b) > MaxTorrentSize {
-		return nil, fmt.Errorf("not a usable torrent: it has %d bytes, more than the %d that are allowed", len(b), MaxTorrentSize)
+		return nil, fmt.Errorf("not a usable torrent: it has more than the %d MiB that are allowed", MaxTorrentSize>>20)
 	}
 	value, rest, err := whole(b)
 	if err == nil && value[0] != 'd' {

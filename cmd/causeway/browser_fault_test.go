@@ -107,6 +107,9 @@ func TestFloodOfOffers(t *testing.T) {
 		maxMemory  = 48 << 20 // bytes above what it was
 		keptMemory = 16 << 20
 	)
+	if testing.Short() {
+		t.Skip("floods for most of a minute: not with -short")
+	}
 	tor, faults := single(t, 1<<20), webTracker(t)
 	run := start(t, args([]string{
 		"seed", tor.Path, "--data", tor.Dir, "--no-webrtc=false", "--stun", silentSTUN, "--no-dht", "--tracker", faults.URL,

@@ -17,6 +17,9 @@ import (
 // integration, its absence is a failure.
 func toolPath(t *testing.T, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("runs %s: not with -short", name)
+	}
 	path, err := exec.LookPath(name)
 	switch {
 	case err == nil:

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,35 +28,58 @@ type createFlags struct {
 func (a *app) createCommand() *cobra.Command {
 	var f createFlags
 	cmd := &cobra.Command{
-		Use:   "create PATH",
-		Short: "Make a .torrent file of a file or folder",
+		Use:        "create PATH",
+		SuggestFor: []string{"make", "new"},
+		Short:      "Make a .torrent file of a file or folder",
 		Long: `Make a .torrent file of a file or folder, and print its magnet link.
 
 Each --tracker is a tier of its own; put commas between trackers of one tier.`,
-		Example: `  causeway create Holiday -o holiday.torrent --tracker udp://tracker.example:6969`,
-		Args:    arguments(1, 1, "the file or folder to make a torrent of"),
+		Example: `  causeway create Holiday -o holiday.torrent
+  causeway create Holiday --tracker udp://tracker.example:6969 --private`,
+		Args:              arguments(1, 1, "the file or folder to make a torrent of"),
+		ValidArgsFunction: completePath(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.create(cmd, args[0], &f)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&f.out, "out", "o", "", "the .torrent `FILE` to write, - for standard output (default NAME.torrent)")
-	flags.Var(&f.pieceLength, "piece-length", "a power of two from 16K to 256M (default automatic)")
-	flags.StringVar(&f.options.Name, "name", "", "`NAME` in the torrent (default that of PATH)")
-	flags.StringVar(&f.options.Comment, "comment", "", "comment in the torrent, any `TEXT`")
-	flags.StringArrayVar(&f.trackers, "tracker", nil, "`URL` of a tracker (repeatable)")
-	flags.StringArrayVar(&f.options.WebSeeds, "web-seed", nil, "`URL` of a web seed with the same data (repeatable)")
-	flags.BoolVar(&f.options.Private, "private", false, "forbid DHT, PEX and local discovery")
-	flags.StringVar(&f.options.Source, "source", "", "source `TAG`, which changes the infohash")
-	flags.BoolVar(&f.noWeb, "no-web-trackers", false, "add no WebSocket trackers when none is given, by which browsers would find the torrent")
-	flags.BoolVar(&f.noDate, "no-date", false, "leave the date out, for torrents that can be reproduced")
-	flags.Lookup("piece-length").DefValue = "" // the text above says it
+	group(flags, groupStorage, func() {
+		flags.StringVarP(&f.out, "out", "o", "", "the .torrent `FILE` to write, - for standard output (default NAME.torrent)")
+	})
+	group(flags, groupTorrent, func() {
+		flags.StringVar(&f.options.Name, "name", "", "`NAME` in the torrent (default that of PATH)")
+		flags.StringVar(&f.options.Comment, "comment", "", "any `TEXT` for people to read")
+		flags.Var(&f.pieceLength, "piece-length", "`SIZE` of a piece in bytes: a power of two from 16K to 256M (default automatic)")
+		oneOf(flags, "piece-length", pieceLengths()...)
+		flags.StringArrayVar(&f.trackers, "tracker", nil, "`URL` of a tracker (repeatable)")
+		flags.StringArrayVar(&f.options.WebSeeds, "web-seed", nil, "`URL` of a web seed with the same data (repeatable)")
+		flags.BoolVar(&f.options.Private, "private", false, "forbid DHT, PEX and local discovery")
+		flags.StringVar(&f.options.Source, "source", "", "source `TAG`, which changes the infohash")
+		flags.BoolVar(&f.noWeb, "no-web-trackers", false, "add no WebSocket trackers when none is given, by which browsers would find the torrent")
+		flags.BoolVar(&f.noDate, "no-date", false, "leave the date out, for torrents that can be reproduced")
+	})
 	return cmd
+}
+
+// pieceLengths are the values of --piece-length.
+func pieceLengths() (all []string) {
+	const least, most = 16 << 10, 256 << 20
+	for length := int64(least); length <= most; length *= 2 {
+		if length < 1<<20 {
+			all = append(all, strconv.FormatInt(length>>10, 10)+"K")
+		} else {
+			all = append(all, strconv.FormatInt(length>>20, 10)+"M")
+		}
+	}
+	return all
 }
 
 func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
 	if f.out == "-" && a.json {
 		return usagef("-o - and --json both need standard output; name a file after -o")
+	}
+	if err := checkData(path); err != nil {
+		return err
 	}
 	options := f.options
 	options.PieceLength = int64(f.pieceLength)

@@ -30,11 +30,15 @@ func (a *app) downloadCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&f.out, "out", "o", ".", "`FOLDER` that the data goes to")
-	flags.Var(&f.selection, "select", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (repeatable, default all)")
-	flags.BoolVar(&f.seed, "seed", false, "keep on seeding when all is there")
-	flags.BoolVar(&f.sequential, "sequential", false, "download pieces in order")
-	addOverwrite(flags, &f.overwrite)
+	group(flags, groupContent, func() {
+		flags.Var(&f.selection, "select", "`LIST` of files to download: 0,3-7, globs, folders with a slash at the end (repeatable, default all)")
+		flags.BoolVar(&f.seed, "seed", false, "keep on seeding when all is there")
+		flags.BoolVar(&f.sequential, "sequential", false, "download pieces in order")
+	})
+	group(flags, groupStorage, func() {
+		addOut(flags, &f.out)
+		addOverwrite(flags, &f.overwrite)
+	})
 	f.engine.add(flags)
 	return cmd
 }
@@ -42,12 +46,14 @@ func (a *app) downloadCommand() *cobra.Command {
 func (a *app) downloadNamedCommand() *cobra.Command {
 	cmd := a.downloadCommand()
 	cmd.Use = "download SOURCE..."
+	cmd.SuggestFor = []string{"get", "add", "fetch", "leech"}
 	cmd.Short = "Download torrents; the default command"
 	cmd.Long = `Download torrents, and exit when all of them are there.
 
 After an interrupt, the same command continues where it stopped. Files that are in the
 way and are not the torrent's are never written to, unless --overwrite says so.`
 	cmd.Example = `  causeway download 'magnet:?xt=urn:btih:...' -o Downloads --select '*.mkv'`
+	cmd.ValidArgsFunction = completeSource(-1)
 	cmd.Args = arguments(1, -1, "a magnet link, .torrent file, URL or infohash")
 	return cmd
 }
@@ -98,6 +104,11 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 // addOverwrite adds --overwrite, which the commands that download have.
 func addOverwrite(flags *pflag.FlagSet, overwrite *bool) {
 	flags.BoolVar(overwrite, "overwrite", false, "replace files that are in the way and are not the torrent's")
+}
+
+// addOut is --out of the commands that download.
+func addOut(flags *pflag.FlagSet, out *string) {
+	flags.StringVarP(out, "out", "o", ".", "`FOLDER` that the data goes to (default the current folder)")
 }
 
 // checkOut refuses a file as the folder that data goes to.

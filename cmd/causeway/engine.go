@@ -37,42 +37,49 @@ type engineFlags struct {
 	slots                              int
 }
 
+// encryptionModes are the values of --encryption.
+var encryptionModes = []string{"off", "prefer", "require"}
+
 // missingParts are switched off for good. Scripts that are made for later versions too
 // may say so.
 var missingParts = map[string]string{"no-utp": "uTP", "no-portmap": "port mapping"}
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.listen, "listen", "", "`ADDRESS` for peers (default all interfaces)")
-	flags.IntVar(&f.port, "port", client.DefaultPort, "TCP and UDP `PORT` for peers, 0 for any (default 6881, or any if that is taken)")
-	flags.StringArrayVar(&f.peers, "peer", nil, "dial this peer, `HOST:PORT` (repeatable)")
-	flags.StringArrayVar(&f.trackers, "tracker", nil, "announce to the tracker at `URL` too (repeatable)")
-	flags.StringArrayVar(&f.bootstrap, "dht-bootstrap", nil, "DHT node to start from instead of the public ones, `HOST:PORT` (repeatable)")
-	flags.BoolVar(&f.noDHT, "no-dht", false, "find no peers by DHT")
-	flags.BoolVar(&f.noLSD, "no-lsd", false, "find no peers on the local network")
-	flags.BoolVar(&f.noPEX, "no-pex", false, "exchange no peers with peers")
-	flags.BoolVar(&f.noTrk, "no-trackers", false, "announce to no tracker")
-	flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections")
-	flags.BoolVar(&f.noWebRTC, "no-webrtc", false, "connect to no browsers")
-	flags.BoolVar(&f.noWebTrackers, "no-web-trackers", false, "add no WebSocket trackers to torrents without one")
-	flags.StringArrayVar(&f.stun, "stun", nil, "ask the STUN server at `URL` for our address, instead of public ones (repeatable)")
-	flags.StringArrayVar(&f.turn, "turn", nil, "relay through the TURN server at `URL`, turn:USER:PASSWORD@HOST:PORT (repeatable)")
-	flags.BoolVar(&f.relayOnly, "relay-only", false, "connect to browsers through TURN servers only")
-	flags.Var(&f.down, "down-limit", "most bytes per second to receive, as 500K or 2M")
-	flags.Var(&f.up, "up-limit", "most bytes per second to send")
-	flags.StringVar(&f.encryption, "encryption", "prefer", "`MODE` of connections: off, prefer or require")
-	flags.IntVar(&f.slots, "slots", client.DefaultSlots, "`NUMBER` of peers to upload to at a time, for each torrent")
-	flags.IntVar(&f.webSlots, "web-slots", client.DefaultWebSlots, "`NUMBER` of the upload slots that are kept for browsers (default 4, or half of --slots if that is less)")
-	flags.BoolVar(&f.preallocate, "preallocate", false, "take the disk space of files at the start, not as data comes in")
-	flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default per user)")
-	// What the text says need not be said twice.
-	flags.Lookup("port").DefValue = "0"
-	flags.Lookup("web-slots").DefValue = "0"
-	flags.Lookup("down-limit").DefValue = ""
-	flags.Lookup("up-limit").DefValue = ""
-	for name, part := range missingParts {
-		flags.Bool(name, true, "use no "+part+", which this version does not have")
-		flags.Lookup(name).Hidden = true
-	}
+	group(flags, groupStorage, func() {
+		flags.BoolVar(&f.preallocate, "preallocate", false, "take the disk space of files at the start, not as data comes in")
+		flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default "+shownStateDir()+")")
+	})
+	group(flags, groupPeers, func() {
+		flags.StringVar(&f.listen, "listen", "", "`ADDRESS` for peers (default all interfaces)")
+		flags.IntVar(&f.port, "port", client.DefaultPort, "TCP and UDP `PORT` for peers, 0 for any (default 6881, or any if that is taken)")
+		flags.StringArrayVar(&f.peers, "peer", nil, "dial the peer at `HOST:PORT` (repeatable)")
+		flags.StringArrayVar(&f.trackers, "tracker", nil, "announce to the tracker at `URL` too (repeatable)")
+		flags.StringArrayVar(&f.bootstrap, "dht-bootstrap", nil, "start the DHT from the node at `HOST:PORT`, not from the public ones (repeatable)")
+		flags.StringVar(&f.encryption, "encryption", "prefer", "`MODE` of connections: "+alternatives(encryptionModes))
+		oneOf(flags, "encryption", encryptionModes...)
+		flags.BoolVar(&f.noDHT, "no-dht", false, "find no peers by DHT")
+		flags.BoolVar(&f.noLSD, "no-lsd", false, "find no peers on the local network")
+		flags.BoolVar(&f.noPEX, "no-pex", false, "exchange no peers with peers")
+		flags.BoolVar(&f.noTrk, "no-trackers", false, "announce to no tracker")
+		flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections")
+		for name, part := range missingParts {
+			flags.Bool(name, true, "use no "+part+", which this version does not have")
+			flags.Lookup(name).Hidden = true
+		}
+	})
+	group(flags, groupBrowsers, func() {
+		flags.BoolVar(&f.noWebRTC, "no-webrtc", false, "connect to no browsers")
+		flags.BoolVar(&f.noWebTrackers, "no-web-trackers", false, "add no WebSocket trackers to torrents without one")
+		flags.StringArrayVar(&f.stun, "stun", nil, "ask the STUN server at `URL` for our address, instead of public ones (repeatable)")
+		flags.StringArrayVar(&f.turn, "turn", nil, "relay through the TURN server at `URL`, turn:USER:PASSWORD@HOST:PORT (repeatable)")
+		flags.BoolVar(&f.relayOnly, "relay-only", false, "connect to browsers through TURN servers only")
+	})
+	group(flags, groupLimits, func() {
+		flags.Var(&f.down, "down-limit", "receive at most `RATE` bytes per second in all, as 500K or 2M; K is 1024 (default no limit)")
+		flags.Var(&f.up, "up-limit", "send at most `RATE` bytes per second in all (default no limit)")
+		flags.IntVar(&f.slots, "slots", client.DefaultSlots, "upload to at most `NUMBER` peers at a time, for each torrent")
+		flags.IntVar(&f.webSlots, "web-slots", client.DefaultWebSlots, "keep `NUMBER` of the upload slots for browsers (default 4, or half of --slots if that is less)")
+	})
 	f.missingWanted = func() string {
 		for name, part := range missingParts {
 			if off, err := flags.GetBool(name); err == nil && !off {
@@ -99,9 +106,14 @@ func (f *engineFlags) check() error {
 	if f.webSlotsGiven() && (f.webSlots < 0 || f.webSlots > f.slots) {
 		return usagef("--web-slots must be from 0 to --slots (%d), not %d", f.slots, f.webSlots)
 	}
-	for _, server := range slices.Concat(f.stun, f.turn) {
+	for _, server := range f.stun {
 		if err := webrtcwire.CheckICEServer(server); err != nil {
-			return usagef("%v", err)
+			return usagef("--stun needs a URL such as stun:stun.example:3478; %v", err)
+		}
+	}
+	for _, server := range f.turn {
+		if err := webrtcwire.CheckICEServer(server); err != nil {
+			return usagef("--turn needs a URL such as turn:USER:PASSWORD@turn.example:3478; %v", err)
 		}
 	}
 	if f.relayOnly && len(f.turn) == 0 {
@@ -111,7 +123,7 @@ func (f *engineFlags) check() error {
 		return usagef("--peer is dialled over TCP, which --no-tcp forbids; leave one of them out")
 	}
 	if _, err := transport.ParseEncryption(f.encryption); err != nil {
-		return usagef("--encryption must be off, prefer or require, not %q", f.encryption)
+		return usagef("--encryption must be %s, not %q", alternatives(encryptionModes), f.encryption)
 	}
 	for flag, addresses := range map[string][]string{"--peer": f.peers, "--dht-bootstrap": f.bootstrap} {
 		for _, address := range addresses {
@@ -215,6 +227,17 @@ func defaultStateDir() (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	return filepath.Join(home, ".local", "state", "causeway"), err
+}
+
+// shownStateDir is defaultStateDir as people write it, the same for all of them.
+func shownStateDir() string {
+	switch runtime.GOOS {
+	case "windows":
+		return `%AppData%\causeway`
+	case "darwin":
+		return "~/Library/Application Support/causeway"
+	}
+	return "~/.local/state/causeway"
 }
 
 // fetchMetadata gets the info dictionary of a magnet link from peers, and shows what

@@ -28,7 +28,7 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 		}
 		for _, value := range values {
 			if err := flags.Set(flag.Name, value); err != nil {
-				errs = append(errs, fmt.Errorf("in the environment variable %s: %w", name, err))
+				errs = append(errs, fmt.Errorf("in the environment variable %s: %s", name, valueError(err)))
 			}
 		}
 	})
@@ -44,7 +44,8 @@ type listFlag string
 
 func (l *listFlag) String() string { return string(*l) }
 
-func (l *listFlag) Type() string { return "list" }
+// Type tells by its name, to cobra, that the flag can be repeated.
+func (l *listFlag) Type() string { return "listArray" }
 
 func (l *listFlag) Set(text string) error {
 	if *l != "" {

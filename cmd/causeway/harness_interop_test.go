@@ -234,6 +234,9 @@ func offLoopback(t *testing.T) bool {
 	if realpeer.Host == address {
 		return true
 	}
+	if testing.Short() {
+		t.Skip("runs unshare and ip: not with -short")
+	}
 	if err := exec.Command("unshare", "--net", "ip", "link", "set", "lo", "up").Run(); err != nil {
 		t.Skipf("a network namespace with an address cannot be made here: %v", err)
 	}
@@ -261,6 +264,9 @@ func offLoopback(t *testing.T) bool {
 // rights that it does not have.
 func mount(t *testing.T, options string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs mount: not with -short")
+	}
 	if os.Getuid() != 0 {
 		t.Skip("mounting a small tmpfs needs root")
 	}

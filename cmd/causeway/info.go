@@ -16,18 +16,26 @@ func (a *app) infoCommand() *cobra.Command {
 	var engine engineFlags
 	var selection listFlag
 	cmd := &cobra.Command{
-		Use:   "info SOURCE",
-		Short: "Show what is in a torrent",
+		Use:        "info SOURCE",
+		SuggestFor: []string{"show", "list", "ls", "metadata"},
+		Short:      "Show what is in a torrent",
 		Long: `Show what is in a torrent. For a magnet link or an infohash, the metadata is
 fetched from peers, without the data.`,
-		Example: `  causeway info holiday.torrent`,
-		Args:    arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
+		Example:           `  causeway info holiday.torrent`,
+		Args:              arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
+		ValidArgsFunction: completeSource(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.info(cmd.Context(), args[0], string(selection), &engine)
 		},
 	}
-	cmd.Flags().Var(&selection, "select", "mark the files of this `LIST`: 0,3-7, globs, folders with a slash at the end (repeatable)")
-	engine.add(cmd.Flags())
+	flags := cmd.Flags()
+	group(flags, groupContent, func() {
+		flags.Var(&selection, "select", "mark the files of this `LIST`: 0,3-7, globs, folders with a slash at the end (repeatable)")
+	})
+	engine.add(flags)
+	for _, name := range []string{"preallocate", "slots", "web-slots"} { // of data, which is not fetched
+		flags.Lookup(name).Hidden = true
+	}
 	return cmd
 }
 

@@ -35,6 +35,9 @@ func TestPortInUse(t *testing.T) {
 // Without any network interface the program waits for one, and can be stopped.
 func TestNoNetwork(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("runs unshare: not with -short")
+	}
 	if err := exec.Command("unshare", "--net", "true").Run(); err != nil {
 		t.Skipf("a network namespace without interfaces cannot be made here: %v", err)
 	}

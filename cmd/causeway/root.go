@@ -27,15 +27,6 @@ const (
 // errInterrupted is why a command's context ends when the user stops it.
 var errInterrupted = errors.New("interrupted")
 
-// usageError is a command line that cannot be obeyed.
-type usageError struct{ message string }
-
-func (e *usageError) Error() string { return e.message }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
-}
-
 // toldError has been reported already, when it happened.
 type toldError struct{ error }
 
@@ -89,6 +80,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	rest := untold(err)
 	if rest != nil {
+		a.json = a.json || jsonWanted(args, os.LookupEnv)
 		a.fail("", rest)
 	}
 	if rest == nil && errors.Is(err, errInterrupted) {
@@ -132,9 +124,7 @@ func (a *app) rootCommand() *cobra.Command {
 
 A SOURCE is a magnet link, a path of a .torrent file, an http(s) URL of one, an
 infohash, or - for a .torrent file on standard input. Sources alone are
-downloaded, as with "causeway download".
-
-Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
+downloaded, as with "causeway download".`
 	root.Example = `  causeway 'magnet:?xt=urn:btih:...'
   causeway create Holiday --tracker udp://tracker.example:6969`
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -142,12 +132,12 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return flagsFromEnvironment(cmd.Flags(), os.LookupEnv)
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v; see `%s --help`", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	download := root.RunE
 	var version bool
-	root.Flags().BoolVar(&version, "version", false, "print the version")
+	group(root.Flags(), groupOutput, func() {
+		root.Flags().BoolVar(&version, "version", false, "print the version")
+	})
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case version:
@@ -156,11 +146,15 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 		case len(args) == 0:
 			return cmd.Help()
 		}
-		if commands := cmd.SuggestionsFor(args[0]); len(commands) > 0 && !isFile(args[0]) {
-			return usagef("there is no command %q; did you mean `causeway %s`?", args[0], commands[0])
+		if err := commandMeant(cmd, args[0]); err != nil {
+			return err
+		}
+		if err := checkOrder(cmd, args); err != nil {
+			return err
 		}
 		return download(cmd, args)
 	}
+	root.ValidArgsFunction = completeCommandOrSource
 	root.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 && cmd.Flags().NFlag() > 0 && !version { // those of the environment come later
 			return usagef("`%s` needs a magnet link, .torrent file, URL or infohash; see `%s --help`", cmd.CommandPath(), cmd.CommandPath())
@@ -168,14 +162,19 @@ Every flag can be set in the environment: --down-limit is CAUSEWAY_DOWN_LIMIT.`
 		return nil
 	}
 	flags := root.PersistentFlags()
-	flags.BoolVar(&a.json, "json", false, "print one JSON object per line on standard output")
-	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
-	flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
+	group(flags, groupOutput, func() {
+		flags.BoolVar(&a.json, "json", false, "print one JSON object per line on standard output")
+		flags.BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
+		flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
+	})
 	root.AddCommand(
 		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
-		a.streamCommand(), a.verifyCommand(), a.versionCommand(),
+		a.streamCommand(), a.verifyCommand(), a.versionCommand(), a.manCommand(),
 	)
 	strict(root)
+	groupCobra(root)
+	completeFlags(root)
+	useOwnHelp(root)
 	return root
 }
 
@@ -187,38 +186,30 @@ func strict(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
 		case "help":
+			cmd.Use, cmd.Short = "help [COMMAND]", "Print what a command does, and its flags"
+			cmd.Long = ""
+			cmd.Example = "  causeway help seed"
 			cmd.Args = func(_ *cobra.Command, args []string) error {
 				if found, rest, err := root.Find(args); err != nil || len(rest) > 0 || found == root && len(args) > 0 {
-					return usagef("there is no command %q; see `%s --help`", strings.Join(args, " "), root.Name())
+					hint := didYouMean(root, args[0])
+					if hint == "" || len(args) > 1 {
+						hint = fmt.Sprintf("; see `%s --help`", root.Name())
+					}
+					return usagef("there is no command %q%s", strings.Join(args, " "), hint)
 				}
 				return nil
 			}
 		case "completion":
+			cmd.Short = "Print a script for a shell to complete commands"
+			cmd.Long = cmd.Short + ".\n\n`causeway completion SHELL --help` says where it belongs."
+			cmd.Example = "  source <(causeway completion bash)"
 			cmd.Args = arguments(0, 0, "the name of a shell")
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			for _, shell := range cmd.Commands() {
-				shell.Args = arguments(0, 0, "nothing more")
+				shell.Args = arguments(0, 0, "no argument")
+				shell.Short = "Print the script for " + shell.Name()
+				shell.Long = strings.ReplaceAll(shell.Long, "#### ", "")
 			}
 		}
-	}
-}
-
-func isFile(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// arguments checks how many arguments there are; most < 0 is any number.
-func arguments(least, most int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < least || most >= 0 && len(args) > most {
-			return usagef("`%s` needs %s; see `%s --help`", cmd.CommandPath(), what, cmd.CommandPath())
-		}
-		for _, arg := range args {
-			if strings.TrimSpace(arg) == "" {
-				return usagef("an argument of `%s` is empty; it needs %s", cmd.CommandPath(), what)
-			}
-		}
-		return nil
 	}
 }

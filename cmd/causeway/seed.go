@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,8 +23,9 @@ type seedFlags struct {
 func (a *app) seedCommand() *cobra.Command {
 	var f seedFlags
 	cmd := &cobra.Command{
-		Use:   "seed PATH...",
-		Short: "Seed files or folders",
+		Use:        "seed PATH...",
+		Short:      "Seed files or folders",
+		SuggestFor: []string{"share", "upload"},
 		Long: `Seed files or folders until interrupted, and print their magnet links.
 
 A torrent is made of each PATH, with the trackers given. For a .torrent file, the
@@ -31,14 +33,18 @@ data is taken from --data; whatever is missing of it is downloaded. A file that 
 longer than in the torrent is not cut, as download does it.`,
 		Example: `  causeway seed Holiday --tracker udp://tracker.example:6969
   causeway seed holiday.torrent --data Downloads`,
-		Args: arguments(1, -1, "a file, a folder or a .torrent file"),
+		Args:              arguments(1, -1, "a file, a folder or a .torrent file"),
+		ValidArgsFunction: completePath(-1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.seed(cmd.Context(), args, &f)
 		},
 	}
-	cmd.Flags().StringVar(&f.data, "data", "", "`FOLDER` with the data of .torrent files (default the current folder)")
-	addOverwrite(cmd.Flags(), &f.overwrite)
-	f.engine.add(cmd.Flags())
+	flags := cmd.Flags()
+	group(flags, groupStorage, func() {
+		flags.StringVar(&f.data, "data", "", "`FOLDER` with the data of .torrent files (default the current folder)")
+		addOverwrite(flags, &f.overwrite)
+	})
+	f.engine.add(flags)
 	return cmd
 }
 
@@ -58,7 +64,7 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 	named := make(namedOnce)
 	for _, path := range paths {
 		load := a.makeSeed
-		if f.data != "" || strings.EqualFold(filepath.Ext(path), ".torrent") {
+		if f.data != "" || isTorrentName(path) {
 			load = a.loadSeed
 		}
 		torrent, err := load(ctx, path, f)
@@ -100,6 +106,12 @@ func (a *app) seed(ctx context.Context, paths []string, f *seedFlags) error {
 
 // makeSeed makes a torrent of a file or folder.
 func (a *app) makeSeed(ctx context.Context, path string, f *seedFlags) (seedable, error) {
+	if err := checkData(path); err != nil {
+		if scheme, _, ok := strings.Cut(path, ":"); ok && slices.Contains([]string{"magnet", "http", "https"}, strings.ToLower(scheme)) {
+			return seedable{}, usagef("seed needs the data, not a link; to download it and go on seeding, there is `causeway download --seed`")
+		}
+		return seedable{}, err
+	}
 	meter := a.newMeter("hashing", func(int64, int64) {})
 	defer meter.end()
 	encoded, err := meta.Create(ctx, path, meta.CreateOptions{
@@ -131,7 +143,7 @@ func (a *app) loadSeed(ctx context.Context, path string, f *seedFlags) (seedable
 		return seedable{}, err
 	}
 	if src.Torrent == nil {
-		return seedable{}, usagef("seed needs a .torrent file, or the data itself; %q is a magnet link", path)
+		return seedable{}, usagef("seed needs a .torrent file, or the data itself, not a magnet link; to download and go on seeding, there is `causeway download --seed`")
 	}
 	folder := f.data
 	if folder == "" {

@@ -39,27 +39,33 @@ type streamFlags struct {
 }
 
 func (f *streamFlags) add(flags *pflag.FlagSet) {
-	flags.StringVarP(&f.out, "out", "o", ".", "`FOLDER` that the data goes to")
-	flags.StringVar(&f.file, "file", "", "play this file: its `INDEX`, or a glob (default the largest that can be played)")
-	flags.BoolVar(&f.list, "list", false, "list the files, and play nothing")
-	flags.BoolVar(&f.playlist, "playlist", false, "play all audio and video files, in order")
-	f.play.add(flags)
-	flags.BoolVar(&f.wantStdout, "stdout", false, "write the file to standard output")
-	flags.StringVar(&f.onDone, "on-done", "", "run `COMMAND` when the file is there, without a shell")
-	flags.StringVar(&f.onExit, "on-exit", "", "run `COMMAND` at the end, without a shell")
-	flags.BoolVar(&f.remove, "remove", false, "delete what was downloaded, however the command ends")
-	addOverwrite(flags, &f.overwrite)
-	flags.Var(&f.cache, "cache", "keep at most so much on disk, as 500M (some MiB at the least), and nothing at the end; what was played makes room")
-	f.http.add(flags)
+	group(flags, groupContent, func() {
+		flags.StringVar(&f.file, "file", "", "play this file: its `INDEX`, or a glob (default the largest that can be played)")
+		flags.BoolVar(&f.playlist, "playlist", false, "play all audio and video files, in order")
+		flags.BoolVar(&f.list, "list", false, "list the files, and play nothing")
+	})
+	group(flags, groupStorage, func() {
+		addOut(flags, &f.out)
+		addOverwrite(flags, &f.overwrite)
+		flags.BoolVar(&f.remove, "remove", false, "delete what was downloaded, however the command ends")
+		flags.Var(&f.cache, "cache", "keep at most `SIZE` bytes on disk, as 500M (some MiB at the least), and nothing at the end; what was played makes room")
+	})
+	group(flags, groupPlay, func() {
+		f.play.add(flags)
+		flags.BoolVar(&f.wantStdout, "stdout", false, "write the file to standard output")
+		flags.StringVar(&f.onDone, "on-done", "", "run `COMMAND` when the file is there, without a shell")
+		flags.StringVar(&f.onExit, "on-exit", "", "run `COMMAND` at the end, without a shell")
+	})
+	group(flags, groupHTTP, func() { f.http.add(flags) })
 	f.engine.add(flags)
-	flags.Lookup("cache").DefValue = "" // none
 }
 
 func (a *app) streamCommand() *cobra.Command {
 	var f streamFlags
 	cmd := &cobra.Command{
-		Use:   "stream SOURCE",
-		Short: "Play a torrent while it downloads",
+		Use:        "stream SOURCE",
+		SuggestFor: []string{"play", "watch"},
+		Short:      "Play a torrent while it downloads",
 		Long: `Download a file of a torrent in the order of play, and serve it over HTTP. The
 URL is printed first; any player opens it. As long as the metadata of a magnet
 link is not there, that is the URL of the torrent's playlist, which is answered
@@ -73,7 +79,8 @@ metadata never came.`,
 		Example: `  causeway stream 'magnet:?xt=urn:btih:...' --player mpv
   causeway stream album.torrent --playlist --player vlc --remove
   causeway stream film.torrent --stdout | ffprobe -`,
-		Args: arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
+		Args:              arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
+		ValidArgsFunction: completeSource(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.stream(cmd.Context(), args[0], &f)
 		},

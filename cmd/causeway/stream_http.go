@@ -26,9 +26,8 @@ type httpFlags struct {
 
 func (f *httpFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.address, "http", defaultHTTP, "serve HTTP on `HOST:PORT` (default "+defaultHTTP+", or any port if that is taken)")
-	flags.StringVar(&f.token, "token", "", "let in only who knows this `SECRET`; off this machine there must be one")
+	flags.StringVar(&f.token, "token", "", "let in only who knows this `SECRET`; an address that other machines can reach needs one")
 	flags.StringArrayVar(&f.hosts, "allow-host", nil, "answer requests for this `NAME` of this machine too (repeatable)")
-	flags.Lookup("http").DefValue = ""
 	f.given = func() bool { return flags.Changed("http") }
 }
 
@@ -43,7 +42,7 @@ func (f *httpFlags) check() error {
 func (f *httpFlags) listen(ctx context.Context) (net.Listener, error) {
 	ln, err := access.Listen(ctx, f.address, f.token)
 	if errors.Is(err, access.ErrTokenNeeded) {
-		return nil, usagef("%v", err)
+		return nil, usagef("--http %s can be reached from other machines, and whoever finds it could read everything; add --token SECRET, or serve on %s", f.address, defaultHTTP)
 	}
 	if err != nil && !f.given() {
 		return access.Listen(ctx, anyHTTP, f.token)

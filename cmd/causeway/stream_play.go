@@ -31,7 +31,8 @@ type playFlags struct {
 }
 
 func (f *playFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.player, "player", "", "play with `PLAYER`: vlc, mpv, mplayer, iina, smplayer, mpc-hc, potplayer, or a command with {} for the URL")
+	flags.StringVar(&f.player, "player", "", "play with `PLAYER`: "+strings.Join(player.Names(), ", ")+", or a command with {} for the URL")
+	oneOf(flags, "player", player.Names()...)
 	flags.StringVar(&f.args, "player-args", "", "further `ARGUMENTS` of the player")
 	flags.BoolVar(&f.noQuit, "no-quit", false, "go on when the player has ended")
 	flags.StringVar(&f.subtitles, "subtitles", "", "give the subtitles in `FILE` to the player, for the first file")

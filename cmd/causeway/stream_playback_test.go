@@ -19,6 +19,9 @@ import (
 // continuous integration, its absence is a failure.
 func programPath(t *testing.T, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("runs %s: not with -short", name)
+	}
 	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {

@@ -16,15 +16,52 @@ func TestUsageErrors(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "bad.torrent"), []byte("d4:infod"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	for _, name := range []string{"notes.txt", "notes"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte("my notes"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	empty := t.TempDir()
 	magnet := "magnet:?xt=urn:btih:0123456789012345678901234567890123456789"
 	tests := []struct {
 		arguments string // separated by spaces
 		want      string // in the error
 	}{
-		{"--nonsense", "unknown flag: --nonsense; see `causeway --help`"},
+		{"--nonsense", "`causeway` has no flag --nonsense; see `causeway --help`"},
 		{"creat album", "did you mean `causeway create`?"},
+		{"donwload x", "there is no command \"donwload\", and no file of that name; did you mean `causeway download`?"},
+		{"sed", "did you mean `causeway seed`?"},
+		{"Stream x", "did you mean `causeway stream`?"},
+		{"ver", "did you mean `causeway verify` or `causeway version`?"},
+		{"play x", "did you mean `causeway stream`?"},
+		{"share x", "did you mean `causeway seed`?"},
+		{"tracker", "there is no command \"tracker\", and no file of that name; see `causeway --help`"},
+		{"tracker --http :8000", "there is no command \"tracker\""},
+		{"stram x --player vlc", "did you mean `causeway stream`?"},
+		{"serve", "there is no command \"serve\""},
+		{"bridge x", "there is no command \"bridge\""},
+		{"mount x y", "there is no command \"mount\""},
+		{"-q -o x tracker", "there is no command \"tracker\""},
+		{"album.torrent info", "the command goes first: `causeway info album.torrent`"},
+		{"help donwload", "did you mean `causeway download`?"},
 		{"album.torent", "is no file, magnet link"},
+		{"folder/tracker", "is no file, magnet link"},
+		{"0123456789abcdef0123456789abcdef0123456", "infohash (40 hexadecimal"},
+		{"notes.txt", "does not look like a torrent: it seems to be text; `causeway seed` shares files"},
+		{"info notes.txt", "does not look like a torrent"},
+		{"notes", "does not look like a torrent"},
+		{"--player vlc album.torrent", "`causeway` has no flag --player; it is one of `causeway stream`"},
+		{"download --slot 3 x", "did you mean --slots?"},
+		{"download --web-trackers-no x", "did you mean --no-web-trackers?"},
+		{"download --ecnryption off x", "did you mean --encryption?"},
+		{"download -z x", "`causeway download` has no flag -z; see"},
+		{"download ---x x", "\"---x\" is no flag"},
+		{"download x --out", "--out needs a value: --out FOLDER; see"},
+		{"download x -o", "--out needs a value: --out FOLDER; see"},
+		{"download --port 99999999999999999999 x", "--port cannot be 99999999999999999999"},
+		{"download --json=maybe x", "--json is true or false, not \"maybe\""},
+		{"download --stun foo " + magnet, "--stun needs a URL such as stun:"},
+		{"download --turn turn:foo " + magnet, "--turn needs a URL such as turn:USER:PASSWORD@"},
 		{"magnet:?dn=x", "no infohash"},
 		{"bad.torrent", "not a torrent"},
 		{"album", "is a folder"},
@@ -34,7 +71,7 @@ func TestUsageErrors(t *testing.T) {
 		{"download album.torrent -o bad.torrent", `--out needs a folder, and "bad.torrent" is a file`},
 		{"stream album.torrent -o bad.torrent", `--out needs a folder, and "bad.torrent" is a file`},
 		{"download --port 70000 " + magnet, "--port"},
-		{"download --port x " + magnet, "--port"},
+		{"download --port x " + magnet, "--port needs a whole number, not \"x\""},
 		{"download --slots 0 " + magnet, "--slots"},
 		{"download --peer 1.2.3.4 " + magnet, "--peer needs HOST:PORT"},
 		{"download --peer 1.2.3.4:5 --no-tcp " + magnet, "--peer is dialled over TCP"},
@@ -45,7 +82,10 @@ func TestUsageErrors(t *testing.T) {
 		{"download --encryption maybe " + magnet, "off, prefer or require"},
 		{"download --down-limit fast " + magnet, "500K or 2M"},
 		{"seed", "needs a file"},
-		{"seed absent", "no such file"},
+		{"seed absent", "there is no such file or folder: absent"},
+		{"create absent", "there is no such file or folder: absent"},
+		{"verify album.torrent absent", "there is no such file or folder: absent"},
+		{"seed " + magnet, "`causeway download --seed`"},
 		{"seed " + empty, "no data"},
 		{"seed album.torrent --data " + empty, "name the folder that holds it with --data"},
 		{"create", "needs the file or folder"},
@@ -58,12 +98,12 @@ func TestUsageErrors(t *testing.T) {
 		{"verify album.torrent", "needs a .torrent file and the folder"},
 		{"verify " + magnet + " .", "needs a .torrent file"},
 		{"verify album.torrent " + empty, "name the folder that holds it"},
-		{"version extra", "needs nothing more"},
+		{"version extra", "needs no argument"},
 		{"--select 0", "`causeway` needs a magnet link"},
 		{"help nonsense", `no command "nonsense"`},
 		{"help create nonsense", `no command "create nonsense"`},
 		{"completion nonsense", "needs the name of a shell"},
-		{"completion zsh extra", "needs nothing more"},
+		{"completion zsh extra", "needs no argument"},
 		{"album.torrent ./album.torrent", `"./album.torrent" is the same torrent as "album.torrent"`},
 		{"seed album album.torrent", `"album.torrent" is the same torrent as "album"`},
 	}
@@ -80,10 +120,73 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
+// Whatever is wrong, whoever asked for JSON gets it, though --json may not have been read.
 func TestUsageErrorAsJSON(t *testing.T) {
-	r := causeway(t, t.TempDir(), "info", "absent.torrent", "--json").want(t, exitUsage)
-	if message, _ := r.one(t, "error")["message"].(string); !strings.Contains(message, "absent.torrent") {
-		t.Errorf("got %q", r.stdout)
+	for _, test := range []struct{ arguments, environment, want string }{
+		{arguments: "info absent.torrent --json", want: "absent.torrent"},
+		{arguments: "--nonsense --json", want: "--nonsense"},
+		{arguments: "info --port x --json=true y", want: "--port"},
+		{arguments: "tracker --json", want: "no command"},
+		{arguments: "info", environment: "CAUSEWAY_JSON=true", want: "needs one magnet link"},
+		{arguments: "--nonsense", environment: "CAUSEWAY_JSON=1", want: "--nonsense"},
+		{arguments: "info x", environment: "CAUSEWAY_JSON=perhaps", want: ""},
+		{arguments: "--nonsense --json=false", environment: "CAUSEWAY_JSON=1", want: ""},
+		{arguments: "--nonsense -- --json", want: ""},
+	} {
+		cmd := command(t, t.TempDir(), strings.Fields(test.arguments)...)
+		cmd.Env = append(cmd.Env, test.environment)
+		r := finishCommand(t, cmd).want(t, exitUsage)
+		if strings.Count(r.stderr, "\n") != 1 {
+			t.Errorf("%+v: told people %q", test, r.stderr)
+		}
+		if test.want == "" {
+			if r.stdout != "" {
+				t.Errorf("%+v: got %q", test, r.stdout)
+			}
+			continue
+		}
+		if message, _ := r.one(t, "error")["message"].(string); !strings.Contains(message, test.want) {
+			t.Errorf("%+v: got %q", test, r.stdout)
+		}
+	}
+}
+
+// A folder that has the name of a command by chance is no torrent either.
+func TestFolderWithACommandsName(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "tracker"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := causeway(t, root, "tracker").want(t, exitUsage)
+	if want := "causeway: there is no command \"tracker\"; and the folder of that name is no torrent (`causeway seed tracker` shares it)\n"; r.stderr != want {
+		t.Errorf("got %q, want %q", r.stderr, want)
+	}
+	// A file is taken for a source, whatever its name is.
+	torrent := album(t)
+	causeway(t, torrent, "create", "album", "-o", filepath.Join(root, "seeed")).want(t, exitDone)
+	r = causeway(t, root, slices.Concat([]string{"seeed", "--select", "99"}, loopback)...).want(t, exitUsage)
+	if !strings.Contains(r.stderr, "files 0 to 2") {
+		t.Errorf("got %q", r.stderr)
+	}
+}
+
+func TestAlike(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"slot", "slots", true},
+		{"downlimit", "down-limit", true},
+		{"limit-down", "down-limit", true},
+		{"no_dht", "no-dht", true},
+		{"encrypton", "encryption", true},
+		{"out", "stun", false},
+		{"data", "seed", false},
+		{"player", "peer", false},
+	} {
+		if alike(test.a, test.b) != test.want {
+			t.Errorf("%q and %q: want %v", test.a, test.b, test.want)
+		}
 	}
 }
 

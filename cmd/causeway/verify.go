@@ -11,12 +11,19 @@ import (
 
 func (a *app) verifyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "verify FILE.torrent DIR",
-		Short: "Check data against a torrent",
+		Use:        "verify FILE.torrent DIR",
+		SuggestFor: []string{"check", "recheck", "test"},
+		Short:      "Check data against a torrent",
 		Long: `Check data against a torrent. DIR is the folder that holds the torrent's file or
 folder, or is that itself. The exit code is 0 if all of it is right.`,
 		Example: `  causeway verify holiday.torrent Downloads`,
 		Args:    arguments(2, 2, "a .torrent file and the folder with its data"),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return completeSource(1)(cmd, args, toComplete)
+			}
+			return completePath(2)(cmd, args, toComplete) // the data may be one file
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.verify(cmd, args[0], args[1])
 		},
@@ -30,6 +37,9 @@ func (a *app) verify(cmd *cobra.Command, source, folder string) error {
 	}
 	if src.Torrent == nil {
 		return usagef("verify needs a .torrent file: a magnet link has no piece hashes")
+	}
+	if err := checkData(folder); err != nil {
+		return err
 	}
 	info := src.Torrent.Info
 	paths, found := info.Locate(folder)

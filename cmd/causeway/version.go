@@ -15,7 +15,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version",
 		Example: `  causeway version`,
-		Args:    arguments(0, 0, "nothing more"),
+		Args:    arguments(0, 0, "no argument"),
 		RunE: func(*cobra.Command, []string) error {
 			a.printVersion()
 			return nil

@@ -102,6 +102,9 @@ func TestTypesNeverRunInABrowser(t *testing.T) {
 // extension asks for.
 func clip(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs ffmpeg: not with -short")
+	}
 	ffmpeg, err := exec.LookPath("ffmpeg")
 	if err != nil {
 		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {

@@ -21,6 +21,9 @@ const requirePeers = "CAUSEWAY_REQUIRE_PEERS"
 // needNode skips the test where Node or the packages of testdata/node are missing.
 func needNode(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs node: not with -short")
+	}
 	_, err := exec.LookPath("node")
 	if err == nil {
 		_, err = os.Stat(filepath.Join("testdata", "node", "node_modules", "webtorrent"))

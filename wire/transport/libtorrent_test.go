@@ -16,6 +16,9 @@ import (
 // connects to peer unless that is "-", and returns the port it listens at.
 func libtorrent(t *testing.T, policy, level, peer string) (port uint16) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("runs libtorrent: not with -short")
+	}
 	const python = "/usr/bin/python3" // the one that Debian's python3-libtorrent is for
 	if err := exec.Command(python, "-c", "import libtorrent").Run(); err != nil {
 		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
+)
+
+// section is one of the things that are measured.
+type section struct {
+	name string
+	run  func(*bench, context.Context) error
+}
+
+// need returns nil if another program is there, or what is missing. make test-deps
+// installs all of them.
+type need func() error
+
+// needs are the other programs that sections run. Those of the sections that are left out
+// need Go and the source tree only.
+var needs = map[string][]need{
+	"transfer": {installed(realpeer.Libtorrent)},
+	"link":     {installed(realpeer.Libtorrent)},
+	"page":     {installed(realpeer.Chromium), installed(realpeer.WebTorrent)},
+	"native":   {installed(realpeer.WebTorrent)}, // for its tracker
+	"stream":   {installed(realpeer.Libtorrent), needPeerflix},
+}
+
+func installed(p realpeer.Program) need {
+	return func() error { return realpeer.Available(p) }
+}
+
+func needPeerflix() error {
+	_, _, err := peerflixPaths()
+	return err
+}
+
+// choose returns the sections of a list with commas that is given with -only, empty for
+// all, once it is sure that each can run.
+func choose(only string) ([]section, error) {
+	names := strings.Split(strings.ReplaceAll(only, "web", "page,native,crowd"), ",")
+	var chosen []section
+	var known, without []string
+	var errs []error
+	for _, s := range sections {
+		known = append(known, s.name)
+		missing := s.missing()
+		if missing == "" {
+			without = append(without, s.name)
+		}
+		if only != "" && !slices.Contains(names, s.name) {
+			continue
+		}
+		chosen = append(chosen, s)
+		if missing != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", s.name, missing))
+		}
+	}
+	for _, name := range names {
+		if only != "" && !slices.Contains(known, name) {
+			return nil, fmt.Errorf("there is no section %q; there are %s, and web for page, native and crowd", name, strings.Join(known, ", "))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("other programs are missing:\n%w\n`make test-deps` installs them; without, there is -only %s", err, strings.Join(without, ","))
+	}
+	return chosen, nil
+}
+
+// missing says which programs a section needs that are not there, or nothing.
+func (s section) missing() string {
+	var missing []string
+	for _, n := range needs[s.name] {
+		if err := n(); err != nil {
+			missing = append(missing, err.Error())
+		}
+	}
+	return strings.Join(missing, "; ")
+}
+
+// peerflixScript is where npm installs peerflix, beside its package.json.
+var peerflixScript = filepath.Join("bench", "peerflix", "node_modules", "peerflix", "app.js")
+
+// peerflixPaths returns what runs peerflix, the program that the targets of streaming come
+// from.
+func peerflixPaths() (node, script string, err error) {
+	if node, err = exec.LookPath("node"); err != nil {
+		return "", "", fmt.Errorf("node is missing (Debian: nodejs): %w", err)
+	}
+	if _, err = os.Stat(peerflixScript); err != nil {
+		return "", "", fmt.Errorf("peerflix is missing (an npm package; run in the source tree): %w", err)
+	}
+	return node, peerflixScript, nil
+}

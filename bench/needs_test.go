@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// On a fresh clone, bench says at once what is missing and which target installs it.
+func TestMissingProgramsAreNamedFirst(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("PATH", t.TempDir())
+	for _, test := range []struct {
+		only  string
+		wants []string
+	}{
+		{"page", []string{"page: chromium is missing", "node is missing"}},
+		{"web", []string{"page: ", "native: node is missing"}},
+		{"stream", []string{"stream: ", "node is missing"}},
+		{"idle,native", []string{"native: "}},
+		{"", []string{"page: ", "native: ", "stream: "}},
+	} {
+		err := run(context.Background(), []string{"-only", test.only, "-out", "out"})
+		for _, want := range append(test.wants, "`make test-deps` installs them", "-only ", "idle") {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("-only %q: no %q in %v", test.only, want, err)
+			}
+		}
+		if _, err := os.Stat("out"); err == nil {
+			t.Errorf("-only %q: it has begun", test.only)
+		}
+	}
+}
+
+func TestUnknownSection(t *testing.T) {
+	t.Chdir(t.TempDir())
+	err := run(context.Background(), []string{"-only", "idle,pgae", "-out", "out"})
+	if err == nil || !strings.Contains(err.Error(), `no section "pgae"; there are transfer, link`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Where its programs are, a section is chosen.
+func TestChosenSections(t *testing.T) {
+	t.Chdir(t.TempDir())
+	bin := t.TempDir()
+	t.Setenv("PATH", bin)
+	if err := os.WriteFile(filepath.Join(bin, "node"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(peerflixScript), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(peerflixScript, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := needPeerflix(); err != nil {
+		t.Errorf("peerflix is there, and: %v", err)
+	}
+	chosen, err := choose("finished,idle,crowd")
+	if err != nil || len(chosen) != 3 || chosen[0].name != "idle" {
+		t.Errorf("got %v, %v", chosen, err)
+	}
+	for name := range needs {
+		if !strings.Contains(" transfer link idle restart page native crowd stream finished ", " "+name+" ") {
+			t.Errorf("there is no section %q", name)
+		}
+	}
+}
