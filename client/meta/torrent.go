@@ -76,20 +76,11 @@ func ParseTorrent(b []byte) (*Torrent, error) {
 	if len(b) > MaxTorrentSize {
 		return nil, fmt.Errorf("not a usable torrent: it has %d bytes, more than the %d that are allowed", len(b), MaxTorrentSize)
 	}
-	value, rest, err := whole(b)
-	if err == nil && value[0] != 'd' {
-		err = errors.New("it is not a dictionary")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("not a torrent: %w", err)
-	}
-	// Editors and web servers add line ends; anything else is not a torrent.
-	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("not a usable torrent: %d bytes follow its end", len(rest))
-	}
+	// What follows the dictionary does not matter: editors, web servers and trackers
+	// add line ends and more.
 	var fields rawTorrent
-	if err := collect(value, fields.field); err != nil {
-		return nil, fmt.Errorf("not a usable torrent: %w", err)
+	if _, err := collect(b, fields.field); err != nil {
+		return nil, fmt.Errorf("not a torrent: %w", err)
 	}
 	if fields.info == nil {
 		return nil, errors.New("not a torrent: it has no \"info\" dictionary")
@@ -145,10 +136,7 @@ func trackerTiers(announceList, announce []byte) [][]string {
 	}
 	if isList(announceList) {
 		// Some programs write a plain list: each entry is a tier of its own.
-		_ = eachItem(announceList, func(tier []byte) error {
-			add(stringList(tier))
-			return nil
-		})
+		eachValue(announceList, func(tier []byte) { add(stringList(tier)) })
 	}
 	if len(tiers) == 0 {
 		add(stringList(announce))
@@ -168,11 +156,10 @@ func stringList(value []byte) []string {
 	}
 	var list []string
 	if isList(value) {
-		_ = eachItem(value, func(item []byte) error {
+		eachValue(value, func(item []byte) {
 			if s, ok := stringOf(item); ok && len(s) <= maxURL && len(list) < maxTrackers {
 				list = append(list, string(s))
 			}
-			return nil
 		})
 	}
 	return list
@@ -184,23 +171,21 @@ func dhtNodes(value []byte) []string {
 	if !isList(value) {
 		return nil
 	}
-	_ = eachItem(value, func(pair []byte) error {
+	eachValue(value, func(pair []byte) {
 		var host []byte
 		var port int64
 		if isList(pair) {
-			_ = eachItem(pair, func(item []byte) error {
+			eachValue(pair, func(item []byte) {
 				if s, ok := stringOf(item); ok {
-					host = s
+					host = bytes.TrimSpace(s)
 				} else if n, ok := intOf(item); ok {
 					port = n
 				}
-				return nil
 			})
 		}
 		if node := net.JoinHostPort(string(host), strconv.FormatInt(port, 10)); isHostPort(node) && len(nodes) < maxNodes {
 			nodes = append(nodes, node)
 		}
-		return nil
 	})
 	return nodes
 }
