@@ -297,21 +297,14 @@ func (t *Torrent) replay(p *peer) error {
 func (t *Torrent) extended(p *peer, m *wire.Message, now time.Time) error {
 	switch m.Ext {
 	case 0:
-		h, err := wire.DecodeExtHandshake(m.Payload)
-		if err != nil {
-			return err
-		}
-		t.extHandshaken(p, h)
+		t.extHandshaken(p, wire.DecodeExtHandshake(m.Payload))
 	case wire.OurMetadata:
 		return t.metadataMessage(p, m.Payload, now)
 	case wire.OurPEX:
 		return t.peersExchanged(p, m.Payload, now)
 	case wire.OurDontHave:
-		piece, err := wire.DecodeDontHave(m.Payload)
-		if err != nil {
-			return err
-		}
-		if info := t.Info(); info != nil && t.loop.picker != nil && int(piece) < info.NumPieces() {
+		piece, ok := wire.DecodeDontHave(m.Payload)
+		if info := t.Info(); ok && info != nil && t.loop.picker != nil && int(piece) < info.NumPieces() {
 			if p.isSeed {
 				if p.havesAnew++; p.havesAnew > maxHavesAnew {
 					return fmt.Errorf("it lost a piece of all %d times", p.havesAnew)

@@ -97,9 +97,9 @@ func (t *Torrent) askMetadata(p *peer) {
 
 // metadataMessage serves the info dictionary, or takes in a piece of it.
 func (t *Torrent) metadataMessage(p *peer, payload []byte, now time.Time) error {
-	msg, err := wire.DecodeMetadataMessage(payload)
-	if err != nil {
-		return err
+	msg, ok := wire.DecodeMetadataMessage(payload)
+	if !ok {
+		return nil
 	}
 	switch msg.Type {
 	case wire.MetadataRequest:

@@ -73,11 +73,7 @@ func (t *Torrent) peersExchanged(p *peer, payload []byte, now time.Time) error {
 		return nil
 	}
 	p.lastPEX = now
-	m, err := wire.DecodePEX(payload)
-	if err != nil {
-		return err
-	}
-	for _, added := range m.Added {
+	for _, added := range wire.DecodePEX(payload).Added {
 		if t.loop.candidates.add(added.Addr, false) && added.Flags&wire.PEXSeed != 0 {
 			t.loop.candidates.byAddr[added.Addr].seed = true
 		}
