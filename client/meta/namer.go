@@ -219,8 +219,8 @@ func (n *namer) finish() *originals {
 	return n.originals(rivals)
 }
 
-// rivals are what files and folders are called that want the same name in a folder:
-// names that are the same to some file systems. It is kept by that folded name.
+// rivals are what files and folders are called that want the same name in a folder, and
+// what the first of them got. It is kept by that name, folded.
 type rivals map[child][]string
 
 // settle gives a name to each claim: the one that is wanted if it is free, else the
@@ -237,7 +237,11 @@ func (n *namer) settle() rivals {
 		late = append(late, i)
 		key := child{c.folder, foldName(c.name)}
 		if rivals[key] == nil {
-			rivals[key] = []string{n.taken[key]}
+			holder := n.taken[key]
+			rivals[key] = []string{holder}
+			if name, err := safeName([]byte(holder)); err == nil && name != holder {
+				rivals[key] = append(rivals[key], name)
+			}
 		}
 		raw := child{c.folder, c.raw}
 		c.twin = n.taken[key] == c.raw || rivalRaws[raw]

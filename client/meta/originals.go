@@ -30,23 +30,34 @@ type originalName struct {
 	name   string
 	usable bool // nothing else is called so, and it is a possible name on this system
 
-	// rivals, if there are any, are all names of the folder that some file systems
-	// take for this one, itself included.
-	rivals *[]string
+	// rivals are other names in the folder that some file systems take for this one.
+	rivals []string
 }
+
+// maxRivals bounds the names in a folder that want to be the same, where files are still
+// looked for under them.
+const maxRivals = 100
+
+// sameSomewhere tells whether some file system takes two names for one: those that ignore
+// case or composition, or dots and blanks at the end.
+func sameSomewhere(a, b string) bool { return foldName(trimName(a)) == foldName(trimName(b)) }
 
 // originals returns what the torrent calls its files that finish has renamed.
 func (n *namer) originals(all rivals) *originals {
-	sets := make(map[child]*[]string, len(all))
-	for key, names := range all {
-		sets[key] = &names
-	}
 	original := func(folder, at int32, raw string) originalName {
 		o := originalName{name: raw}
 		o.usable = len(raw) <= maxNameLength && isLocalName(raw) && (at < 0 || !n.claims[at].twin)
-		if len(sets) > 0 && o.usable {
-			if safe, err := safeName([]byte(raw)); err == nil {
-				o.rivals = sets[child{folder, foldName(safe)}]
+		if len(all) == 0 || !o.usable {
+			return o
+		}
+		safe, err := safeName([]byte(raw))
+		names := all[child{folder, foldName(safe)}]
+		o.usable = err == nil && len(names) <= maxRivals
+		if o.usable {
+			for _, name := range names {
+				if name != raw && sameSomewhere(name, raw) {
+					o.rivals = append(o.rivals, name)
+				}
 			}
 		}
 		return o
@@ -74,6 +85,8 @@ func (n *namer) originals(all rivals) *originals {
 type fileSystem interface {
 	// stat returns whether path is there, links not followed, and a folder.
 	stat(path string) (there, folder bool)
+	// same tells whether two paths are one file or folder.
+	same(a, b string) bool
 	// list returns the names in a folder, as they are spelled on disk.
 	list(folder string) []string
 }
@@ -93,6 +106,15 @@ func (realFiles) stat(path string) (there, folder bool) {
 	return true, status.IsDir()
 }
 
+func (realFiles) same(a, b string) bool {
+	first, err := os.Lstat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Lstat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
 func (realFiles) list(folder string) []string {
 	f, err := os.Open(folder)
 	if err != nil {
@@ -105,10 +127,9 @@ func (realFiles) list(folder string) []string {
 
 // finder looks for files under their original names.
 type finder struct {
-	files    fileSystem
-	folders  []originalFolder
-	found    []foundFolder // by number
-	distinct map[*[]string]bool
+	files   fileSystem
+	folders []originalFolder
+	found   []foundFolder // by number
 }
 
 type foundFolder struct {
@@ -121,10 +142,11 @@ type foundFolder struct {
 // names, in place of the latter. content is the torrent's own folder.
 //
 // Whatever is on disk, paths stay different: no two files have one original path, and
-// no original path is a safe one of another file; where a file system may take two for
-// one, it must list both to be believed.
+// no original path is a safe one of another file. Where a file system may take an
+// original name for another, it must list the name as it is, and have another file, or
+// none, for each other.
 func (o *originals) find(files fileSystem, content string, paths []string) {
-	f := &finder{files: files, folders: o.folders, found: make([]foundFolder, len(o.folders)), distinct: make(map[*[]string]bool)}
+	f := &finder{files: files, folders: o.folders, found: make([]foundFolder, len(o.folders))}
 	f.found[0] = foundFolder{looked: true, path: content}
 	_, f.found[0].there = files.stat(content)
 	for i := range o.files {
@@ -148,8 +170,13 @@ func (f *finder) locate(folder int32, o *originalName) (path string, isFolder bo
 	}
 	path = filepath.Join(in.path, o.name)
 	there, isFolder := f.files.stat(path)
-	if !there || o.rivals != nil && !(f.names(in)[o.name] && f.tellsApart(in, o.rivals)) {
+	if !there || len(o.rivals) > 0 && !f.names(in)[o.name] {
 		return "", false
+	}
+	for _, rival := range o.rivals {
+		if isLocalName(rival) && !f.names(in)[rival] && f.files.same(path, filepath.Join(in.path, rival)) {
+			return "", false
+		}
 	}
 	return path, isFolder
 }
@@ -172,23 +199,4 @@ func (f *finder) names(in *foundFolder) map[string]bool {
 		}
 	}
 	return in.names
-}
-
-// tellsApart reports whether the file system takes no two rivals for one: then there is
-// none of them that it has, but does not list.
-func (f *finder) tellsApart(in *foundFolder, rivals *[]string) bool {
-	distinct, known := f.distinct[rivals]
-	if !known {
-		distinct = true
-		for _, name := range *rivals {
-			if !f.names(in)[name] && isLocalName(name) {
-				if there, _ := f.files.stat(filepath.Join(in.path, name)); there {
-					distinct = false
-					break
-				}
-			}
-		}
-		f.distinct[rivals] = distinct
-	}
-	return distinct
 }

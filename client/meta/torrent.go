@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -73,29 +72,37 @@ func (r *rawTorrent) field(key []byte) *[]byte {
 // data the torrent is (comment, dates, malformed tracker lists) is left out when
 // it cannot be understood. The result keeps no reference to b.
 func ParseTorrent(b []byte) (*Torrent, error) {
+	torrent, _, err := parseTorrent(b)
+	return torrent, err
+}
+
+// parseTorrent returns warnings too, as Source has them.
+func parseTorrent(b []byte) (*Torrent, []string, error) {
 	if len(b) > MaxTorrentSize {
-		return nil, fmt.Errorf("not a usable torrent: it has %d bytes, more than the %d that are allowed", len(b), MaxTorrentSize)
+		return nil, nil, fmt.Errorf("not a usable torrent: it has %d bytes, more than the %d that are allowed", len(b), MaxTorrentSize)
 	}
 	// What follows the dictionary does not matter: editors, web servers and trackers
 	// add line ends and more.
 	var fields rawTorrent
 	if _, err := collect(b, fields.field); err != nil {
-		return nil, fmt.Errorf("not a torrent: %w", err)
+		return nil, nil, fmt.Errorf("not a torrent: %w", err)
 	}
 	if fields.info == nil {
-		return nil, errors.New("not a torrent: it has no \"info\" dictionary")
+		return nil, nil, errors.New("not a torrent: it has no \"info\" dictionary")
 	}
 	info, err := ParseInfo(bytes.Clone(fields.info))
 	if err != nil {
-		return nil, fmt.Errorf("not a usable torrent: %w", err)
+		return nil, nil, fmt.Errorf("not a usable torrent: %w", err)
 	}
-	return fields.torrent(info), nil
+	torrent, warnings := fields.torrent(info)
+	return torrent, warnings, nil
 }
 
-func (r *rawTorrent) torrent(info *Info) *Torrent {
+func (r *rawTorrent) torrent(info *Info) (*Torrent, []string) {
+	tiers, warnings := trackerTiers(r.announceList, r.announce)
 	t := &Torrent{
 		Info:     info,
-		Trackers: trackerTiers(r.announceList, r.announce),
+		Trackers: tiers,
 		WebSeeds: webSeeds(stringList(r.urlList)),
 		Nodes:    dhtNodes(r.nodes),
 	}
@@ -110,7 +117,7 @@ func (r *rawTorrent) torrent(info *Info) *Torrent {
 	if seconds, ok := intOf(r.created); ok && seconds > 0 && seconds <= endOfYear9999 {
 		t.Created = time.Unix(seconds, 0).UTC()
 	}
-	return t
+	return t, warnings
 }
 
 // Magnet returns the magnet link of the torrent, with its trackers and web seeds.
@@ -125,10 +132,9 @@ func (t *Torrent) Magnet() *Magnet {
 }
 
 // trackerTiers reads announce-list, or announce if that says nothing (BEP 12).
-// A tracker keeps its first place only.
-func trackerTiers(announceList, announce []byte) [][]string {
+// A tracker keeps its first place only; those that cannot be used are in the warnings.
+func trackerTiers(announceList, announce []byte) (tiers [][]string, warnings []string) {
 	kept := newURLSet(maxTrackers, trackerSchemes...)
-	var tiers [][]string
 	add := func(urls []string) {
 		if tier := kept.add(urls); len(tier) > 0 {
 			tiers = append(tiers, tier)
@@ -141,7 +147,7 @@ func trackerTiers(announceList, announce []byte) [][]string {
 	if len(tiers) == 0 {
 		add(stringList(announce))
 	}
-	return tiers
+	return tiers, kept.warnings("tracker")
 }
 
 func webSeeds(urls []string) []string {
@@ -157,7 +163,7 @@ func stringList(value []byte) []string {
 	var list []string
 	if isList(value) {
 		eachValue(value, func(item []byte) {
-			if s, ok := stringOf(item); ok && len(s) <= maxURL && len(list) < maxTrackers {
+			if s, ok := stringOf(item); ok && len(list) < maxTrackers {
 				list = append(list, string(s))
 			}
 		})
@@ -190,35 +196,6 @@ func dhtNodes(value []byte) []string {
 	return nodes
 }
 
-// urlSet takes usable URLs, each once, up to a bound.
-type urlSet struct {
-	room    int
-	schemes []string
-	seen    map[string]bool
-}
-
-func newURLSet(room int, schemes ...string) *urlSet {
-	return &urlSet{room: room, schemes: schemes, seen: make(map[string]bool)}
-}
-
-// add returns those of urls that can be used and were not there before.
-func (s *urlSet) add(urls []string) []string {
-	var added []string
-	for _, text := range urls {
-		if len(text) > maxURL || s.room == 0 || s.seen[text] {
-			continue
-		}
-		u, err := url.Parse(text)
-		if err != nil || u.Hostname() == "" || !slices.Contains(s.schemes, u.Scheme) || cleanText([]byte(text)) != text {
-			continue
-		}
-		s.seen[text] = true
-		s.room--
-		added = append(added, text)
-	}
-	return added
-}
-
 // isHostPort tells whether text is a host or IP address and a port from 1 to 65535.
 func isHostPort(text string) bool {
 	host, port, err := net.SplitHostPort(text)
@@ -227,10 +204,4 @@ func isHostPort(text string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
-}
-
-// IsTrackerURL tells whether text can be a tracker of a torrent: an http, https,
-// udp, ws or wss URL.
-func IsTrackerURL(text string) bool {
-	return len(newURLSet(1, trackerSchemes...).add([]string{text})) == 1
 }
