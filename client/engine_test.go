@@ -187,8 +187,8 @@ func TestMetadataSlowLoris(t *testing.T) {
 			if m.ID != wire.Extended || m.Ext != 1 {
 				return
 			}
-			msg, err := wire.DecodeMetadataMessage(m.Payload)
-			if err != nil || msg.Type != wire.MetadataRequest || msg.Piece != 0 {
+			msg, ok := wire.DecodeMetadataMessage(m.Payload)
+			if !ok || msg.Type != wire.MetadataRequest || msg.Piece != 0 {
 				return
 			}
 			reply := wire.MetadataMessage{Type: wire.MetadataData, Piece: 0, TotalSize: 1 << 20, Data: make([]byte, 16<<10)}

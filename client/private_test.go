@@ -176,7 +176,7 @@ func exchangers(t *testing.T, torrent *meta.Torrent, seen *sightings) (addrs []s
 				seen.add("sent")
 			case m.Ext == 0:
 				seen.add("said hello")
-				if h, err := wire.DecodeExtHandshake(m.Payload); err != nil || h.M[wire.ExtPEX] != 0 {
+				if wire.DecodeExtHandshake(m.Payload).M[wire.ExtPEX] != 0 {
 					seen.add("offered")
 				}
 			}

@@ -92,29 +92,28 @@ func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 	s := &p.reading
 	e := event{message: wire.Message{ID: wire.Extended, Ext: m.Ext}, at: now}
 	payload := append([]byte(nil), m.Payload...)
-	var err error
+	known := true
 	switch m.Ext {
 	case 0:
 		if s.extHandshakes++; s.extHandshakes > maxExtHandshakes {
 			return fmt.Errorf("it told its extensions %d times", s.extHandshakes)
 		}
-		e.decoded, err = wire.DecodeExtHandshake(payload)
+		e.decoded = wire.DecodeExtHandshake(payload)
 	case wire.OurMetadata:
-		e.decoded, err = wire.DecodeMetadataMessage(payload)
+		e.decoded, known = wire.DecodeMetadataMessage(payload)
 		e.message.Payload = payload // it counts as what waits
 	case wire.OurPEX:
 		if now.Sub(s.lastPEX) < minPEXInterval {
 			return nil
 		}
 		s.lastPEX = now
-		e.decoded, err = wire.DecodePEX(payload)
+		e.decoded = wire.DecodePEX(payload)
 	case wire.OurDontHave:
-		e.decoded, err = wire.DecodeDontHave(payload)
+		e.decoded, known = wire.DecodeDontHave(payload)
 	default:
-		return nil
+		known = false
 	}
-	if err != nil {
-		p.t.log.Debug("an extension message was not understood", "peer", p.addr, "extension", m.Ext, "err", err)
+	if !known {
 		return nil
 	}
 	return p.post(e, true)

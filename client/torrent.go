@@ -257,13 +257,12 @@ func (t *Torrent) storedInfo() *meta.Info {
 
 // setInfo makes the info dictionary known and applies the selection to it.
 func (t *Torrent) setInfo(info *meta.Info) error {
-	list := t.opts.Select
-	if list == "" {
-		list = t.source.sel
-	}
-	selected, err := meta.ParseSelection(list, info)
+	selected, err := meta.ParseSelection(t.opts.Select, info)
 	if err != nil {
 		return err
+	}
+	if t.opts.Select == "" && t.source.sel != "" {
+		selected = meta.SelectOnly(t.source.sel, info)
 	}
 	t.selected.Store(&selected)
 	t.info.Store(info)

@@ -1,8 +1,9 @@
 package wire
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"unicode"
@@ -70,41 +71,63 @@ func (h *ExtHandshake) Encode() []byte {
 	return bencode.MustMarshal(d)
 }
 
-// DecodeExtHandshake reads the payload of extended message 0. Fields of the wrong
-// type or out of range are left at their zero value: peers vary, and one odd
-// field is no reason to lose a connection.
-func DecodeExtHandshake(b []byte) (h ExtHandshake, err error) {
-	d, _, err := decodeDict(b)
-	if err != nil {
-		return h, fmt.Errorf("extension handshake: %w", err)
-	}
-	h.M = map[string]byte{}
-	if m, ok := d["m"].(map[string]any); ok {
-		for _, name := range []string{ExtMetadata, ExtPEX, ExtDontHave} {
-			if n, ok := m[name].(int64); ok && n >= 0 && n <= 255 {
+// DecodeExtHandshake reads the payload of extended message 0, or as much of it as can be
+// read. Fields of the wrong type or out of range are left at their zero value: peers
+// vary, and an odd handshake is no reason to lose a connection.
+func DecodeExtHandshake(b []byte) ExtHandshake {
+	h := ExtHandshake{M: map[string]byte{}}
+	var version, yourIP, uploadOnly bool // of double keys, the first that can be used counts
+	eachEntry(b, func(key, value []byte) {
+		switch string(key) {
+		case "m":
+			h.addExtensions(value)
+		case "v":
+			if v, ok := stringOf(value); ok && !version {
+				version = true
+				h.Version = printable(string(v[:min(len(v), maxVersion)]))
+			}
+		case "p":
+			if p, ok := intOf(value, 1, math.MaxUint16); ok && h.Port == 0 {
+				h.Port = int(p)
+			}
+		case "reqq":
+			if q, ok := intOf(value, 1, math.MaxInt64); ok && h.Reqq == 0 {
+				h.Reqq = int(min(q, maxReqq))
+			}
+		case "yourip":
+			if ip, ok := stringOf(value); ok && !yourIP {
+				h.YourIP, yourIP = netip.AddrFromSlice(ip)
+				h.YourIP = h.YourIP.Unmap()
+			}
+		case "upload_only":
+			if u, ok := intOf(value, math.MinInt64, math.MaxInt64); ok && !uploadOnly {
+				h.UploadOnly, uploadOnly = u != 0, true
+			}
+		case "metadata_size":
+			if s, ok := intOf(value, 1, math.MaxInt64); ok && h.MetadataSize == 0 {
+				h.MetadataSize = s
+			}
+		}
+	})
+	return h
+}
+
+// maxReqq is what is believed of a peer's `reqq`.
+const maxReqq = 1 << 20
+
+// addExtensions reads the dictionary of extension numbers.
+func (h *ExtHandshake) addExtensions(dict []byte) {
+	eachEntry(dict, func(key, value []byte) {
+		switch name := string(key); name {
+		case ExtMetadata, ExtPEX, ExtDontHave:
+			if _, known := h.M[name]; known {
+				return
+			}
+			if n, ok := intOf(value, 0, math.MaxUint8); ok {
 				h.M[name] = byte(n)
 			}
 		}
-	}
-	v, _ := d["v"].(string)
-	h.Version = printable(v[:min(len(v), maxVersion)])
-	if p, ok := d["p"].(int64); ok && p > 0 && p < 1<<16 {
-		h.Port = int(p)
-	}
-	if q, ok := d["reqq"].(int64); ok && q > 0 {
-		h.Reqq = int(min(q, 1<<20))
-	}
-	if ip, ok := d["yourip"].(string); ok {
-		h.YourIP, _ = netip.AddrFromSlice([]byte(ip))
-		h.YourIP = h.YourIP.Unmap()
-	}
-	if u, ok := d["upload_only"].(int64); ok {
-		h.UploadOnly = u != 0
-	}
-	if s, ok := d["metadata_size"].(int64); ok && s > 0 {
-		h.MetadataSize = s
-	}
-	return h, nil
+	})
 }
 
 // printable returns s without what a terminal or a log could take for orders.
@@ -148,101 +171,50 @@ func (m *MetadataMessage) Encode() []byte {
 }
 
 // DecodeMetadataMessage reads a ut_metadata message. Data aliases b. Numbers are
-// not checked against any torrent: Piece may be out of range, but not negative.
-func DecodeMetadataMessage(b []byte) (m MetadataMessage, err error) {
-	d, rest, err := decodeDict(b)
-	if err != nil {
-		return m, fmt.Errorf("ut_metadata: %w", err)
+// not checked against any torrent: Piece may be out of range, but not negative. ok is
+// false for a message that says nothing, which is to be passed over.
+func DecodeMetadataMessage(b []byte) (m MetadataMessage, ok bool) {
+	m.Type, m.Piece = -1, -1
+	rest, whole := eachEntry(b, func(key, value []byte) {
+		switch string(key) {
+		case "msg_type":
+			if t, ok := intOf(value, 0, math.MaxUint8); ok && m.Type < 0 {
+				m.Type = MetadataType(t)
+			}
+		case "piece":
+			if p, ok := intOf(value, 0, maxMetadataPiece); ok && m.Piece < 0 {
+				m.Piece = int(p)
+			}
+		case "total_size":
+			if s, ok := intOf(value, 1, math.MaxInt64); ok && m.TotalSize == 0 {
+				m.TotalSize = s
+			}
+		}
+	})
+	if m.Type < 0 || m.Piece < 0 || m.Type == MetadataData && !whole {
+		return MetadataMessage{}, false
 	}
-	t, ok1 := d["msg_type"].(int64)
-	p, ok2 := d["piece"].(int64)
-	if !ok1 || !ok2 || p < 0 || p > 1<<24 || t < 0 || t > 255 {
-		return m, errors.New("ut_metadata: msg_type or piece missing or out of range")
-	}
-	m.Type, m.Piece = MetadataType(t), int(p)
 	if m.Type == MetadataData {
-		m.TotalSize, _ = d["total_size"].(int64)
 		m.Data = rest
+	} else {
+		m.TotalSize = 0
 	}
-	return m, nil
+	return m, true
 }
+
+// maxMetadataPiece is more than any metadata has pieces.
+const maxMetadataPiece = 1 << 24
 
 // EncodeDontHave is the payload of lt_donthave (BEP 54).
 func EncodeDontHave(piece uint32) []byte {
 	return []byte{byte(piece >> 24), byte(piece >> 16), byte(piece >> 8), byte(piece)}
 }
 
-// DecodeDontHave reads the payload of lt_donthave.
-func DecodeDontHave(b []byte) (piece uint32, err error) {
-	if len(b) != 4 {
-		return 0, fmt.Errorf("lt_donthave of %d bytes", len(b))
+// DecodeDontHave reads the payload of lt_donthave. ok is false for one that is too short,
+// which is to be passed over.
+func DecodeDontHave(b []byte) (piece uint32, ok bool) {
+	if len(b) < 4 {
+		return 0, false
 	}
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]), nil
-}
-
-// decodeDict decodes the bencoded dictionary at the start of b, and returns what
-// follows it.
-func decodeDict(b []byte) (d map[string]any, rest []byte, err error) {
-	n, err := valueEnd(b)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := bencode.Unmarshal(b[:n], &d); err != nil {
-		return nil, nil, err
-	}
-	return d, b[n:], nil
-}
-
-// maxDepth bounds how deep bencoded values from peers may nest. Real ones nest
-// twice; the decoder is recursive.
-const maxDepth = 16
-
-var errBencode = errors.New("malformed bencoding")
-
-// valueEnd returns the length of the bencoded value at the start of b, checking
-// lengths and nesting without recursion before the decoder sees it.
-func valueEnd(b []byte) (int, error) {
-	depth := 0
-	for i := 0; i < len(b); {
-		switch c := b[i]; {
-		case c == 'd' || c == 'l':
-			if depth++; depth > maxDepth {
-				return 0, errBencode
-			}
-			i++
-		case c == 'e':
-			depth--
-			i++
-		case c == 'i':
-			end := i + 1
-			for end < len(b) && b[end] != 'e' {
-				end++
-			}
-			if end-i > 22 || end == len(b) {
-				return 0, errBencode
-			}
-			i = end + 1
-		case c >= '0' && c <= '9':
-			n := 0
-			for i < len(b) && b[i] >= '0' && b[i] <= '9' {
-				if n = n*10 + int(b[i]-'0'); n > len(b) {
-					return 0, errBencode
-				}
-				i++
-			}
-			if i == len(b) || b[i] != ':' || n > len(b)-i-1 {
-				return 0, errBencode
-			}
-			i += 1 + n
-		default:
-			return 0, errBencode
-		}
-		if depth < 0 {
-			return 0, errBencode
-		}
-		if depth == 0 {
-			return i, nil
-		}
-	}
-	return 0, errBencode
+	return binary.BigEndian.Uint32(b), true
 }

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestExtHandshakeBytes(t *testing.T) {
@@ -19,10 +20,9 @@ func TestExtHandshakeBytes(t *testing.T) {
 	if got := string(h.Encode()); got != want {
 		t.Errorf("wrote %q\nwant  %q", got, want)
 	}
-	got, err := DecodeExtHandshake([]byte(want))
 	h.YourIP = h.YourIP.Unmap()
-	if err != nil || !reflect.DeepEqual(got, h) {
-		t.Errorf("read %+v, %v, want %+v", got, err, h)
+	if got := DecodeExtHandshake([]byte(want)); !reflect.DeepEqual(got, h) {
+		t.Errorf("read %+v, want %+v", got, h)
 	}
 	if got := string((&ExtHandshake{}).Encode()); got != "d1:mdee" {
 		t.Errorf("an empty one is %q", got)
@@ -31,6 +31,7 @@ func TestExtHandshakeBytes(t *testing.T) {
 
 func TestOddExtHandshakes(t *testing.T) {
 	none := ExtHandshake{M: map[string]byte{}}
+	all := ExtHandshake{M: map[string]byte{ExtMetadata: 3, ExtPEX: 2}, Version: "x", Port: 5}
 	metadata := func(n byte) ExtHandshake { return ExtHandshake{M: map[string]byte{ExtMetadata: n}} }
 	for _, c := range []struct {
 		name, in string
@@ -46,32 +47,77 @@ func TestOddExtHandshakes(t *testing.T) {
 		{"a queue without end", "d4:reqqi9223372036854775807ee", ExtHandshake{M: map[string]byte{}, Reqq: 1 << 20}},
 		{"orders in the name", "d1:v9:a\x1b[31m\nb\xffe", ExtHandshake{M: map[string]byte{}, Version: "a[31mb"}},
 		{"what follows is no matter", "deXYZ", none},
+		{"nothing", "", none},
+		{"no dictionary", "le", none},
+		{"not bencoded", "hello", none},
+		{"unsorted keys", "d1:v1:x1:md6:ut_pexi2e11:ut_metadatai3ee1:pi5ee", all},
+		{"double keys", "d1:md11:ut_metadatai3e11:ut_metadatai9e6:ut_pexi2ee1:v1:x1:v1:y1:pi5e1:pi6ee", all},
+		{"double keys, the first of them useless", "d1:mi1e1:md11:ut_metadata1:911:ut_metadatai3e6:ut_pexi2ee1:vi7e1:v1:x1:pi0e1:pi5ee", all},
+		{"zeros before numbers", "d1:md11:ut_metadatai003e6:ut_pexi02ee1:pi00005e1:v01:xe", all},
+		{"minus zero, nothing, signs and blanks for numbers", "d4:reqqi-0e13:metadata_sizei-0e11:upload_onlyie1:pi+5e1:pi 5e1:v1:x1:pi5e1:md11:ut_metadatai3e6:ut_pexi2eee", all},
+		{"a key that is a number", "di1ei2e1:md11:ut_metadatai3e6:ut_pexi2ee1:pi5e1:v1:xe", all},
+		{"a key without a value", "d1:md11:ut_metadatai3e6:ut_pexi2ee1:pi5e1:v1:x1:ze", all},
+		{"no end", "d1:md11:ut_metadatai3e6:ut_pexi2ee1:pi5e1:v1:x", all},
+		{"cut off", "d1:md11:ut_metadatai3e6:ut_pexi2ee1:pi5e1:v1:x13:metadata_sizei12", all},
+		{"rubbish at the end", "d1:md11:ut_metadatai3e6:ut_pexi2ee1:pi5e1:v1:xQe", all},
+		{"deep nesting", "d1:a" + strings.Repeat("l", 400) + strings.Repeat("e", 400) + "1:md11:ut_metadatai3e6:ut_pexi2ee1:pi5e1:v1:xe", all},
+		{"a forged length", "d1:md11:ut_metadatai3e6:ut_pexi2ee1:pi5e1:v1:x1:z99999999999999999999999:ae", all},
 	} {
-		got, err := DecodeExtHandshake([]byte(c.in))
-		if err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s: %+v, %v, want %+v", c.name, got, err, c.want)
+		if got := DecodeExtHandshake([]byte(c.in)); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
-	long, err := DecodeExtHandshake([]byte("d1:v1000:" + strings.Repeat("x", 1000) + "e"))
-	if err != nil || len(long.Version) != maxVersion {
-		t.Errorf("a name of 1000 bytes: %d kept, %v", len(long.Version), err)
+	if long := DecodeExtHandshake([]byte("d1:v1000:" + strings.Repeat("x", 1000) + "e")); len(long.Version) != maxVersion {
+		t.Errorf("a name of 1000 bytes: %d kept", len(long.Version))
+	}
+}
+
+// The longest messages that a peer can send take no longer than those of honest peers:
+// the event loop waits for them.
+func TestHostileExtensionMessagesTakeNoTime(t *testing.T) {
+	const (
+		size  = 1 << 20
+		bound = time.Millisecond
+		tries = 50 // one of them is not disturbed by what else runs
+	)
+	for name, in := range map[string]string{
+		"lists":      "d1:a" + strings.Repeat("l", size),
+		"dicts":      strings.Repeat("d1:a", size/4),
+		"items":      "d1:al" + strings.Repeat("0:", size/2) + "ee",
+		"keys":       "d" + strings.Repeat("0:0:", size/4) + "e",
+		"m twice":    "d" + strings.Repeat("1:m"+"d"+strings.Repeat("1:ai1e", 1000)+"e", size/6000) + "e",
+		"extensions": "d1:md" + strings.Repeat("6:ut_pexi300e", size/13) + "ee",
+		"digits":     "d1:ai" + strings.Repeat("1", size) + "ee",
+		"length":     "d" + strings.Repeat("9", size) + ":ae",
+		"zeros":      "d" + strings.Repeat("0", size) + ":ae",
+		"string":     "d1:v1048576:" + strings.Repeat("\x80", size) + "e",
+		"peers":      "d5:added1048572:" + strings.Repeat("\x01\x02\x03\x04\x00\x05", size/6) + "e",
+	} {
+		least := time.Hour
+		for range tries {
+			start := time.Now()
+			DecodeExtHandshake([]byte(in))
+			copied := time.Now()
+			_ = []byte(in) // is no work of the decoder
+			least = min(least, copied.Sub(start)-time.Since(copied))
+		}
+		if least > bound {
+			t.Errorf("%s: %v", name, least)
+		}
 	}
 }
 
 func TestMalformedBencoding(t *testing.T) {
 	for _, in := range []string{
 		"", "d", "i1e", "le", "4:spam", "d1:a", "d1:ai1e", "di1ei2ee", "d99999999999999999999:ae", "d-1:ae",
-		"d1:ai" + strings.Repeat("1", 30) + "ee", "e", "d1:aie" + "e",
-		strings.Repeat("l", 100000), strings.Repeat("d1:a", 100000), "d1:a" + strings.Repeat("l", 20) + strings.Repeat("e", 20) + "e",
+		"d1:ai" + strings.Repeat("1", 100) + "ee", "e", "d1:aie" + "e",
+		strings.Repeat("l", 100000), strings.Repeat("d1:a", 100000),
 	} {
-		if _, err := DecodeExtHandshake([]byte(in)); err == nil {
-			t.Errorf("extension handshake %.20q was accepted", in)
+		if m := DecodePEX([]byte(in)); m.Added != nil || m.Dropped != nil {
+			t.Errorf("ut_pex %.20q: %+v", in, m)
 		}
-		if _, err := DecodePEX([]byte(in)); err == nil {
-			t.Errorf("ut_pex %.20q was accepted", in)
-		}
-		if _, err := DecodeMetadataMessage([]byte(in)); err == nil {
-			t.Errorf("ut_metadata %.20q was accepted", in)
+		if m, ok := DecodeMetadataMessage([]byte(in)); ok {
+			t.Errorf("ut_metadata %.20q was accepted: %+v", in, m)
 		}
 	}
 }
@@ -89,8 +135,8 @@ func TestMetadataBytes(t *testing.T) {
 		if got := string(c.m.Encode()); got != c.want {
 			t.Errorf("wrote %q, want %q", got, c.want)
 		}
-		if got, err := DecodeMetadataMessage([]byte(c.want)); err != nil || !reflect.DeepEqual(got, c.m) {
-			t.Errorf("read %+v, %v, want %+v", got, err, c.m)
+		if got, ok := DecodeMetadataMessage([]byte(c.want)); !ok || !reflect.DeepEqual(got, c.m) {
+			t.Errorf("read %+v, %v, want %+v", got, ok, c.m)
 		}
 	}
 }
@@ -100,13 +146,23 @@ func TestOddMetadataMessages(t *testing.T) {
 		"d8:msg_typei0ee", "d5:piecei0ee", "d8:msg_typei0e5:piecei-1ee", "d8:msg_typei-1e5:piecei0ee",
 		"d8:msg_typei0e5:piecei99999999999ee", "d8:msg_type1:05:piecei0ee",
 	} {
-		if m, err := DecodeMetadataMessage([]byte(in)); err == nil {
+		if m, ok := DecodeMetadataMessage([]byte(in)); ok {
 			t.Errorf("%q was accepted as %+v", in, m)
 		}
 	}
-	m, err := DecodeMetadataMessage([]byte("d8:msg_typei7e5:piecei0ee"))
-	if err != nil || m.Type != 7 {
-		t.Errorf("a type of the future: %+v, %v; it is to be passed over, not to end the connection", m, err)
+	if m, ok := DecodeMetadataMessage([]byte("d8:msg_typei7e5:piecei0ee")); !ok || m.Type != 7 {
+		t.Errorf("a type of the future: %+v, %v", m, ok)
+	}
+	data := MetadataMessage{Type: MetadataData, Piece: 2, TotalSize: 5, Data: []byte("eexx")}
+	for _, in := range []string{
+		"d5:piecei2e10:total_sizei5e8:msg_typei1eeeexx",
+		"d8:msg_typei01e5:piecei002e10:total_sizei05e5:piecei7eeeexx",
+		"d8:msg_typei1e5:piece1:25:piecei2e10:total_sizei5e1:zli1ed1:ai2eeeeeexx",
+		"di1ei1e8:msg_typei1e5:piecei2e10:total_sizei5e1:aieeeexx",
+	} {
+		if m, ok := DecodeMetadataMessage([]byte(in)); !ok || !reflect.DeepEqual(m, data) {
+			t.Errorf("%q: %+v, %v, want %+v", in, m, ok, data)
+		}
 	}
 }
 
@@ -114,11 +170,13 @@ func TestDontHave(t *testing.T) {
 	if got := EncodeDontHave(0x01020304); !bytes.Equal(got, []byte{1, 2, 3, 4}) {
 		t.Errorf("wrote %x", got)
 	}
-	if got, err := DecodeDontHave([]byte{1, 2, 3, 4}); err != nil || got != 0x01020304 {
-		t.Errorf("read %x, %v", got, err)
+	for _, b := range [][]byte{{1, 2, 3, 4}, {1, 2, 3, 4, 5}} {
+		if got, ok := DecodeDontHave(b); !ok || got != 0x01020304 {
+			t.Errorf("read %x, %v", got, ok)
+		}
 	}
-	for _, b := range [][]byte{nil, {1, 2, 3}, {1, 2, 3, 4, 5}} {
-		if _, err := DecodeDontHave(b); err == nil {
+	for _, b := range [][]byte{nil, {1, 2, 3}} {
+		if _, ok := DecodeDontHave(b); ok {
 			t.Errorf("%x was accepted", b)
 		}
 	}
@@ -138,24 +196,30 @@ func TestPEX(t *testing.T) {
 	if got := string(m.Encode()); got != want {
 		t.Errorf("wrote %q\nwant  %q", got, want)
 	}
-	if got, err := DecodePEX([]byte(want)); err != nil || !reflect.DeepEqual(got, m) {
-		t.Errorf("read %+v, %v, want %+v", got, err, m)
+	if got := DecodePEX([]byte(want)); !reflect.DeepEqual(got, m) {
+		t.Errorf("read %+v, want %+v", got, m)
 	}
 }
 
 func TestOddPEX(t *testing.T) {
 	many := strings.Repeat("\x01\x02\x03\x04\x00\x05", 5000)
-	m, err := DecodePEX([]byte("d5:added30000:" + many + "7:dropped30000:" + many + "e"))
-	if err != nil || len(m.Added) != MaxPEX || len(m.Dropped) != MaxPEX {
-		t.Errorf("5000 peers: %d added, %d dropped, %v; want %d of each", len(m.Added), len(m.Dropped), err, MaxPEX)
+	m := DecodePEX([]byte("d5:added30000:" + many + "7:dropped30000:" + many + "e"))
+	if len(m.Added) != MaxPEX || len(m.Dropped) != MaxPEX {
+		t.Errorf("5000 peers: %d added, %d dropped; want %d of each", len(m.Added), len(m.Dropped), MaxPEX)
 	}
-	m, err = DecodePEX([]byte("d5:added13:\x01\x02\x03\x04\x00\x05\x01\x02\x03\x04\x00\x06x7:added.f1:\x02e"))
-	if err != nil || len(m.Added) != 2 || m.Added[0].Flags != PEXSeed || m.Added[1].Flags != 0 {
-		t.Errorf("a byte too many, a flag too few: %+v, %v", m, err)
-	}
-	m, err = DecodePEX([]byte("d5:addedi1e7:droppedlee"))
-	if err != nil || len(m.Added)+len(m.Dropped) != 0 {
-		t.Errorf("fields of the wrong type: %+v, %v", m, err)
+	two := []PEXPeer{{netip.MustParseAddrPort("1.2.3.4:5"), PEXSeed}, {netip.MustParseAddrPort("1.2.3.4:6"), 0}}
+	const added = "12:\x01\x02\x03\x04\x00\x05\x01\x02\x03\x04\x00\x06"
+	for name, in := range map[string]string{
+		"a byte too many, a flag too few": "d5:added13:\x01\x02\x03\x04\x00\x05\x01\x02\x03\x04\x00\x06x7:added.f1:\x02e",
+		"unsorted":                        "d7:added.f1:\x025:added" + added + "e",
+		"double keys":                     "d5:added" + added + "5:added6:\x09\x09\x09\x09\x00\x097:added.f1:\x02e",
+		"double keys of another type":     "d5:addedi5e5:added" + added + "7:added.fle7:added.f1:\x02e",
+		"other types":                     "d8:added6.fi1e6:added6de7:droppedle5:added" + added + "7:added.f1:\x028:dropped6i006881ee",
+		"no end":                          "d5:added" + added + "7:added.f1:\x02",
+	} {
+		if m := DecodePEX([]byte(in)); !reflect.DeepEqual(m, PEXMessage{Added: two}) {
+			t.Errorf("%s: %+v", name, m)
+		}
 	}
 }
 
@@ -187,15 +251,12 @@ func FuzzDecodeExtHandshake(f *testing.F) {
 	f.Add([]byte("d1:md11:ut_metadatai1e6:ut_pexi2ee13:metadata_sizei31235e1:pi6881e4:reqqi250e1:v10:Causeway 1e"))
 	f.Add([]byte("d1:md1:ai99999999999999999999eee"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		h, err := DecodeExtHandshake(b)
-		if err != nil {
-			return
-		}
+		h := DecodeExtHandshake(b)
 		if h.Port < 0 || h.Port > 65535 || h.Reqq < 0 || h.MetadataSize < 0 || len(h.Version) > maxVersion || len(h.M) > 3 {
 			t.Fatalf("out of range: %+v", h)
 		}
-		if again, err := DecodeExtHandshake(h.Encode()); err != nil || !reflect.DeepEqual(again, h) {
-			t.Fatalf("%+v became %+v, %v", h, again, err)
+		if again := DecodeExtHandshake(h.Encode()); !reflect.DeepEqual(again, h) {
+			t.Fatalf("%+v became %+v", h, again)
 		}
 	})
 }
@@ -203,15 +264,15 @@ func FuzzDecodeExtHandshake(f *testing.F) {
 func FuzzDecodeMetadataMessage(f *testing.F) {
 	f.Add([]byte("d8:msg_typei1e5:piecei0e10:total_sizei34256eexxeexx"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := DecodeMetadataMessage(b)
-		if err != nil {
+		m, ok := DecodeMetadataMessage(b)
+		if !ok {
 			return
 		}
 		if m.Piece < 0 || m.Type < 0 || len(m.Data) > len(b) {
 			t.Fatalf("out of range: %+v", m)
 		}
-		if again, err := DecodeMetadataMessage(m.Encode()); err != nil || again.Piece != m.Piece || !bytes.Equal(again.Data, m.Data) {
-			t.Fatalf("%+v became %+v, %v", m, again, err)
+		if again, ok := DecodeMetadataMessage(m.Encode()); !ok || again.Piece != m.Piece || !bytes.Equal(again.Data, m.Data) {
+			t.Fatalf("%+v became %+v, %v", m, again, ok)
 		}
 	})
 }
@@ -219,10 +280,7 @@ func FuzzDecodeMetadataMessage(f *testing.F) {
 func FuzzDecodePEX(f *testing.F) {
 	f.Add([]byte("d5:added6:\x01\x02\x03\x04\x01\x027:added.f1:\x127:dropped6:\x05\x06\x07\x08\x00\x01e"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := DecodePEX(b)
-		if err != nil {
-			return
-		}
+		m := DecodePEX(b)
 		if len(m.Added) > MaxPEX || len(m.Dropped) > MaxPEX {
 			t.Fatalf("%d added, %d dropped", len(m.Added), len(m.Dropped))
 		}

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 
 	"github.com/anacrolix/torrent/bencode"
@@ -58,29 +57,30 @@ func (m *PEXMessage) Encode() []byte {
 	})
 }
 
-// DecodePEX reads a ut_pex message. At most MaxPEX peers of each kind are kept.
-func DecodePEX(b []byte) (m PEXMessage, err error) {
-	d, _, err := decodeDict(b)
-	if err != nil {
-		return m, fmt.Errorf("ut_pex: %w", err)
+// DecodePEX reads a ut_pex message, or as much of it as can be read. At most MaxPEX
+// peers of each kind are kept.
+func DecodePEX(b []byte) (m PEXMessage) {
+	var added, flags, dropped [2][]byte // IPv4, IPv6
+	fields := map[string]*[]byte{
+		"added": &added[0], "added.f": &flags[0], "dropped": &dropped[0],
+		"added6": &added[1], "added6.f": &flags[1], "dropped6": &dropped[1],
 	}
-	for _, family := range []struct {
-		suffix string
-		size   int
-	}{{"", 4}, {"6", 16}} {
-		added, _ := d["added"+family.suffix].(string)
-		flags, _ := d["added"+family.suffix+".f"].(string)
-		for i, a := range parseCompact(added, family.size, MaxPEX-len(m.Added)) {
+	eachEntry(b, func(key, value []byte) {
+		if field := fields[string(key)]; field != nil && *field == nil {
+			*field, _ = stringOf(value)
+		}
+	})
+	for family, size := range []int{4, 16} {
+		for i, a := range parseCompact(added[family], size, MaxPEX-len(m.Added)) {
 			p := PEXPeer{Addr: a}
-			if i < len(flags) {
-				p.Flags = PEXFlags(flags[i])
+			if i < len(flags[family]) {
+				p.Flags = PEXFlags(flags[family][i])
 			}
 			m.Added = append(m.Added, p)
 		}
-		dropped, _ := d["dropped"+family.suffix].(string)
-		m.Dropped = append(m.Dropped, parseCompact(dropped, family.size, MaxPEX-len(m.Dropped))...)
+		m.Dropped = append(m.Dropped, parseCompact(dropped[family], size, MaxPEX-len(m.Dropped))...)
 	}
-	return m, nil
+	return m
 }
 
 // appendCompact appends a in the compact form of BEP 23 and BEP 7.
@@ -91,10 +91,10 @@ func appendCompact(b []byte, a netip.AddrPort) []byte {
 
 // parseCompact reads at most limit addresses of the given size in bytes, port
 // apart.
-func parseCompact(s string, size, limit int) (addrs []netip.AddrPort) {
+func parseCompact(s []byte, size, limit int) (addrs []netip.AddrPort) {
 	for len(s) >= size+2 && len(addrs) < limit {
-		ip, _ := netip.AddrFromSlice([]byte(s[:size]))
-		port := binary.BigEndian.Uint16([]byte(s[size:]))
+		ip, _ := netip.AddrFromSlice(s[:size])
+		port := binary.BigEndian.Uint16(s[size:])
 		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), port))
 		s = s[size+2:]
 	}

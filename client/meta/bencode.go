@@ -4,20 +4,27 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
+	"math"
 )
 
 // maxDepth bounds the nesting of lists and dictionaries. v1 needs 5 levels; the
 // file tree of a hybrid torrent needs one more for each folder.
 const maxDepth = 128
 
-// maxIntDigits bounds an integer: a sign and the 19 digits of an int64. Longer
-// ones have no use in a torrent.
-const maxIntDigits = 20
+// maxIntDigits bounds an integer, in bytes: a sign, the 19 digits of an int64, and
+// leading zeros, which BEP 3 forbids and some programs write.
+const maxIntDigits = 64
+
+// maxKeys bounds the keys of one dictionary that is looked into. Those of real
+// torrents have a few dozen.
+const maxKeys = 100_000
 
 var (
-	errTruncated = errors.New("it ends in the middle of a value")
-	errTooDeep   = fmt.Errorf("lists and dictionaries are nested deeper than %d levels", maxDepth)
+	errTruncated     = errors.New("it ends in the middle of a value")
+	errNotDictionary = errors.New("it is not a dictionary")
+	errKey           = errors.New("a dictionary key must be a string")
+	errNoValue       = errors.New("a dictionary key has no value")
+	errTooDeep       = fmt.Errorf("lists and dictionaries are nested deeper than %d levels", maxDepth)
 )
 
 // syntaxError is what is wrong with bencoded bytes, and where.
@@ -32,6 +39,18 @@ func (e *syntaxError) Unwrap() error { return e.what }
 // skip returns the position after the bencoded value (BEP 3) that starts at
 // b[pos]. It runs in linear time, does not recurse and does not allocate.
 func skip(b []byte, pos int) (int, error) {
+	if pos < len(b) && b[pos] >= '0' && b[pos] <= '9' { // most values are short strings
+		start, length, err := stringBounds(b, pos)
+		if err != nil {
+			return pos, &syntaxError{pos, err}
+		}
+		return start + length, nil
+	}
+	return skipAny(b, pos)
+}
+
+// skipAny is skip for values of all kinds.
+func skipAny(b []byte, pos int) (int, error) {
 	// open[i] is the kind of the i-th open container: 'l', 'd' where a key is
 	// due, or 'v' for a dictionary where a value is due.
 	var open [maxDepth]byte
@@ -42,7 +61,7 @@ func skip(b []byte, pos int) (int, error) {
 		}
 		c := b[pos]
 		if depth > 0 && open[depth-1] == 'd' && c != 'e' && (c < '0' || c > '9') {
-			return pos, &syntaxError{pos, errors.New("a dictionary key must be a string")}
+			return pos, &syntaxError{pos, errKey}
 		}
 		switch {
 		case c == 'l' || c == 'd':
@@ -55,7 +74,7 @@ func skip(b []byte, pos int) (int, error) {
 			continue // nothing is complete yet
 		case c == 'e' && depth > 0:
 			if open[depth-1] == 'v' {
-				return pos, &syntaxError{pos, errors.New("a dictionary key has no value")}
+				return pos, &syntaxError{pos, errNoValue}
 			}
 			depth--
 			pos++
@@ -88,31 +107,36 @@ func skip(b []byte, pos int) (int, error) {
 
 // intEnd returns the position of the 'e' of the integer that starts at b[pos].
 func intEnd(b []byte, pos int) (int, error) {
-	window := b[pos+1:]
-	if len(window) > maxIntDigits+1 {
-		window = window[:maxIntDigits+1]
+	for i := pos + 1; i < len(b) && i <= pos+1+maxIntDigits; i++ {
+		switch c := b[i]; {
+		case c == 'e':
+			return i, nil
+		case c == '-' && i == pos+1:
+		case c < '0' || c > '9':
+			return 0, errors.New("a malformed integer")
+		}
 	}
-	n := bytes.IndexByte(window, 'e')
-	if n < 0 {
-		return 0, errors.New("an integer does not end, or is longer than 64 bits")
-	}
-	if _, ok := parseInt(window[:n]); !ok {
-		return 0, errors.New("a malformed integer")
-	}
-	return pos + 1 + n, nil
+	return 0, fmt.Errorf("an integer does not end, or has more than %d digits", maxIntDigits)
 }
 
-// parseInt reads the decimal form that BEP 3 allows: no leading zeros, no "-0".
-func parseInt(digits []byte) (int64, bool) {
-	unsigned := bytes.TrimPrefix(digits, []byte("-"))
-	switch {
-	case len(unsigned) == 0 || unsigned[0] < '0' || unsigned[0] > '9':
-		return 0, false
-	case unsigned[0] == '0' && len(digits) > 1:
+// parseInt reads a decimal number. Unlike BEP 3 it takes leading zeros and "-0", as
+// other programs do.
+func parseInt(digits []byte) (n int64, ok bool) {
+	unsigned, negative := bytes.CutPrefix(digits, []byte("-"))
+	if len(unsigned) == 0 {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(string(digits), 10, 64)
-	return n, err == nil
+	for _, c := range unsigned {
+		digit := int64(c) - '0'
+		if digit < 0 || digit > 9 || n > (math.MaxInt64-digit)/10 {
+			return 0, false
+		}
+		n = 10*n + digit
+	}
+	if negative {
+		n = -n
+	}
+	return n, true
 }
 
 // stringBounds returns where the bytes of the string at b[pos] start, and how
@@ -134,64 +158,77 @@ func stringBounds(b []byte, pos int) (start, length int, err error) {
 	return 0, 0, errors.New("a string is announced that is longer than what holds it")
 }
 
-// whole returns the value that b starts with and the bytes after it.
-func whole(b []byte) (value, rest []byte, err error) {
-	end, err := skip(b, 0)
-	if err != nil {
-		return nil, nil, err
+// eachEntry calls f for every entry of the bencoded dictionary that b starts with, in
+// the order they are in, and returns the bytes after it. Keys need not be sorted:
+// torrents with unsorted keys exist, and the infohash covers them as they are.
+func eachEntry(b []byte, f func(key, value []byte) error) (rest []byte, err error) {
+	if len(b) == 0 {
+		return nil, &syntaxError{0, errTruncated}
 	}
-	return b[:end], b[end:], nil
-}
-
-// eachEntry calls f for every entry of the bencoded dictionary d, in the order
-// they are in. Keys need not be sorted: torrents with unsorted keys exist, and
-// the infohash covers them as they are.
-func eachEntry(d []byte, f func(key, value []byte) error) error {
-	if len(d) == 0 || d[0] != 'd' {
-		return errors.New("it is not a dictionary")
+	if b[0] != 'd' {
+		if _, err := skip(b, 0); err != nil {
+			return nil, err
+		}
+		return nil, errNotDictionary
 	}
-	for pos := 1; ; {
-		if pos >= len(d) {
-			return &syntaxError{pos, errTruncated}
+	keys := 0
+	for pos := 1; ; keys++ {
+		switch {
+		case pos >= len(b):
+			return nil, &syntaxError{pos, errTruncated}
+		case b[pos] == 'e':
+			return b[pos+1:], nil
+		case b[pos] < '0' || b[pos] > '9':
+			return nil, &syntaxError{pos, errKey}
+		case keys == maxKeys:
+			return nil, &syntaxError{pos, fmt.Errorf("a dictionary has more than %d keys", maxKeys)}
 		}
-		if d[pos] == 'e' {
-			return nil
-		}
-		start, length, err := stringBounds(d, pos)
+		start, length, err := stringBounds(b, pos)
 		if err != nil {
-			return &syntaxError{pos, err}
+			return nil, &syntaxError{pos, err}
 		}
 		valueStart := start + length
-		if pos, err = skip(d, valueStart); err != nil {
-			return err
+		if valueStart < len(b) && b[valueStart] == 'e' {
+			return nil, &syntaxError{valueStart, errNoValue}
 		}
-		if err := f(d[start:valueStart], d[valueStart:pos]); err != nil {
-			return err
+		if pos, err = skip(b, valueStart); err != nil {
+			return nil, err
+		}
+		if err := f(b[start:valueStart], b[valueStart:pos]); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// eachItem calls f for every item of the bencoded list l.
-func eachItem(l []byte, f func(value []byte) error) error {
+// eachItem calls f for the items of the bencoded list that l starts with. f gets all
+// that follows and returns what is left of it after the item.
+func eachItem(l []byte, f func(b []byte) (rest []byte, err error)) error {
 	if !isList(l) {
 		return errors.New("it is not a list")
 	}
-	for pos := 1; ; {
-		if pos >= len(l) {
-			return &syntaxError{pos, errTruncated}
+	for l = l[1:]; ; {
+		if len(l) == 0 {
+			return errTruncated
 		}
-		if l[pos] == 'e' {
+		if l[0] == 'e' {
 			return nil
 		}
-		end, err := skip(l, pos)
-		if err != nil {
+		var err error
+		if l, err = f(l); err != nil {
 			return err
 		}
-		if err := f(l[pos:end]); err != nil {
-			return err
-		}
-		pos = end
 	}
+}
+
+// eachValue calls f for every item of the bencoded list l.
+func eachValue(l []byte, f func(value []byte)) {
+	_ = eachItem(l, func(b []byte) ([]byte, error) {
+		end, err := skip(b, 0)
+		if err == nil {
+			f(b[:end])
+		}
+		return b[end:], err
+	})
 }
 
 func isList(value []byte) bool { return len(value) > 0 && value[0] == 'l' }

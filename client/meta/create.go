@@ -35,6 +35,7 @@ type CreateOptions struct {
 	Trackers    [][]string // in tiers (BEP 12)
 	WebSeeds    []string   // BEP 19
 	Created     time.Time  // zero: not in the torrent
+	Output      string     // "", or where the .torrent file goes: it is not in the torrent
 
 	Workers  int                     // 0: one for each core
 	Progress func(done, total int64) // may be nil; bytes hashed; not called concurrently
@@ -50,17 +51,15 @@ func Create(ctx context.Context, path string, o CreateOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := scan(ctx, path, o.Warn)
+	tree, err := scan(ctx, path, o.Output, o.Warn)
 	if err != nil {
 		return nil, err
 	}
-	info := metainfo.Info{Name: o.Name, PieceLength: o.PieceLength, Source: o.Source}
-	if info.Name == "" {
-		info.Name = filepath.Base(tree.root)
+	info := metainfo.Info{PieceLength: o.PieceLength, Source: o.Source}
+	if info.Name, _, err = nameOf(tree.root, o.Name); err != nil {
+		return nil, err
 	}
-	if name, err := safeName([]byte(info.Name)); err != nil || name == "" || !utf8.ValidString(info.Name) {
-		return nil, usagef("%s cannot be the name of a torrent; give another one", quoteShort(info.Name))
-	}
+	tree.warnOfTorrents(info.Name)
 	if info.PieceLength == 0 {
 		info.PieceLength = min(metainfo.ChoosePieceLength(tree.length), maxAutomaticPieceLength)
 	}
@@ -88,6 +87,28 @@ func Create(ctx context.Context, path string, o CreateOptions) ([]byte, error) {
 		return nil, fmt.Errorf("no program could use this torrent: %w", err)
 	}
 	return encoded, nil
+}
+
+// TorrentName returns the name for the .torrent file of a path: that of the torrent,
+// which is name or that of path, with ".torrent".
+func TorrentName(path, name string) (string, error) {
+	root, err := rootOf(path)
+	if err != nil {
+		return "", err
+	}
+	_, safe, err := nameOf(root, name)
+	return shorten(safe, "", maxNameLength-len(torrentExtension)) + torrentExtension, err
+}
+
+// nameOf returns what a torrent is called, and that as a file name.
+func nameOf(root, wanted string) (name, safe string, err error) {
+	if name = wanted; name == "" {
+		name = filepath.Base(root)
+	}
+	if safe, err = safeName([]byte(name)); err != nil || safe == "" || !utf8.ValidString(name) {
+		return "", "", usagef("%s cannot be the name of a torrent; give another one", quoteShort(name))
+	}
+	return name, safe, nil
 }
 
 // metainfo checks the options and returns all of the torrent but its info

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 )
 
@@ -20,14 +19,6 @@ const (
 	// MaxPieceLength bounds a piece, in bytes. A piece is kept in memory until
 	// it is whole; 256 MiB is the most that other programs make.
 	MaxPieceLength = 256 << 20
-
-	// maxPathDepth bounds the components of one path. Operating systems allow
-	// paths of 4096 bytes; nobody nests folders this deep.
-	maxPathDepth = 64
-
-	// maxFiles bounds the files of a torrent: each costs some 300 bytes of memory
-	// while it is read, and file systems and people do badly with fewer already.
-	maxFiles = 2_000_000
 
 	hashSize = sha1.Size
 )
@@ -66,11 +57,11 @@ type Info struct {
 	// originalName and originals are how the torrent itself spells Name and the
 	// paths of files, where that had to be changed; for Paths.
 	originalName string
-	originals    map[int][]string
+	originals    *originals // nil where nothing was
 }
 
-// NumPieces is how many pieces the torrent has; at least 1.
-func (i *Info) NumPieces() int { return len(i.pieces) / hashSize }
+// NumPieces is how many pieces the torrent has, by its length; at least 1.
+func (i *Info) NumPieces() int { return int((i.Length-1)/i.PieceLength + 1) }
 
 // PieceSize is the length of a piece in bytes; only the last may be shorter
 // than PieceLength.
@@ -78,7 +69,7 @@ func (i *Info) PieceSize(piece int) int64 {
 	return min(i.PieceLength, i.Length-int64(piece)*i.PieceLength)
 }
 
-// PieceHash is the SHA-1 hash of a piece. It must not be changed.
+// PieceHash is the SHA-1 hash of a piece (BEP 3). It must not be changed.
 func (i *Info) PieceHash(piece int) []byte {
 	return i.pieces[piece*hashSize : (piece+1)*hashSize : (piece+1)*hashSize]
 }
@@ -117,19 +108,15 @@ func (r *rawInfo) field(key []byte) *[]byte {
 	return nil
 }
 
-// collect sorts the entries of a dictionary into the places that field returns
-// for their keys. A key that is there twice is an error: two programs could see
-// two different torrents under one infohash.
-func collect(dict []byte, field func(key []byte) *[]byte) error {
-	return eachEntry(dict, func(key, value []byte) error {
-		place := field(key)
-		if place == nil {
-			return nil
+// collect sorts the entries of the dictionary that b starts with into the places that
+// field returns for their keys, and returns the bytes after it. Of a key that is there
+// twice, the first counts, as for libtorrent and Transmission: two programs should not
+// see two different torrents under one infohash.
+func collect(b []byte, field func(key []byte) *[]byte) (rest []byte, err error) {
+	return eachEntry(b, func(key, value []byte) error {
+		if place := field(key); place != nil && *place == nil {
+			*place = value
 		}
-		if *place != nil {
-			return fmt.Errorf("the key %q is there twice", key)
-		}
-		*place = value
 		return nil
 	})
 }
@@ -149,16 +136,13 @@ func parseInfo(raw []byte) (*Info, error) {
 	if len(raw) > MaxInfoSize {
 		return nil, fmt.Errorf("it has %d bytes, more than the %d that are allowed", len(raw), MaxInfoSize)
 	}
-	value, rest, err := whole(raw)
+	var fields rawInfo
+	rest, err := collect(raw, fields.field)
 	if err != nil {
 		return nil, err
 	}
 	if len(rest) > 0 {
 		return nil, fmt.Errorf("%d bytes follow its end", len(rest))
-	}
-	var fields rawInfo
-	if err := collect(value, fields.field); err != nil {
-		return nil, err
 	}
 	info := &Info{Raw: raw, InfoHash: sha1.Sum(raw)}
 	if err := info.setVersion(&fields); err != nil {
@@ -239,83 +223,6 @@ func (i *Info) setFiles(fields *rawInfo) error {
 	return nil
 }
 
-// rawFile holds the values of one entry of "files", still bencoded.
-type rawFile struct{ length, path, pathUTF8, attr []byte }
-
-func (r *rawFile) field(key []byte) *[]byte {
-	switch string(key) {
-	case "length":
-		return &r.length
-	case "path":
-		return &r.path
-	case "path.utf-8":
-		return &r.pathUTF8
-	case "attr":
-		return &r.attr
-	}
-	return nil
-}
-
-func (i *Info) setMultiFile(list []byte) error {
-	count := 0
-	if err := eachItem(list, func([]byte) error { count++; return nil }); err != nil {
-		return fmt.Errorf("its \"files\": %w", err)
-	}
-	if count == 0 {
-		return errors.New("its list of files is empty")
-	}
-	if count > maxFiles {
-		return fmt.Errorf("it has %d files, more than the %d that are allowed", count, maxFiles)
-	}
-	i.Files = make([]File, 0, count)
-	i.originals = make(map[int][]string)
-	namer := newNamer()
-	return eachItem(list, func(entry []byte) error {
-		file, original, err := parseFile(entry, namer)
-		if err != nil {
-			return fmt.Errorf("file %d: %w", len(i.Files), err)
-		}
-		if original != nil {
-			i.originals[len(i.Files)] = original
-		}
-		if file.Length > math.MaxInt64-i.Length {
-			return errors.New("the lengths of its files add up to more than 64 bits can hold")
-		}
-		file.Offset = i.Length
-		i.Length += file.Length
-		i.Files = append(i.Files, file)
-		return nil
-	})
-}
-
-// parseFile reads one entry of "files"; original is as namer.path returns it.
-func parseFile(entry []byte, namer *namer) (file File, original []string, err error) {
-	var fields rawFile
-	if err := collect(entry, fields.field); err != nil {
-		return file, nil, err
-	}
-	attr, _ := stringOf(fields.attr)
-	file = File{
-		Pad:        bytes.IndexByte(attr, 'p') >= 0,
-		Executable: bytes.IndexByte(attr, 'x') >= 0,
-	}
-	var ok bool
-	if file.Length, ok = intOf(fields.length); !ok && (fields.length != nil || bytes.IndexByte(attr, 'l') < 0) {
-		// Only the symbolic links of BEP 47 may do without. They become
-		// empty files here: a link could point anywhere.
-		return file, nil, errors.New("it has no numeric \"length\"")
-	}
-	if file.Length < 0 {
-		return file, nil, fmt.Errorf("its length is negative (%d)", file.Length)
-	}
-	path := fields.path
-	if isList(fields.pathUTF8) && len(fields.pathUTF8) > len("le") {
-		path = fields.pathUTF8
-	}
-	file.Path, original, err = namer.path(path, file.Pad)
-	return file, original, err
-}
-
 func (i *Info) setPieces(fields *rawInfo) error {
 	var ok bool
 	// Any length is valid in v1: powers of two are only a custom, and torrents
@@ -329,8 +236,8 @@ func (i *Info) setPieces(fields *rawInfo) error {
 	if len(i.pieces)%hashSize != 0 {
 		return fmt.Errorf("its \"pieces\" has %d bytes, which is not a multiple of %d", len(i.pieces), hashSize)
 	}
-	want := (i.Length-1)/i.PieceLength + 1
-	if got := int64(i.NumPieces()); got != want {
+	want := (i.Length-1)/i.PieceLength + 1 // NumPieces may not fit in an int before this is checked
+	if got := int64(len(i.pieces) / hashSize); got != want {
 		return fmt.Errorf("it has %d piece hashes where %d bytes in pieces of %d need %d", got, i.Length, i.PieceLength, want)
 	}
 	return nil

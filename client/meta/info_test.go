@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/anacrolix/torrent/bencode"
 )
 
 func TestRefusedInfo(t *testing.T) {
@@ -29,14 +31,14 @@ func TestRefusedInfo(t *testing.T) {
 		{"string longer than the rest", []byte("d4:name9:x"), "9 bytes is announced where 1 are left"},
 		{"key is a number", []byte("di1ei2ee"), "must be a string"},
 		{"key without a value", []byte("d4:namee"), "no value"},
-		{"leading zero", []byte("d6:lengthi01ee"), "malformed integer"},
-		{"negative zero", []byte("d6:lengthi-0ee"), "malformed integer"},
-		{"empty integer", []byte("d6:lengthiee"), "malformed integer"},
-		{"beyond 64 bits", []byte("d6:lengthi9999999999999999999ee"), "malformed integer"},
+		{"no digits", []byte("d6:lengthixee"), "malformed integer"},
+		{"a sign amid digits", []byte("d6:lengthi1-1ee"), "malformed integer"},
+		{"empty integer", infoOf(t, 1, dict{"length": bencode.Bytes("ie")}), "numeric \"length\""},
+		{"beyond 64 bits", infoOf(t, 1, dict{"length": bencode.Bytes("i9223372036854775808e")}), "numeric \"length\""},
 		{"integer without end", []byte("d6:lengthi" + strings.Repeat("1", 1000)), "does not end"},
 		{"deep lists", []byte("d1:x" + strings.Repeat("l", 1<<20)), "nested deeper"},
 		{"deep dictionaries", []byte("d1:x" + strings.Repeat("d1:x", 1<<20)), "nested deeper"},
-		{"twice the same key", []byte("d4:name1:a4:name1:be"), "there twice"},
+		{"many keys", []byte("d" + strings.Repeat("1:ai1e", maxKeys+1) + "e"), "keys"},
 
 		{"piece length 0", infoOf(t, 1, dict{"piece length": 0}), "piece length"},
 		{"piece length negative", infoOf(t, 1, dict{"piece length": -16384}), "piece length"},
@@ -66,12 +68,12 @@ func TestRefusedInfo(t *testing.T) {
 			dict{"path": list{"a"}, "length": int64(math.MaxInt64)},
 			dict{"path": list{"b"}, "length": int64(math.MaxInt64)})), "64 bits"},
 		{"all files empty", infoOf(t, 1, folder(dict{"path": list{"a"}, "length": 0})), "no data"},
-		{"too many files", []byte("d5:filesl" + strings.Repeat("de", maxFiles+1) + "e6:pieces0:e"), "files, more than"},
+		{"too many files", []byte("d5:filesl" + strings.Repeat("d6:lengthi1e4:pathl1:aee", maxFiles+1) + "e6:pieces0:e"), "files that are allowed"},
+		{"too many folders", manyFolders(maxFolders/50 + 1), "folders that are allowed"},
 		{"path a string", infoOf(t, 1, folder(dict{"path": "a", "length": 1})), "not a list"},
 		{"path of numbers", infoOf(t, 1, folder(dict{"path": list{1}, "length": 1})), "not a string"},
 		{"path absent", infoOf(t, 1, folder(dict{"length": 1})), "not a list"},
 		{"path empty", filesOf(t, []string{}), "empty path"},
-		{"path of nothing", filesOf(t, []string{"", ".", " "}), "empty path"},
 		{"path too deep", filesOf(t, strings.Split(strings.Repeat("a/", 100), "/")), "components"},
 	}
 	for _, test := range tests {
@@ -90,6 +92,17 @@ func TestRefusedInfo(t *testing.T) {
 	}
 }
 
+// manyFolders has 50 folders of its own for each file.
+func manyFolders(files int) []byte {
+	var b bytes.Buffer
+	b.WriteString("d5:filesl")
+	for i := range files {
+		b.WriteString("d6:lengthi1e4:pathl5:" + strconv.Itoa(10000+i) + strings.Repeat("1:a", 50) + "ee")
+	}
+	b.WriteString("e4:name1:n12:piece lengthi16384e6:pieces0:e")
+	return b.Bytes()
+}
+
 func TestUnusualInfoThatIsAccepted(t *testing.T) {
 	tests := []struct {
 		name string
@@ -97,6 +110,9 @@ func TestUnusualInfoThatIsAccepted(t *testing.T) {
 	}{
 		{"piece length that is no power of two", infoOf(t, 1, dict{"piece length": 100_003})},
 		{"unknown keys of any kind", infoOf(t, 1, dict{"x": list{dict{"y": list{}}, 1, ""}, "zz": dict{}})},
+		{"leading zeros", infoOf(t, 1, dict{"length": bencode.Bytes("i0001e"), "piece length": bencode.Bytes("i016384e")})},
+		{"negative zero", infoOf(t, 1, dict{"private": bencode.Bytes("i-0e")})},
+		{"an integer of no digits, and one beyond 64 bits, that nobody needs", infoOf(t, 1, dict{"private": bencode.Bytes("ie"), "x": bencode.Bytes("i99999999999999999999e")})},
 		{"private as text", infoOf(t, 1, dict{"private": "1"})},
 		{"source as a number", infoOf(t, 1, dict{"source": 1})},
 		{"symbolic link without a length", infoOf(t, 1, dict{"length": nil, "files": list{

@@ -42,37 +42,51 @@ type Magnet struct {
 // ParseMagnet reads a magnet link. Parameters that cannot be understood are left
 // out; a link without a v1 infohash is an error.
 func ParseMagnet(s string) (*Magnet, error) {
+	magnet, _, err := parseMagnet(s)
+	return magnet, err
+}
+
+// parseMagnet returns warnings too, as Source has them.
+func parseMagnet(s string) (*Magnet, []string, error) {
 	if len(s) > maxMagnet {
-		return nil, fmt.Errorf("bad magnet link: it has %d bytes, more than the %d that are allowed", len(s), maxMagnet)
+		return nil, nil, fmt.Errorf("bad magnet link: it has %d bytes, more than the %d that are allowed", len(s), maxMagnet)
 	}
-	const scheme = "magnet:"
-	s = strings.TrimSpace(s)
-	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
-		return nil, fmt.Errorf("not a magnet link: it does not start with %q", scheme)
+	s = lineBreaks.Replace(strings.TrimSpace(s))
+	if !looksLikeMagnet([]byte(s)) {
+		return nil, nil, fmt.Errorf("not a magnet link: it does not start with %q", magnetScheme)
 	}
 	_, query, _ := strings.Cut(s, "?")
 	values := queryValues(query)
+	trackers := newURLSet(maxTrackers, trackerSchemes...)
 	m := &Magnet{
-		Trackers: newURLSet(maxTrackers, trackerSchemes...).add(values["tr"]),
+		Trackers: trackers.add(values["tr"]),
 		WebSeeds: webSeeds(values["ws"]),
 		Sources:  webSeeds(append(values["xs"], values["as"]...)),
 	}
-	if err := m.setInfoHashes(values["xt"]); err != nil {
-		return nil, fmt.Errorf("bad magnet link: %w", err)
+	warnings, err := m.setInfoHashes(values["xt"])
+	if err != nil {
+		return nil, nil, fmt.Errorf("bad magnet link: %w", err)
 	}
 	if names := values["dn"]; len(names) > 0 {
 		m.Name = strings.ReplaceAll(cleanText([]byte(names[0])), "\n", " ")
 	}
 	for _, peer := range values["x.pe"] {
+		peer = strings.TrimSpace(peer)
 		if isHostPort(peer) && len(m.Peers) < maxPeers {
 			m.Peers = append(m.Peers, peer)
 		}
 	}
-	if lists := values["so"]; len(lists) > 0 && isIndexList(lists[0]) {
-		m.Select = lists[0]
+	if lists := values["so"]; len(lists) > 0 {
+		if list := strings.TrimSpace(lists[0]); isIndexList(list) {
+			m.Select = list
+		}
 	}
-	return m, nil
+	return m, append(warnings, trackers.warnings("tracker")...), nil
 }
+
+// lineBreaks removes what mail programs and terminals put into a link that is longer than
+// a line.
+var lineBreaks = strings.NewReplacer("\r", "", "\n", "", "\t", "")
 
 // queryValues splits a query into its values. Unlike url.ParseQuery it keeps
 // what follows a semicolon or a broken escape: links are pasted from anywhere.
@@ -96,34 +110,45 @@ func queryValues(query string) map[string][]string {
 	return values
 }
 
-func (m *Magnet) setInfoHashes(topics []string) error {
+// setInfoHashes reads the exact topics. One that is broken is left out with a warning, if
+// there is another.
+func (m *Magnet) setInfoHashes(topics []string) (warnings []string, err error) {
 	found := false
+	var broken []error
 	for _, topic := range topics {
+		topic = strings.TrimSpace(topic)
 		switch lower := strings.ToLower(topic); {
 		case strings.HasPrefix(lower, btih):
-			hash, err := parseInfoHash(topic[len(btih):])
+			hash, err := parseInfoHash(strings.TrimSpace(topic[len(btih):]))
 			if err != nil {
-				return err
+				broken = append(broken, err)
+				continue
 			}
 			if found && hash != m.InfoHash {
-				return errors.New("it has two different infohashes")
+				return nil, errors.New("it has two different infohashes")
 			}
 			m.InfoHash, found = hash, true
 		case strings.HasPrefix(lower, btmh):
-			hash, err := parseMultihash(topic[len(btmh):])
+			hash, err := parseMultihash(strings.TrimSpace(lower[len(btmh):]))
 			if err != nil {
-				return err
+				broken = append(broken, err)
+				continue
 			}
 			m.InfoHashV2 = &hash
 		}
 	}
 	switch {
 	case found:
-		return nil
+		for _, err := range broken[:min(len(broken), maxWarnings)] {
+			warnings = append(warnings, err.Error()+"; it is left out")
+		}
+		return warnings, nil
 	case m.InfoHashV2 != nil:
-		return ErrV2Only
+		return nil, ErrV2Only
+	case len(broken) > 0:
+		return nil, broken[0]
 	}
-	return errors.New("it has no infohash (xt=urn:btih:...)")
+	return nil, errors.New("it has no infohash (xt=urn:btih:...)")
 }
 
 // parseInfoHash reads a v1 infohash: 40 hexadecimal digits or 32 base32 ones.

@@ -59,7 +59,7 @@ func TestParseMagnet(t *testing.T) {
 		{
 			"unusable values are left out",
 			"magnet:?xt=urn:btih:" + testHash + "&xt=urn:sha1:xyz&tr=&tr=javascript:x&tr=http://&tr=http://a/%250a&tr=http://a/\n&x.pe=1.2.3.4&x.pe=a:0&x.pe=a:70000&so=*.mkv&ws=ftp://x/&dn=a%0ab&=&&%zz=1",
-			Magnet{Name: "a b", Trackers: []string{"http://a/%0a"}},
+			Magnet{Name: "a b", Trackers: []string{"http://a/%0a", "http://a/"}},
 		},
 		{"pasted from a web page", " magnet:?xt=urn:btih:" + testHash + "&amp;dn=x&amp;tr.1=udp://t:1\n", Magnet{Name: "x", Trackers: []string{"udp://t:1"}}},
 		{"a tracker named twice", "magnet:?xt=urn:btih:" + testHash + "&tr=udp://t:1&tr=udp://t:1", Magnet{Trackers: []string{"udp://t:1"}}},

@@ -1,17 +1,15 @@
 package meta
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -31,13 +29,29 @@ const (
 	maxText = 64 << 10
 )
 
+// longName is from where on only the ends of a name are looked at, in bytes, and
+// keptOfLong how much of each: no more of it can be in the name that is made of it.
+const (
+	longName   = 4096
+	keptOfLong = 1024
+)
+
 // safeName turns one component of a path from a torrent into a name that is
 // safe, and the same, on every operating system. It returns "" for a component
 // that means nothing ("", ".", or only spaces and dots), and an error for one
-// that tries to leave its folder.
+// that tries to leave its folder. Slashes are no more than characters that cannot be
+// in names, as for Transmission.
 func safeName(raw []byte) (string, error) {
-	if err := refuseEscape(string(raw)); err != nil {
+	if isPlain(raw) {
+		if name := string(raw); !isReservedName(name) {
+			return name, nil
+		}
+	}
+	if err := refuseEscape(raw); err != nil {
 		return "", err
+	}
+	if len(raw) > longName {
+		raw = slices.Concat(raw[:keptOfLong], raw[len(raw)-keptOfLong:])
 	}
 	name := strings.ToValidUTF8(string(raw), string(unicode.ReplacementChar))
 	name = strings.Map(safeRune, name)
@@ -48,24 +62,37 @@ func safeName(raw []byte) (string, error) {
 	return shorten(name, "", maxNameLength), nil
 }
 
+// isPlain tells whether nothing about a name needs to be changed, save that it may be
+// reserved. Most names are plain.
+func isPlain(raw []byte) bool {
+	if len(raw) == 0 || len(raw) > maxNameLength {
+		return false
+	}
+	for _, c := range raw {
+		if c < ' ' || c > '~' || isForbidden(c) {
+			return false
+		}
+	}
+	last := raw[len(raw)-1]
+	return last != '.' && last != ' '
+}
+
 // trimName removes the trailing dots and spaces that Windows would, silently.
 func trimName(name string) string { return strings.TrimRight(name, ". ") }
 
 // refuseEscape returns an error for a component that no honest program writes.
-func refuseEscape(component string) error {
+func refuseEscape(component []byte) error {
 	bad := func(what string) error {
-		return fmt.Errorf("the name %s %s; this torrent is not safe to use", quoteShort(component), what)
+		return fmt.Errorf("the name %s %s; this torrent is not safe to use", quoteShort(string(component[:min(len(component), longName)])), what)
 	}
-	if strings.IndexByte(component, 0) >= 0 {
+	if bytes.IndexByte(component, 0) >= 0 {
 		return bad("contains a NUL byte")
 	}
-	slashed := strings.ReplaceAll(component, `\`, "/")
-	isDrive := len(slashed) > 2 && slashed[1] == ':' && slashed[2] == '/'
-	if strings.HasPrefix(slashed, "/") || isDrive {
-		return bad("is an absolute path")
+	isEdge := func(i int) bool {
+		return i < 0 || i >= len(component) || component[i] == '/' || component[i] == '\\'
 	}
-	for part := range strings.SplitSeq(slashed, "/") {
-		if part == ".." {
+	for i := range component {
+		if component[i] == '.' && isEdge(i-1) && !isEdge(i+1) && component[i+1] == '.' && isEdge(i+2) {
 			return bad("leaves the torrent's folder")
 		}
 	}
@@ -75,20 +102,39 @@ func refuseEscape(component string) error {
 // safeRune replaces what is not allowed in names somewhere, and what could
 // mislead a reader: control characters and changes of the writing direction.
 func safeRune(r rune) rune {
-	switch {
-	case strings.ContainsRune(`/\<>:"|?*`, r), isMisleading(r):
+	if r < utf8.RuneSelf && isForbidden(byte(r)) || isMisleading(r) {
 		return '_'
 	}
 	return r
 }
 
+// isForbidden tells whether an ASCII character may not be in names on some system.
+func isForbidden(c byte) bool {
+	switch c {
+	case '/', '\\', '<', '>', ':', '"', '|', '?', '*':
+		return true
+	}
+	return false
+}
+
+// isMisleading tells whether r is a control character, a line break, or changes the
+// writing direction (Unicode's Bidi_Control).
 func isMisleading(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
+	switch {
+	case r < ' ', r >= 0x7f && r < 0xa0, r == 0x061c, r == 0x200e, r == 0x200f:
+		return true
+	case r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+		return true
+	}
+	return false
 }
 
 // isReservedName tells whether Windows takes the name for a device, whatever
 // its extension.
 func isReservedName(name string) bool {
+	if name == "" || !strings.ContainsRune("cpanlCPANL", rune(name[0])) {
+		return false
+	}
 	stem, _, _ := strings.Cut(name, ".")
 	stem = strings.ToUpper(strings.TrimRight(stem, " "))
 	switch stem {
@@ -127,165 +173,9 @@ func splitExtension(name string) (stem, extension string) {
 	return name[:len(name)-len(extension)], extension
 }
 
-// namer gives every file of a torrent a path that no other file has, not even
-// on a file system that ignores case or Unicode composition, and where no file
-// is a folder of another. What it gives depends on the torrent alone. Its work
-// is linear in the number of path components.
-type namer struct {
-	folder  cases.Caser
-	folders map[child]folderEntry // by the component as it is in the torrent
-	taken   map[child]bool        // by the folded name
-	next    map[child]int         // next number to try, by the folded, shortened name
-	lastID  int                   // of the folders given out
-	arena   []string              // unused room for paths
-}
-
-// child is a name in a folder; the torrent's own folder is number 0.
-type child struct {
-	folder int
-	name   string
-}
-
-type folderEntry struct {
-	id   int
-	name string
-}
-
-func newNamer() *namer {
-	return &namer{
-		folder:  cases.Fold(),
-		folders: make(map[child]folderEntry),
-		taken:   make(map[child]bool),
-		next:    make(map[child]int),
-	}
-}
-
-// path reads a bencoded list of components. It returns safe names for them and,
-// if those differ from what the list says and that can be a path too, what the
-// list says. Padding files are never on disk, so their names need not differ
-// from others.
-func (n *namer) path(list []byte, pad bool) (names, original []string, err error) {
-	var buffer [maxPathDepth][]byte
-	components := buffer[:0]
-	err = eachItem(list, func(item []byte) error {
-		component, ok := stringOf(item)
-		if !ok {
-			return errors.New("a part of its path is not a string")
-		}
-		if len(components) == maxPathDepth {
-			return fmt.Errorf("its path has more than %d components", maxPathDepth)
-		}
-		components = append(components, component)
-		return nil
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("its \"path\": %w", err)
-	}
-	names = n.room(len(components))
-	kept := components[:0]
-	for _, component := range components {
-		name, err := safeName(component)
-		if err != nil {
-			return nil, nil, err
-		}
-		if name != "" {
-			names = append(names, name)
-			kept = append(kept, component)
-		}
-	}
-	if len(names) == 0 {
-		return nil, nil, errors.New("it has an empty path")
-	}
-	if !pad {
-		n.distinguish(kept, names)
-	}
-	return names, originalPath(kept, names), nil
-}
-
-// originalPath returns components as strings if they differ from names and are
-// possible as names on this system.
-func originalPath(components [][]byte, names []string) []string {
-	differ := false
-	for i, component := range components {
-		differ = differ || string(component) != names[i]
-	}
-	if !differ {
-		return nil
-	}
-	original := make([]string, len(components))
-	for i, component := range components {
-		if original[i] = string(component); !isLocalName(original[i]) {
-			return nil
-		}
-	}
-	return original
-}
-
 // isLocalName tells whether name can be used for one file in a folder here.
 func isLocalName(name string) bool {
 	return name != "." && filepath.IsLocal(name) && filepath.Base(name) == name && strings.IndexByte(name, 0) < 0
-}
-
-// room returns an empty slice for count names, many of which share one
-// allocation.
-func (n *namer) room(count int) []string {
-	const most = 4096
-	if cap(n.arena)-len(n.arena) < count {
-		n.arena = make([]string, 0, max(count, min(2*cap(n.arena), most)))
-	}
-	start := len(n.arena)
-	n.arena = n.arena[:start+count]
-	return n.arena[start : start : start+count]
-}
-
-// distinguish changes the names that are taken already.
-func (n *namer) distinguish(components [][]byte, names []string) {
-	folder := 0
-	last := len(names) - 1
-	for depth := range last {
-		key := child{folder, string(components[depth])}
-		entry, known := n.folders[key]
-		if !known {
-			n.lastID++
-			entry = folderEntry{n.lastID, n.claim(folder, names[depth])}
-			n.folders[key] = entry
-		}
-		folder, names[depth] = entry.id, entry.name
-	}
-	names[last] = n.claim(folder, names[last])
-}
-
-// claim takes a name in a folder: name itself if it is free, else the first
-// free one of "name (2)", "name (3)" and so on.
-func (n *namer) claim(folder int, name string) string {
-	key := child{folder, n.fold(name)}
-	if !n.taken[key] {
-		n.taken[key] = true
-		return name
-	}
-	// All names that are alike when shortened count together, so that a
-	// million of them do not each start from 2.
-	short := shorten(name, "", maxNameLength-suffixRoom)
-	series := child{folder, n.fold(short)}
-	for number := max(n.next[series], 2); ; number++ {
-		candidate := shorten(short, " ("+strconv.Itoa(number)+")", maxNameLength)
-		key := child{folder, n.fold(candidate)}
-		if !n.taken[key] {
-			n.taken[key] = true
-			n.next[series] = number + 1
-			return candidate
-		}
-	}
-}
-
-// fold maps names that some file system takes for the same to the same string.
-func (n *namer) fold(name string) string {
-	for i := range len(name) {
-		if name[i] >= utf8.RuneSelf {
-			return norm.NFC.String(n.folder.String(norm.NFD.String(name)))
-		}
-	}
-	return strings.ToLower(name)
 }
 
 // cleanText makes free text from a torrent fit to be shown on a terminal.

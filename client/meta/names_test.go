@@ -12,9 +12,8 @@ import (
 
 func TestNamesThatLeaveTheFolderAreRefused(t *testing.T) {
 	for _, name := range []string{
-		"..", "../x", "a/../../x", `..\x`, `a\..\b`,
-		"/etc/passwd", `\\server\share`, `\x`, `C:\x`, "c:/x",
-		"a\x00b", "\x00",
+		"..", "../x", "a/../../x", `..\x`, `a\..\b`, "a/..", "/..", "/../x",
+		"a\x00b", "\x00", strings.Repeat("x", 2*longName) + "/../" + strings.Repeat("x", 2*longName),
 	} {
 		for what, raw := range map[string][]byte{
 			"name":      infoOf(t, 1, dict{"name": name}),
@@ -38,6 +37,14 @@ func TestAwkwardNamesAreMadeSafe(t *testing.T) {
 		{"a..b", "a..b"},
 		{"trailing. . ", "trailing"},
 		{"a/b", "a_b"},
+		{"/etc/passwd", "_etc_passwd"},
+		{`\\server\share`, "__server_share"},
+		{`C:\x`, "C__x"},
+		{"c:/x", "c__x"},
+		{"..a", "..a"},
+		{"...", ""},
+		{"\u2066a\u200f\u061c\u0085\u2029", "_a____"},
+		{strings.Repeat("x", 6000) + ".mkv. .", strings.Repeat("x", 251) + ".mkv"},
 		{`a\b`, "a_b"},
 		{"C:", "C_"},
 		{`what? <"yes"|*>: no`, `what_ __yes_____ no`},
@@ -82,7 +89,14 @@ func TestEqualNamesAllSurvive(t *testing.T) {
 		want  []string
 	}{
 		{"case", []string{"Read.me", "READ.ME", "read.me"}, []string{"Read.me", "READ (2).ME", "read (3).me"}},
-		{"duplicates", []string{"a", "a", "a (2)", "a"}, []string{"a", "a (2)", "a (2) (2)", "a (3)"}},
+		{"duplicates", []string{"a", "a", "a (2)", "a"}, []string{"a", "a (3)", "a (2)", "a (4)"}},
+		{"a safe name comes later", []string{"a?", "a_", "a*"}, []string{"a_ (2)", "a_", "a_ (3)"}},
+		{"folders of that name come later", []string{"d/x", "D/x", "D (2)/x"}, []string{"d/x", "D (3)/x", "D (2)/x"}},
+		{"last part empty", []string{"dir/", "x"}, []string{"dir", "x"}},
+		{"last part empty, in a folder with others", []string{"dir/", "dir/a"}, []string{"dir", "dir (2)/a"}},
+		{"nothing but empty parts", []string{"", ".", "x"}, []string{"_", "_ (2)", "x"}},
+		{"leading slash", []string{"/a", "/b"}, []string{"a", "b"}},
+
 		{"made equal", []string{"a?", "a*"}, []string{"a_", "a_ (2)"}},
 		{"composition", []string{"\u00e9", "e\u0301"}, []string{"\u00e9", "e\u0301 (2)"}},
 		{"full folding", []string{"straße", "STRASSE"}, []string{"straße", "STRASSE (2)"}},

@@ -11,39 +11,60 @@ import (
 // folder root; padding files have "". Names are the safe ones, unless root has
 // the data under the names that the torrent itself uses: other programs, and
 // those who make a torrent of a folder, keep names that are only unsafe
-// elsewhere.
-func (i *Info) Paths(root string) []string {
+// elsewhere. No two paths are the same, and none is a folder of another, whatever
+// is on disk.
+func (i *Info) Paths(root string) []string { return i.pathsAt(realFiles{}, root) }
+
+func (i *Info) pathsAt(files fileSystem, root string) []string {
 	content := filepath.Join(root, i.Name)
-	if i.originalName != i.Name && !exists(content) {
-		if original := filepath.Join(root, i.originalName); exists(original) {
-			content = original
-		}
+	if i.originalName == i.Name {
+		return i.pathsIn(files, content)
 	}
-	return i.PathsIn(content)
+	original := filepath.Join(root, i.originalName)
+	originalThere, _ := files.stat(original)
+	if !originalThere {
+		return i.pathsIn(files, content)
+	}
+	if there, _ := files.stat(content); !there {
+		return i.pathsIn(files, original)
+	}
+	// Both are there; one of them may be another torrent's.
+	paths := i.pathsIn(files, content)
+	if anyThere(files, paths) {
+		return paths
+	}
+	if others := i.pathsIn(files, original); anyThere(files, others) {
+		return others
+	}
+	return paths
+}
+
+func anyThere(files fileSystem, paths []string) bool {
+	return slices.ContainsFunc(paths, func(path string) bool {
+		if path == "" {
+			return false
+		}
+		there, folder := files.stat(path)
+		return there && !folder
+	})
 }
 
 // PathsIn is Paths for a torrent whose own folder (or only file) is content,
 // whatever its name.
-func (i *Info) PathsIn(content string) []string {
+func (i *Info) PathsIn(content string) []string { return i.pathsIn(realFiles{}, content) }
+
+func (i *Info) pathsIn(files fileSystem, content string) []string {
 	if !i.MultiFile {
 		return []string{content}
 	}
-	asIs := len(i.originals) > 0
-	for file, original := range i.originals {
-		if !i.Files[file].Pad && !exists(join(content, original)) {
-			asIs = false
-			break
-		}
-	}
 	paths := make([]string, len(i.Files))
 	for file := range i.Files {
-		switch original := i.originals[file]; {
-		case i.Files[file].Pad:
-		case asIs && original != nil:
-			paths[file] = join(content, original)
-		default:
+		if !i.Files[file].Pad {
 			paths[file] = join(content, i.Files[file].Path)
 		}
+	}
+	if i.originals != nil {
+		i.originals.find(files, content, paths)
 	}
 	return paths
 }

@@ -61,6 +61,33 @@ func ParseSelection(list string, info *Info) ([]bool, error) {
 	return wanted, nil
 }
 
+// SelectOnly reads the "so" list of a magnet link (BEP 53) as other programs do: whoever
+// wrote it may not have known the torrent, so indices that it does not have are passed
+// over. If none is left, all files are wanted.
+func SelectOnly(list string, info *Info) []bool {
+	wanted := make([]bool, len(info.Files))
+	edges := make([]int, len(info.Files)+1)
+	for _, item := range splitList(list) {
+		first, last, ok := parseRange(item)
+		if last = min(last, len(info.Files)-1); ok && first <= last {
+			edges[first]++
+			edges[last+1]--
+		}
+	}
+	open, some := 0, false
+	for i := range wanted {
+		open += edges[i]
+		wanted[i] = open > 0 && !info.Files[i].Pad
+		some = some || wanted[i]
+	}
+	if !some {
+		for i := range wanted {
+			wanted[i] = !info.Files[i].Pad
+		}
+	}
+	return wanted
+}
+
 // splitList splits at commas that have no backslash before them.
 func splitList(list string) []string {
 	var items []string

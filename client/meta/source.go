@@ -1,27 +1,25 @@
 package meta
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
-	"time"
 )
 
-const (
-	fetchTimeout = 30 * time.Second // for a .torrent file over HTTP, in all
-	maxRedirects = 5
-)
-
-// Source says which torrent is meant: exactly one of its fields is set.
+// Source says which torrent is meant: either Torrent or Magnet is set.
 type Source struct {
 	Torrent *Torrent
 	Magnet  *Magnet
+
+	// Warnings are what was left out because it cannot be used, each a line for the
+	// person who gave the source.
+	Warnings []string
 }
 
 // InfoHash is the v1 infohash of the source.
@@ -30,6 +28,24 @@ func (s *Source) InfoHash() [20]byte {
 		return s.Torrent.Info.InfoHash
 	}
 	return s.Magnet.InfoHash
+}
+
+// Nodes are DHT nodes that a .torrent file names (BEP 5), as host:port each. They are the
+// word of whoever made the torrent, not of the person who gave it.
+func (s *Source) Nodes() []string {
+	if s.Torrent != nil {
+		return s.Torrent.Nodes
+	}
+	return nil
+}
+
+// Peers are those that a magnet link names ("x.pe"), as host:port each. They are the
+// word of whoever made the link, not of the person who gave it.
+func (s *Source) Peers() []string {
+	if s.Magnet != nil {
+		return s.Magnet.Peers
+	}
+	return nil
 }
 
 // UsageError is a source or a list of files that cannot be read or understood:
@@ -43,38 +59,91 @@ func usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
 
-// Load reads a source: a magnet link, an infohash (40 hexadecimal or 32 base32
-// digits, or a v2 multihash), an http or https URL of a .torrent file, a path of
-// one, or "-" for one on stdin. An infohash gives a bare Magnet. Errors about
-// the source itself are UsageErrors.
+// Loader reads sources. Its zero value has no standard input and uses the net package.
+type Loader struct {
+	Stdin   io.Reader // for "-"
+	Network Network   // may be nil
+}
+
+// Load is Loader.Load for one source, through the net package.
 func Load(ctx context.Context, arg string, stdin io.Reader) (*Source, error) {
-	lower := strings.ToLower(arg)
-	switch {
-	case strings.HasPrefix(lower, "magnet:"):
-		magnet, err := ParseMagnet(arg)
-		if err != nil {
-			return nil, &UsageError{err}
+	l := Loader{Stdin: stdin}
+	return l.Load(ctx, arg)
+}
+
+// Load reads a source: a magnet link, an infohash (40 hexadecimal or 32 base32
+// digits, or a v2 multihash), an http, https or file URL, a path, or "-" for standard
+// input. What these lead to is a .torrent file or a magnet link, gzipped or not. An
+// infohash gives a bare Magnet. Blanks and line ends around arg do not matter. Errors
+// about the source itself are UsageErrors.
+func (l *Loader) Load(ctx context.Context, arg string) (*Source, error) {
+	if trimmed := strings.TrimSpace(arg); trimmed != arg {
+		if _, err := os.Lstat(arg); err != nil { // it is not a file of that very name
+			arg = trimmed
 		}
-		return &Source{Magnet: magnet}, nil
-	case strings.HasPrefix(lower, "http://"), strings.HasPrefix(lower, "https://"):
-		return loadURL(ctx, arg)
-	case arg == "-":
-		return loadReader(stdin, "standard input", false)
+	}
+	scheme, _, _ := strings.Cut(strings.ToLower(arg[:min(len(arg), len("https://"))]), ":")
+	switch {
 	case arg == "":
 		return nil, usagef("the source is empty; give a magnet link, a .torrent file, its URL or an infohash")
+	case arg == "-":
+		return loadReader(l.Stdin, "standard input", false)
+	case scheme == "magnet":
+		return loadMagnet(arg)
+	case scheme == "http", scheme == "https":
+		return l.loadURL(ctx, arg)
+	case scheme == "file":
+		path, err := pathOfURL(arg)
+		if err != nil {
+			return nil, err
+		}
+		arg = path
 	}
-	file, err := os.Open(arg)
+	return loadFile(arg)
+}
+
+func loadMagnet(link string) (*Source, error) {
+	magnet, warnings, err := parseMagnet(link)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	return &Source{Magnet: magnet, Warnings: warnings}, nil
+}
+
+// pathOfURL returns the path that a file URL names (RFC 8089).
+func pathOfURL(address string) (string, error) {
+	u, err := url.Parse(strings.ReplaceAll(address, " ", "%20"))
+	if err != nil || u.Host != "" && !strings.EqualFold(u.Host, "localhost") {
+		return "", usagef("%s is not the URL of a file on this computer", quoteShort(address))
+	}
+	path := u.Path
+	if path == "" { // file:name
+		if path, err = url.PathUnescape(u.Opaque); err != nil || path == "" {
+			return "", usagef("%s is not the URL of a file on this computer", quoteShort(address))
+		}
+	}
+	if runtime.GOOS == "windows" && len(path) > 2 && path[0] == '/' && path[2] == ':' {
+		path = path[1:]
+	}
+	return filepath.FromSlash(path), nil
+}
+
+func loadFile(path string) (*Source, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return loadInfoHash(arg)
+			return loadInfoHash(path)
 		}
 		return nil, usagef("cannot read the torrent: %w", err)
 	}
 	defer file.Close()
-	if status, err := file.Stat(); err == nil && status.IsDir() {
-		return nil, usagef("%s is a folder, not a .torrent file; `causeway seed` shares folders", arg)
+	if status, err := file.Stat(); err == nil {
+		switch {
+		case status.IsDir():
+			return nil, usagef("%s is a folder, not a .torrent file; `causeway seed` shares folders", path)
+		}
 	}
-	return loadReader(file, arg, true)
+	return loadReader(file, path, true)
 }
 
 // loadInfoHash reads arg, which is no file, as an infohash.
@@ -88,79 +157,14 @@ func loadInfoHash(arg string) (*Source, error) {
 	return nil, usagef("%s is no file, magnet link, http(s) URL or infohash (40 hexadecimal or 32 base32 digits)", quoteShort(arg))
 }
 
-// loadReader reads a torrent; local is whether it is a file of the user's.
+// loadReader reads a source; local is whether it is a file of the user's.
 func loadReader(r io.Reader, name string, local bool) (*Source, error) {
+	if r == nil {
+		return nil, usagef("cannot read a torrent from %s: there is none", name)
+	}
 	b, err := io.ReadAll(io.LimitReader(r, MaxTorrentSize+1))
 	if err != nil {
 		return nil, usagef("cannot read a torrent from %s: %w", name, err)
 	}
-	torrent, err := ParseTorrent(b)
-	if err != nil {
-		return nil, &UsageError{notTorrent(name, b, local, err)}
-	}
-	return &Source{Torrent: torrent}, nil
-}
-
-func loadURL(ctx context.Context, address string) (*Source, error) {
-	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" {
-		return nil, usagef("%s is not a valid URL", quoteShort(address))
-	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	body, err := fetch(ctx, u)
-	if err != nil {
-		return nil, fetchFailed(u, err)
-	}
-	torrent, err := ParseTorrent(body)
-	if err != nil {
-		return nil, &UsageError{notTorrent(u.Redacted(), body, false, err)}
-	}
-	return &Source{Torrent: torrent}, nil
-}
-
-func fetch(ctx context.Context, u *url.URL) ([]byte, error) {
-	client := http.Client{
-		Transport: &http.Transport{
-			Proxy:             http.ProxyFromEnvironment,
-			DisableKeepAlives: true, // one request; nothing is left running
-		},
-		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-			if len(via) > maxRedirects {
-				return fmt.Errorf("it redirects more than %d times", maxRedirects)
-			}
-			return nil
-		},
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("User-Agent", "causeway")
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	switch code := response.StatusCode; {
-	case code >= 400 && code < 500:
-		return nil, usagef("%s answers %s; check the URL", u.Redacted(), response.Status)
-	case code != http.StatusOK:
-		return nil, fmt.Errorf("%s answers %s; try again later", u.Redacted(), response.Status)
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, MaxTorrentSize+1))
-	if err != nil {
-		return nil, err
-	}
-	return body, nil
-}
-
-func looksLikeHTML(body []byte) bool {
-	start := bytes.ToLower(bytes.TrimSpace(body[:min(len(body), 512)]))
-	for _, prefix := range []string{"<!doctype html", "<html", "<head", "<body", "<!--", "<?xml"} {
-		if bytes.HasPrefix(start, []byte(prefix)) {
-			return true
-		}
-	}
-	return false
+	return parseContent(b, name, local)
 }

@@ -95,7 +95,7 @@ func TestLoadFailures(t *testing.T) {
 		{server.URL + "/absent", "404", true},
 		{server.URL + "/large", "larger than", true},
 		{server.URL + "/loop", "redirects more than 5", false},
-		{server.URL + "/scheme", "unsupported protocol scheme", false},
+		{server.URL + "/scheme", "no http(s) URL", false},
 		{server.URL + "/busy", "503", false},
 		{closed.URL, "connection refused", false},
 	} {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -73,38 +72,37 @@ func (r *rawTorrent) field(key []byte) *[]byte {
 // data the torrent is (comment, dates, malformed tracker lists) is left out when
 // it cannot be understood. The result keeps no reference to b.
 func ParseTorrent(b []byte) (*Torrent, error) {
+	torrent, _, err := parseTorrent(b)
+	return torrent, err
+}
+
+// parseTorrent returns warnings too, as Source has them.
+func parseTorrent(b []byte) (*Torrent, []string, error) {
 	if len(b) > MaxTorrentSize {
-		return nil, fmt.Errorf("not a usable torrent: it has more than the %d MiB that are allowed", MaxTorrentSize>>20)
+		return nil, nil, fmt.Errorf("not a usable torrent: it has more than the %d MiB that are allowed", MaxTorrentSize>>20)
 	}
-	value, rest, err := whole(b)
-	if err == nil && value[0] != 'd' {
-		err = errors.New("it is not a dictionary")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("not a torrent: %w", err)
-	}
-	// Editors and web servers add line ends; anything else is not a torrent.
-	if len(bytes.TrimSpace(rest)) > 0 {
-		return nil, fmt.Errorf("not a usable torrent: %d bytes follow its end", len(rest))
-	}
+	// What follows the dictionary does not matter: editors, web servers and trackers
+	// add line ends and more.
 	var fields rawTorrent
-	if err := collect(value, fields.field); err != nil {
-		return nil, fmt.Errorf("not a usable torrent: %w", err)
+	if _, err := collect(b, fields.field); err != nil {
+		return nil, nil, fmt.Errorf("not a torrent: %w", err)
 	}
 	if fields.info == nil {
-		return nil, errors.New("not a torrent: it has no \"info\" dictionary")
+		return nil, nil, errors.New("not a torrent: it has no \"info\" dictionary")
 	}
 	info, err := ParseInfo(bytes.Clone(fields.info))
 	if err != nil {
-		return nil, fmt.Errorf("not a usable torrent: %w", err)
+		return nil, nil, fmt.Errorf("not a usable torrent: %w", err)
 	}
-	return fields.torrent(info), nil
+	torrent, warnings := fields.torrent(info)
+	return torrent, warnings, nil
 }
 
-func (r *rawTorrent) torrent(info *Info) *Torrent {
+func (r *rawTorrent) torrent(info *Info) (*Torrent, []string) {
+	tiers, warnings := trackerTiers(r.announceList, r.announce)
 	t := &Torrent{
 		Info:     info,
-		Trackers: trackerTiers(r.announceList, r.announce),
+		Trackers: tiers,
 		WebSeeds: webSeeds(stringList(r.urlList)),
 		Nodes:    dhtNodes(r.nodes),
 	}
@@ -119,7 +117,7 @@ func (r *rawTorrent) torrent(info *Info) *Torrent {
 	if seconds, ok := intOf(r.created); ok && seconds > 0 && seconds <= endOfYear9999 {
 		t.Created = time.Unix(seconds, 0).UTC()
 	}
-	return t
+	return t, warnings
 }
 
 // Magnet returns the magnet link of the torrent, with its trackers and web seeds.
@@ -134,10 +132,9 @@ func (t *Torrent) Magnet() *Magnet {
 }
 
 // trackerTiers reads announce-list, or announce if that says nothing (BEP 12).
-// A tracker keeps its first place only.
-func trackerTiers(announceList, announce []byte) [][]string {
+// A tracker keeps its first place only; those that cannot be used are in the warnings.
+func trackerTiers(announceList, announce []byte) (tiers [][]string, warnings []string) {
 	kept := newURLSet(maxTrackers, trackerSchemes...)
-	var tiers [][]string
 	add := func(urls []string) {
 		if tier := kept.add(urls); len(tier) > 0 {
 			tiers = append(tiers, tier)
@@ -145,15 +142,12 @@ func trackerTiers(announceList, announce []byte) [][]string {
 	}
 	if isList(announceList) {
 		// Some programs write a plain list: each entry is a tier of its own.
-		_ = eachItem(announceList, func(tier []byte) error {
-			add(stringList(tier))
-			return nil
-		})
+		eachValue(announceList, func(tier []byte) { add(stringList(tier)) })
 	}
 	if len(tiers) == 0 {
 		add(stringList(announce))
 	}
-	return tiers
+	return tiers, kept.warnings("tracker")
 }
 
 func webSeeds(urls []string) []string {
@@ -168,11 +162,10 @@ func stringList(value []byte) []string {
 	}
 	var list []string
 	if isList(value) {
-		_ = eachItem(value, func(item []byte) error {
-			if s, ok := stringOf(item); ok && len(s) <= maxURL && len(list) < maxTrackers {
+		eachValue(value, func(item []byte) {
+			if s, ok := stringOf(item); ok && len(list) < maxTrackers {
 				list = append(list, string(s))
 			}
-			return nil
 		})
 	}
 	return list
@@ -184,54 +177,23 @@ func dhtNodes(value []byte) []string {
 	if !isList(value) {
 		return nil
 	}
-	_ = eachItem(value, func(pair []byte) error {
+	eachValue(value, func(pair []byte) {
 		var host []byte
 		var port int64
 		if isList(pair) {
-			_ = eachItem(pair, func(item []byte) error {
+			eachValue(pair, func(item []byte) {
 				if s, ok := stringOf(item); ok {
-					host = s
+					host = bytes.TrimSpace(s)
 				} else if n, ok := intOf(item); ok {
 					port = n
 				}
-				return nil
 			})
 		}
 		if node := net.JoinHostPort(string(host), strconv.FormatInt(port, 10)); isHostPort(node) && len(nodes) < maxNodes {
 			nodes = append(nodes, node)
 		}
-		return nil
 	})
 	return nodes
-}
-
-// urlSet takes usable URLs, each once, up to a bound.
-type urlSet struct {
-	room    int
-	schemes []string
-	seen    map[string]bool
-}
-
-func newURLSet(room int, schemes ...string) *urlSet {
-	return &urlSet{room: room, schemes: schemes, seen: make(map[string]bool)}
-}
-
-// add returns those of urls that can be used and were not there before.
-func (s *urlSet) add(urls []string) []string {
-	var added []string
-	for _, text := range urls {
-		if len(text) > maxURL || s.room == 0 || s.seen[text] {
-			continue
-		}
-		u, err := url.Parse(text)
-		if err != nil || u.Hostname() == "" || !slices.Contains(s.schemes, u.Scheme) || cleanText([]byte(text)) != text {
-			continue
-		}
-		s.seen[text] = true
-		s.room--
-		added = append(added, text)
-	}
-	return added
 }
 
 // isHostPort tells whether text is a host or IP address and a port from 1 to 65535.
@@ -242,10 +204,4 @@ func isHostPort(text string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
-}
-
-// IsTrackerURL tells whether text can be a tracker of a torrent: an http, https,
-// udp, ws or wss URL.
-func IsTrackerURL(text string) bool {
-	return len(newURLSet(1, trackerSchemes...).add([]string{text})) == 1
 }

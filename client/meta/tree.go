@@ -20,6 +20,7 @@ type tree struct {
 	isFolder bool
 	files    []treeFile // sorted
 	length   int64      // bytes in all; at least 1
+	output   string     // where the .torrent file goes, as output returns it
 	warn     func(message string)
 }
 
@@ -30,15 +31,63 @@ type treeFile struct {
 	modified   time.Time
 }
 
-// scan lists the files under path.
-func scan(ctx context.Context, path string, warn func(string)) (*tree, error) {
+// TemporaryPattern is for the names of files that are being written, as os.CreateTemp has
+// it. Such files are not in torrents: they are there for a moment, or for good where a
+// program was killed.
+const TemporaryPattern = ".causeway-*.part"
+
+const torrentExtension = ".torrent"
+
+func isTemporary(name string) bool {
+	match, err := filepath.Match(TemporaryPattern, name)
+	return match && err == nil
+}
+
+// rootOf returns a path without symbolic links.
+func rootOf(path string) (string, error) {
 	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return nil, usagef("cannot make a torrent of %s: %w", path, err)
+	if err == nil {
+		absolute, err = filepath.EvalSymlinks(absolute)
 	}
-	root, err := filepath.EvalSymlinks(absolute)
 	if err != nil {
-		return nil, usagef("cannot make a torrent of %s: %w", path, err)
+		return "", usagef("cannot make a torrent of %s: %w", path, err)
+	}
+	return absolute, nil
+}
+
+// outputOf is rootOf for a file that may not be there yet; "" stays so.
+func outputOf(path string) string {
+	if path == "" {
+		return ""
+	}
+	if root, err := rootOf(path); err == nil {
+		return root
+	}
+	if folder, err := rootOf(filepath.Dir(path)); err == nil {
+		return filepath.Join(folder, filepath.Base(path))
+	}
+	return path
+}
+
+// isOutput tells whether path, which is without symbolic links, is the .torrent file
+// that is to be written. File systems that ignore case may have it spelled differently.
+func (t *tree) isOutput(path string) bool {
+	if path == t.output || t.output == "" || !strings.EqualFold(path, t.output) {
+		return path == t.output
+	}
+	a, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(t.output)
+	return err == nil && os.SameFile(a, b)
+}
+
+// scan lists the files under path. output is as in CreateOptions.
+func scan(ctx context.Context, path, output string, warn func(string)) (*tree, error) {
+	root, err := rootOf(path)
+	if err != nil {
+		return nil, err
 	}
 	status, err := os.Stat(root)
 	if err != nil {
@@ -47,7 +96,7 @@ func scan(ctx context.Context, path string, warn func(string)) (*tree, error) {
 	if warn == nil {
 		warn = func(string) {}
 	}
-	t := &tree{root: root, isFolder: status.IsDir(), warn: warn}
+	t := &tree{root: root, isFolder: status.IsDir(), output: outputOf(output), warn: warn}
 	if t.isFolder {
 		if err := t.addFolder(ctx, root, nil); err != nil {
 			return nil, err
@@ -104,6 +153,9 @@ func (t *tree) addFile(path string, components []string) error {
 	if inside, err := filepath.Rel(t.root, target); err != nil || !filepath.IsLocal(inside) {
 		return usagef("the symbolic link %s leads out of the folder, to %s; remove it or copy the file", path, target)
 	}
+	if len(components) > 0 && (t.isOutput(target) || isTemporary(filepath.Base(path))) {
+		return nil
+	}
 	size, status, err := regularSize(target)
 	if err != nil {
 		return usagef("%s cannot be in a torrent: %w", path, pathCause(err))
@@ -111,6 +163,31 @@ func (t *tree) addFile(path string, components []string) error {
 	t.files = append(t.files, treeFile{components, target, size, status.ModTime()})
 	t.length += size
 	return nil
+}
+
+// maxTorrentsRead bounds the .torrent files of a folder that are looked into.
+const maxTorrentsRead = 100
+
+// warnOfTorrents warns of what may be earlier torrents of the same folder. They stay in:
+// nobody but the user can tell.
+func (t *tree) warnOfTorrents(name string) {
+	looked := 0
+	for i := range t.files {
+		file := &t.files[i]
+		if !strings.EqualFold(filepath.Ext(file.path), torrentExtension) || file.length > MaxTorrentSize {
+			continue
+		}
+		if looked++; looked > maxTorrentsRead {
+			return
+		}
+		content, err := os.ReadFile(file.path)
+		if err != nil {
+			continue
+		}
+		if torrent, err := ParseTorrent(content); err == nil && torrent.Info.originalName == name {
+			t.warn(fmt.Sprintf("%s is in the torrent too; move it elsewhere if it is an earlier torrent of the same data", file.path))
+		}
+	}
 }
 
 // pathCause is the error of a file system without the path, which the message

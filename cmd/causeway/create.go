@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,7 +34,11 @@ func (a *app) createCommand() *cobra.Command {
 		Short:      "Make a .torrent file of a file or folder",
 		Long: `Make a .torrent file of a file or folder, and print its magnet link.
 
-Each --tracker is a tier of its own; put commas between trackers of one tier.`,
+Each --tracker is a tier of its own; put commas between trackers of one tier.
+
+The .torrent file that is written is never part of the torrent, even where it lies in
+the folder itself. What is there under its name is written over only if it is a
+.torrent file.`,
 		Example: `  causeway create Holiday -o holiday.torrent
   causeway create Holiday --tracker udp://tracker.example:6969 --private`,
 		Args:              arguments(1, 1, "the file or folder to make a torrent of"),
@@ -81,7 +86,12 @@ func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
 	if err := checkData(path); err != nil {
 		return err
 	}
+	out, err := a.torrentPath(path, f)
+	if err != nil {
+		return err
+	}
 	options := f.options
+	options.Output = out
 	options.PieceLength = int64(f.pieceLength)
 	options.Trackers = tiers(f.trackers)
 	if !f.noWeb && !options.Private {
@@ -109,14 +119,10 @@ func (a *app) create(cmd *cobra.Command, path string, f *createFlags) error {
 		return err
 	}
 	magnet := torrent.Magnet().String()
-	if f.out == "-" {
+	if out == "" {
 		a.line("%s", magnet)
 		_, err := a.stdout.Write(encoded)
 		return err
-	}
-	out := f.out
-	if status, err := os.Stat(out); out == "" || err == nil && status.IsDir() {
-		out = filepath.Join(out, torrent.Info.Name+".torrent")
 	}
 	if err := writeWhole(out, encoded); err != nil {
 		return err
@@ -135,7 +141,7 @@ func tiers(values []string) [][]string {
 	for _, value := range values {
 		var tier []string
 		for tracker := range strings.SplitSeq(value, ",") {
-			if tracker = strings.TrimSpace(tracker); tracker != "" {
+			if tracker = meta.TrackerURL(tracker); tracker != "" {
 				tier = append(tier, tracker)
 			}
 		}
@@ -144,9 +150,58 @@ func tiers(values []string) [][]string {
 	return tiers
 }
 
-// writeWhole writes a file so that there is never half of it.
+// torrentPath returns where the .torrent file of a path is to go, "" for standard output.
+// What is there must not be lost: only a .torrent file is written over.
+func (a *app) torrentPath(path string, f *createFlags) (string, error) {
+	if f.out == "-" {
+		return "", nil
+	}
+	out := f.out
+	if status, err := os.Stat(out); out == "" || err == nil && status.IsDir() {
+		name, err := meta.TorrentName(path, f.options.Name)
+		if err != nil {
+			return "", err
+		}
+		out = filepath.Join(out, name)
+	}
+	status, err := os.Stat(out)
+	if err != nil || !status.Mode().IsRegular() || status.Size() == 0 {
+		return out, nil
+	}
+	if source, err := os.Stat(path); err == nil && os.SameFile(source, status) {
+		return "", usagef("%s is what the torrent is to be of; name another file with -o", out)
+	}
+	if !isTorrent(out) {
+		return "", usagef("%s is there already and is no .torrent file; it is not written over. Name another file with -o", out)
+	}
+	return out, nil
+}
+
+func isTorrent(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, meta.MaxTorrentSize))
+	if err != nil {
+		return false
+	}
+	_, err = meta.ParseTorrent(content)
+	return err == nil || errors.Is(err, meta.ErrV2Only)
+}
+
+// writeWhole writes a file so that there is never half of it. What is no file, such as a
+// pipe, is written to as it is.
 func writeWhole(path string, content []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
+	if status, err := os.Stat(path); err == nil && !status.Mode().IsRegular() {
+		return writeInto(path, content)
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a link stays, and what it leads to is replaced
+	}
+	// The name owes nothing to that of the file, which may be as long as names can be.
+	file, err := os.CreateTemp(filepath.Dir(path), meta.TemporaryPattern)
 	if errors.Is(err, fs.ErrNotExist) {
 		return usagef("cannot write %s: there is no folder %s", path, filepath.Dir(path))
 	}
@@ -161,6 +216,18 @@ func writeWhole(path string, content []byte) error {
 	}
 	if err != nil {
 		os.Remove(file.Name())
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeInto(path string, content []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.Write(content)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	return nil

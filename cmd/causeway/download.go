@@ -68,7 +68,7 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	var loaded []*meta.Source
 	named := make(namedOnce)
 	for _, source := range sources {
-		src, err := meta.Load(ctx, source, a.in)
+		src, err := a.load(ctx, source)
 		if err != nil {
 			return err
 		}

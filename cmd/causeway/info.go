@@ -40,7 +40,7 @@ fetched from peers, without the data.`,
 }
 
 func (a *app) info(ctx context.Context, source, selection string, engine *engineFlags) error {
-	src, err := meta.Load(ctx, source, a.in)
+	src, err := a.load(ctx, source)
 	if err != nil {
 		return err
 	}

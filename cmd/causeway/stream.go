@@ -149,7 +149,7 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 	if err := f.check(a); err != nil {
 		return err
 	}
-	src, err := meta.Load(ctx, source, a.in)
+	src, err := a.load(ctx, source)
 	if err != nil {
 		return err
 	}

@@ -70,13 +70,12 @@ func candidates(info *meta.Info, wanted []bool) []candidate {
 // choose finds what is to be played. preset is what the magnet link selects.
 func choose(info *meta.Info, f *streamFlags, preset string) (choice, error) {
 	c := choice{subtitles: make(map[int][]int)}
-	list := f.file
-	if list == "" {
-		list = preset
-	}
-	wanted, err := meta.ParseSelection(list, info)
+	wanted, err := meta.ParseSelection(f.file, info)
 	if err != nil {
 		return c, err
+	}
+	if f.file == "" && preset != "" {
+		wanted = meta.SelectOnly(preset, info)
 	}
 	files := candidates(info, wanted)
 	if f.playlist {
