@@ -86,6 +86,7 @@ func (t *Torrent) begin() {
 	switch {
 	case t.Info() == nil:
 		t.enter(phaseMetadata)
+		t.fetchSources()
 		t.startSwarms()
 	case t.opts.MetadataOnly:
 		t.enter(phaseChecking)

@@ -307,6 +307,28 @@ func (t *Torrent) parseMetadata(p *peer, raw []byte) {
 	})
 }
 
+// fetchSources tries the URLs of .torrent files that the magnet link names, beside the
+// search for peers.
+func (t *Torrent) fetchSources() {
+	m, r := t.source.magnet, t.loop.run
+	if m == nil || len(m.Sources) == 0 {
+		return
+	}
+	t.spawn(func() {
+		loader := meta.Loader{Network: t.client.net}
+		torrent, err := loader.FetchSources(r.ctx, m)
+		if err != nil {
+			t.log.Debug("the link's sources gave no metadata", "err", err)
+			return
+		}
+		t.do(func() {
+			if r == t.loop.run {
+				t.gotMetadata(torrent.Info)
+			}
+		})
+	})
+}
+
 // gotMetadata goes on with an info dictionary that is right.
 func (t *Torrent) gotMetadata(info *meta.Info) {
 	if t.loop.phase != phaseMetadata {

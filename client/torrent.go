@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -77,6 +78,7 @@ type sourceInfo struct {
 	name     string
 	webSeeds []string
 	sel      string
+	magnet   *meta.Magnet // nil for a .torrent file
 }
 
 // loop is the state that only the event loop touches.
@@ -177,7 +179,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		}
 	} else {
 		m := src.Magnet
-		t.source.name, t.source.sel, t.source.webSeeds = m.Name, m.Select, m.WebSeeds
+		t.source.magnet, t.source.name, t.source.sel, t.source.webSeeds = m, m.Name, m.Select, m.WebSeeds
 		for _, url := range m.Trackers {
 			trackers = append(trackers, []string{url})
 		}
@@ -200,6 +202,9 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		Shared: c.shared, Host: swarmHost{t}, Logger: t.log,
 		Down: allot.NewRate(0), Up: allot.NewUpload(0),
 	})}
+	if dht := c.shared.DHT; dht != nil && t.mayDiscover() {
+		dht.AddNodes(netip.Addr{}, src.Nodes())
+	}
 	for _, s := range t.swarms {
 		t.spawn(func() {
 			s.Resolve(t.ctx, peers, true)

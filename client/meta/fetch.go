@@ -153,9 +153,6 @@ func readBody(u *url.URL, response *http.Response) (fetched, error) {
 	if err != nil {
 		return fetched{}, err
 	}
-	if len(body) > MaxTorrentSize {
-		return fetched{}, usagef("%s is larger than the %d bytes that a torrent may have", u.Redacted(), MaxTorrentSize)
-	}
 	return fetched{body: body}, nil
 }
 
@@ -218,7 +215,7 @@ func (h *hop) get(ctx context.Context, u *url.URL) (*http.Response, error) {
 	response, err := transport.RoundTrip(request)
 	h.speaker = reached
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
+		return nil, &url.Error{Op: "Get", URL: u.Redacted(), Err: err}
 	}
 	return response, nil
 }
