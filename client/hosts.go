@@ -89,7 +89,8 @@ func (h *contentHost) Wake() { h.t.wakeUp() }
 // completed follows the moment in which the last wanted piece is there.
 func (t *Torrent) completed() {
 	t.complete.set()
-	if t.downloaded.Load() > 0 {
+	if n := t.downloaded.Load(); n > t.loop.told {
+		t.loop.told = n
 		for _, s := range t.swarms {
 			s.Completed()
 		}

@@ -259,16 +259,26 @@ func (t *Torrent) fail(err error) {
 	}
 	t.log.Error("torrent failed", "err", err)
 	t.setErr(err)
-	settle := t.halt(phaseError, fmt.Errorf("the torrent failed: %w", err))
+	l.unsettled = t.halt(phaseError, fmt.Errorf("the torrent failed: %w", err))
 	t.spawn(func() {
-		t.changing <- struct{}{} // Start waits until the files are closed
+		t.changing <- struct{}{}
 		defer func() { <-t.changing }()
-		if err := settle(); err != nil && !errors.Is(err, disk.ErrClosed) {
-			t.log.Debug("saving the state of a torrent that failed", "err", err)
-		}
+		t.settleFailed()
 	})
 	for _, s := range t.swarms {
 		s.Stop()
+	}
+}
+
+// settleFailed closes the files of a torrent that has failed, which comes before anything
+// else is done with it.
+func (t *Torrent) settleFailed() {
+	var settle func() error
+	if err := t.call(func() { settle, t.loop.unsettled = t.loop.unsettled, nil }); err != nil || settle == nil {
+		return
+	}
+	if err := settle(); err != nil {
+		t.log.Debug("saving the state of a torrent that failed", "err", err)
 	}
 }
 
@@ -285,6 +295,7 @@ func (t *Torrent) change(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
 	if !t.spawn(func() {
 		defer func() { <-t.changing }()
+		t.settleFailed()
 		result <- f()
 	}) {
 		<-t.changing

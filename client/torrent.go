@@ -85,8 +85,10 @@ type sourceInfo struct {
 type loop struct {
 	phase phase
 	run   *run // nil while stopped
-	timer *time.Timer
-	due   time.Time // when timer is to fire
+	// unsettled is what is left to be done after a failure: see halt.
+	unsettled func() error
+	timer     *time.Timer
+	due       time.Time // when timer is to fire
 
 	peers      map[*peer]struct{}
 	byID       map[[20]byte]*peer
@@ -94,6 +96,7 @@ type loop struct {
 	bans       *source.Bans
 
 	metadata metadataFetch
+	told     int64            // bytes that were downloaded when trackers were told of completion
 	content  *content.Content // as Torrent.content; set before it is checked
 
 	fillSoon    bool      // peers wait for upload slots that may be free
