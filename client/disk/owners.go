@@ -430,8 +430,39 @@ func (s *Storage) isShared(file int) bool {
 		slices.ContainsFunc(s.shares.saved[file], func(f savedFile) bool { return !f.void })
 }
 
-// guardShared makes sure that what others have verified is not changed.
+// guardShared makes sure that what others have verified is not changed. Who finds that he
+// would do that gives his claim up: else two that each have a part of a file would both
+// fail.
 func (s *Storage) guardShared(sp span, old, data []byte) error {
+	err := s.heedOthers(sp, old, data)
+	var taken *TakenError
+	if !errors.As(err, &taken) {
+		return err
+	}
+	s.mu.Lock()
+	f := s.shares.files[sp.file]
+	s.heed(sp.file, careDoubt)
+	s.mu.Unlock()
+	if f != nil {
+		f.list.Lock()
+		delete(f.users, s)
+		f.list.Unlock()
+	}
+	return errors.Join(err, s.cfg.Owners.giveUp(s))
+}
+
+// giveUp withdraws the saved claims of a torrent until it joins again.
+func (o *Owners) giveUp(s *Storage) error {
+	o.mu.Lock()
+	c := o.live[s]
+	o.mu.Unlock()
+	if o.store == nil || c == nil {
+		return nil
+	}
+	return errors.Join(o.store.unclaim(c.root, c.key), o.store.tell())
+}
+
+func (s *Storage) heedOthers(sp span, old, data []byte) error {
 	s.mu.Lock()
 	f, saved := s.shares.files[sp.file], s.shares.saved[sp.file]
 	s.mu.Unlock()
