@@ -7,7 +7,7 @@
 // response bytes are wanted (see window.go); which peers bring them, and when,
 // is the engine's business.
 //
-//	ln, err := access.Listen(ctx, "127.0.0.1:8080", token)
+//	ln, err := access.Listen(ctx, nil, "127.0.0.1:8080", token)
 //	server := stream.New(stream.Config{Listen: ln.Addr(), Token: token, Torrents: torrents})
 //	defer server.Close()
 //	fmt.Println(server.Links(ln.Addr()).File(torrent, media.Largest(torrent.Files())))

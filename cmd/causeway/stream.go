@@ -161,7 +161,7 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 		a.printer.out = a.stderr
 		ignoreBrokenPipes()
 	}
-	if st.listener, err = f.http.listen(ctx); err != nil {
+	if st.listener, err = f.http.listen(ctx, nil); err != nil {
 		return err
 	}
 	defer st.listener.Close()
@@ -254,7 +254,7 @@ func (st *streaming) serve(torrent *client.Torrent) {
 			view := st.served.Load()
 			return !view.known() && infohash == view.InfoHash()
 		},
-		Listen: st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token,
+		Listen: st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token, Origins: st.flags.http.allowed,
 		Logger: st.app.logger(),
 	})
 	st.links = st.server.Links(st.listener.Addr())
