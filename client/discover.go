@@ -46,7 +46,7 @@ func (t *Torrent) startDiscovery() {
 			Tiers: t.source.trackers, InfoHash: t.infoHash, PeerID: t.client.id,
 			Port: uint16(t.client.port()), Key: t.client.key,
 			Stats:     t.announceStats,
-			OnPeers:   func(_ string, addrs []netip.AddrPort) { t.found(addrs) },
+			OnPeers:   func(_ string, _ netip.Addr, addrs []netip.AddrPort) { t.found(addrs) },
 			OnStatus:  t.trackerStatus,
 			UserAgent: "Causeway/" + Version,
 			Logger:    t.log,

@@ -76,7 +76,7 @@ func TestOpentracker(t *testing.T) {
 					Tiers: [][]string{{fmt.Sprintf("%s://%s/announce", scheme, addr)}}, InfoHash: infoHash,
 					PeerID: [20]byte([]byte("-CW0001-" + name + strings.Repeat("x", 12-len(name)))), Port: port,
 					Stats:    func() Stats { return Stats{Left: left.Load()} },
-					OnPeers:  func(_ string, p []netip.AddrPort) { peers <- p },
+					OnPeers:  func(_ string, _ netip.Addr, p []netip.AddrPort) { peers <- p },
 					OnStatus: func(s Status) { status <- s },
 				})
 				return a, peers, status
