@@ -70,7 +70,7 @@ func (c *Client) startWeb() error {
 		return fmt.Errorf("starting WebRTC: %w", err)
 	}
 	if !c.cfg.DisableTrackers {
-		c.ws = ws.New(ws.Config{PeerID: ws.ID(c.id), UserAgent: "Causeway/" + Version, Logger: c.log})
+		c.ws = ws.New(ws.Config{UserAgent: "Causeway/" + Version, Logger: c.log})
 	}
 	return nil
 }
@@ -221,6 +221,9 @@ func (s *webSwarm) completed() {
 
 // InfoHash implements ws.Torrent.
 func (s *webSwarm) InfoHash() ws.ID { return ws.ID(s.t.infoHash) }
+
+// PeerID implements ws.Torrent.
+func (s *webSwarm) PeerID() ws.ID { return ws.ID(s.t.client.id) }
 
 // Progress implements ws.Torrent.
 func (s *webSwarm) Progress() ws.Progress {
