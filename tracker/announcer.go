@@ -2,11 +2,13 @@ package tracker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -96,7 +98,6 @@ const (
 type Announcer struct {
 	outside
 	cfg  Config
-	log  *slog.Logger
 	wake chan struct{}
 
 	ctx      context.Context // of the scheduling
@@ -127,8 +128,8 @@ func IsWebSocket(announceURL string) bool {
 // New starts to announce at once.
 func New(cfg Config) *Announcer {
 	a := &Announcer{
-		cfg: cfg, log: cfg.Logger, one: cfg.OneAtATime, known: map[string]bool{}, wake: make(chan struct{}, 1),
-		outside: outside{net: cfg.Network, userAgent: cfg.UserAgent, trip: cfg.trip},
+		cfg: cfg, one: cfg.OneAtATime, known: map[string]bool{}, wake: make(chan struct{}, 1),
+		outside: outside{net: cfg.Network, log: cfg.Logger, userAgent: cfg.UserAgent, trip: cfg.trip},
 	}
 	if a.net == nil {
 		a.net = reach.System{}
@@ -159,6 +160,15 @@ func (a *Announcer) AddTracker(announceURL string) {
 	}
 }
 
+// parseURL reads the URL of an HTTP or UDP tracker.
+func parseURL(raw string) (*url.URL, error) {
+	u, err := reach.ParseURL(raw, trackerSchemes...)
+	if err == nil && strings.HasPrefix(u.Scheme, "udp") && u.Port() == "" {
+		return nil, errors.New("the URL of a UDP tracker needs a port")
+	}
+	return u, err
+}
+
 // addTier adds a tier; mu is held, or nobody else has a.
 func (a *Announcer) addTier(urls []string) {
 	var tier []*trackerState
@@ -167,10 +177,7 @@ func (a *Announcer) addTier(urls []string) {
 		if a.known[name] || IsWebSocket(name) {
 			continue
 		}
-		u, err := reach.ParseURL(name, trackerSchemes...)
-		if err == nil && u.Scheme[0] == 'u' && u.Port() == "" {
-			err = fmt.Errorf("the URL of a UDP tracker needs a port")
-		}
+		u, err := parseURL(name)
 		if err == nil && len(a.known) >= maxTrackers {
 			err = fmt.Errorf("left out: a torrent has at most %d trackers", maxTrackers)
 		}

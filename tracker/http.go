@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -56,6 +57,7 @@ func (a *Announcer) announceHTTP(ctx context.Context, u *url.URL, rt *route, r r
 // outside is how trackers are reached.
 type outside struct {
 	net       Network
+	log       *slog.Logger
 	userAgent string
 	trip      http.RoundTripper // for tests: stands in for the network
 }
@@ -64,7 +66,7 @@ type outside struct {
 // an error status, check may find a refusal in the body, as some trackers put it
 // there; it says more than the status.
 func (o *outside) fetch(ctx context.Context, f family, u *url.URL, check func([]byte) error) ([]byte, netip.Addr, error) {
-	visit := reach.NewVisit(ctx, o.net, "tcp"+string(f))
+	visit := reach.NewVisit(ctx, o.net, o.log, "tcp"+string(f))
 	defer visit.Close()
 	client := visit.Client()
 	if o.trip != nil {

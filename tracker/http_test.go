@@ -146,6 +146,9 @@ func TestParseHTTPResponse(t *testing.T) {
 		{"port 0, no address, broadcast, multicast", "d8:intervali60e5:peers24:\x01\x02\x03\x04\x00\x00\x00\x00\x00\x00\x1a\xe1\xff\xff\xff\xff\x1a\xe1\xe0\x00\x00\x01\x1a\xe1e", nil},
 		{"verbose rubbish", "d8:intervali60e5:peersli5ed2:ip4:host4:porti1eed2:ip7:1.2.3.44:porti-1eed2:ip7:1.2.3.44:porti65536eed2:ip7:1.2.3.44:port1:1eleee", nil},
 		{"peers of the wrong type", "d8:intervali60e5:peersi7ee", nil},
+		{"keys unsorted, double, many, and no strings", "d5:peers6:\x01\x02\x03\x04\x1a\xe15:peers0:i7e3:six" + strings.Repeat("1:x0:", 500) + "8:intervali60ee", []string{"1.2.3.4:6881"}},
+		{"what is not needed, of any type", "d8:completele3:agei" + strings.Repeat("9", 99) + "e3:beti1.5e3:cat" + strings.Repeat("l", 5000) + strings.Repeat("e", 5000) +
+			"10:incomplete1:x8:interval2:6014:failure reason0:15:warning messagei1e10:tracker idde12:min intervalle5:peers6:\x01\x02\x03\x04\x1a\xe1e", []string{"1.2.3.4:6881"}},
 		{"trailing bytes", "d8:intervali60e5:peers6:\x01\x02\x03\x04\x1a\xe1e\r\n", []string{"1.2.3.4:6881"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -24,7 +24,7 @@ func (m *Manager) dial(ctx context.Context, url string) (Conn, error) {
 	if m.config.UserAgent != "" {
 		header.Set("User-Agent", m.config.UserAgent)
 	}
-	visit := reach.NewVisit(ctx, m.config.Network, "tcp")
+	visit := reach.NewVisit(ctx, m.config.Network, m.config.Logger, "tcp")
 	defer visit.Close()
 	conn, res, err := websocket.Dial(ctx, url, &websocket.DialOptions{
 		HTTPClient: visit.Client(), HTTPHeader: header,

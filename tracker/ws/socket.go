@@ -41,7 +41,7 @@ type socket struct {
 	mu        sync.Mutex
 	handles   map[ID]*Handle
 	link      *link         // nil: not connected
-	linked    chan struct{} // closed while link is set
+	linked    chan struct{} // closed while link is set, and when a connection could not be made
 	failure   error         // why not
 	announced *Handle       // the last to announce: errors without infohash are about it
 	scrape    *scrape       // the one that waits for its answer
@@ -112,19 +112,22 @@ func (s *socket) current() (*link, error) {
 	return s.link, nil
 }
 
-// awaitLink waits for a connection.
+// awaitLink waits for a connection, or for what keeps it from being made.
 func (s *socket) awaitLink(ctx context.Context) (*link, error) {
 	for {
 		s.mu.Lock()
 		l, linked, failure := s.link, s.linked, s.failure
 		s.mu.Unlock()
-		if l != nil {
+		switch {
+		case l != nil:
 			return l, nil
+		case failure != nil:
+			return nil, failure
 		}
 		select {
 		case <-linked:
 		case <-ctx.Done():
-			return nil, errors.Join(failure, fmt.Errorf("%s: %w", s.url, reach.Explain(ctx.Err())))
+			return nil, reach.Explain(ctx.Err())
 		case <-s.ctx.Done():
 			return nil, ErrClosed
 		}
@@ -251,9 +254,10 @@ func (s *socket) up(l *link) {
 // down tells every torrent that the tracker is gone.
 func (s *socket) down(err error) {
 	s.mu.Lock()
-	if s.link != nil {
-		s.linked = make(chan struct{})
+	if s.link == nil {
+		close(s.linked) // for who waits
 	}
+	s.linked = make(chan struct{})
 	s.link, s.failure = nil, err
 	waiting := s.scrape
 	s.scrape = nil

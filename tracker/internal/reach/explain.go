@@ -155,6 +155,7 @@ func IsNoNetwork(err error) bool {
 // httpErrors are errors of net/http that have no type, by a part of their text.
 var httpErrors = []struct{ part, text string }{
 	{"server closed idle connection", "the server closed the connection without an answer"},
+	{"readLoopPeekFailLocked", "the server's answer is not HTTP"}, // it came before the request
 	{"malformed HTTP", "the server's answer is not HTTP"},
 	{"exceeded", "the server's answer has a header that is too large"},
 	{"TLS handshake timeout", "the server did not finish the TLS handshake in time"},

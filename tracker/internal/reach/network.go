@@ -2,7 +2,7 @@
 // network that is handed down, HTTP redirects that must not reach in, URLs as people
 // write them, and errors in words.
 //
-//	visit := reach.NewVisit(ctx, network, "tcp")
+//	visit := reach.NewVisit(ctx, network, log, "tcp")
 //	defer visit.Close()
 //	res, err := visit.Client().Do(request)   // reach.Explain(err) is for people
 package reach

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -30,6 +31,7 @@ const (
 type Visit struct {
 	ctx       context.Context
 	net       Network
+	log       *slog.Logger
 	family    string
 	transport *http.Transport
 
@@ -41,8 +43,8 @@ type Visit struct {
 
 // NewVisit prepares a visit within ctx over "tcp", or over one address family: "tcp4"
 // or "tcp6".
-func NewVisit(ctx context.Context, n Network, family string) *Visit {
-	v := &Visit{ctx: ctx, net: n, family: family}
+func NewVisit(ctx context.Context, n Network, log *slog.Logger, family string) *Visit {
+	v := &Visit{ctx: ctx, net: n, log: log, family: family}
 	t := n.HTTPTransport().Clone()
 	t.DialContext, t.DialTLSContext = v.dial, nil
 	if proxy := t.Proxy; proxy != nil {
@@ -109,7 +111,15 @@ func (v *Visit) proxy(r *http.Request, ask func(*http.Request) (*url.URL, error)
 	return u, err
 }
 
-func (v *Visit) dial(ctx context.Context, _, address string) (net.Conn, error) {
+// dial is called by net/http in a goroutine of its own, which nobody else guards.
+func (v *Visit) dial(ctx context.Context, _, address string) (conn net.Conn, err error) {
+	if fault := Guard(v.log, "connecting to "+address, func() { conn, err = v.connect(ctx, address) }); fault != nil {
+		return nil, fault
+	}
+	return conn, err
+}
+
+func (v *Visit) connect(ctx context.Context, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, phaseTimeout)
 	defer cancel()
 	defer context.AfterFunc(v.ctx, cancel)()
