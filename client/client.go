@@ -215,7 +215,7 @@ func (c *Client) startWeb() (err error) {
 		return fmt.Errorf("starting WebRTC: %w", err)
 	}
 	if !c.cfg.DisableTrackers {
-		c.shared.WS = ws.New(ws.Config{PeerID: ws.ID(c.id), UserAgent: userAgent, Logger: c.log})
+		c.shared.WS = ws.New(ws.Config{Network: c.net, UserAgent: userAgent, Logger: c.log})
 	}
 	return nil
 }

@@ -49,8 +49,6 @@ func NewPeerID() (id [20]byte) {
 	return id
 }
 
-var anyone = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-
 // Shared is what the swarms of a client share. What is nil is switched off.
 type Shared struct {
 	Net        *network.Network
@@ -213,9 +211,10 @@ func (s *Swarm) Start() {
 		r.announcer = tracker.New(tracker.Config{
 			Tiers: s.trackers, InfoHash: s.cfg.InfoHash, PeerID: s.cfg.PeerID,
 			Port: uint16(s.shared.Port()), Key: s.key,
-			Stats:     s.host.Announced,
-			OnPeers:   func(_ string, addrs []netip.AddrPort) { s.found(anyone, addrs) },
-			OnStatus:  s.host.TrackerStatus,
+			Stats:    s.host.Announced,
+			OnPeers:  func(_ string, speaker netip.Addr, addrs []netip.AddrPort) { s.found(speaker, addrs) },
+			OnStatus: s.host.TrackerStatus,
+			Network:  s.shared.Net, OneAtATime: s.host.Private(),
 			UserAgent: s.shared.UserAgent,
 			Logger:    s.log,
 		})
@@ -292,6 +291,7 @@ func (s *Swarm) TurnPrivate() {
 		s.running.stopDHT()
 	}
 	if s.running.announcer != nil {
+		s.running.announcer.OneAtATime()
 		s.running.announcer.WantMore()
 	}
 }
