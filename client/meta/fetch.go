@@ -100,11 +100,7 @@ var errInward = errors.New("it leads to this computer or the local network, wher
 func (l *Loader) fetch(ctx context.Context, u *url.URL, stranger bool) (fetched, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	n := l.Network
-	if n == nil {
-		n = &plainNetwork{}
-	}
-	h := &hop{network: n, stranger: stranger}
+	h := &hop{network: orPlain(l.Network), stranger: stranger}
 	for range maxRedirects + 1 {
 		response, err := h.get(ctx, u)
 		if err != nil {

@@ -43,7 +43,7 @@ data.`,
 }
 
 func (a *app) info(ctx context.Context, source, selection string, engine *engineFlags) error {
-	src, err := a.load(ctx, source)
+	src, err := a.load(ctx, source, engine.listen)
 	if err != nil {
 		return err
 	}

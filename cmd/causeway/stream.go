@@ -149,7 +149,7 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 	if err := f.check(a); err != nil {
 		return err
 	}
-	src, err := a.load(ctx, source)
+	src, err := a.load(ctx, source, f.engine.listen)
 	if err != nil {
 		return err
 	}
