@@ -161,7 +161,11 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 		a.printer.out = a.stderr
 		ignoreBrokenPipes()
 	}
-	if st.listener, err = f.http.listen(ctx, nil); err != nil {
+	way, err := a.network(f.engine.listen)
+	if err != nil {
+		return err
+	}
+	if st.listener, err = f.http.listen(ctx, way); err != nil {
 		return err
 	}
 	defer st.listener.Close()
