@@ -21,6 +21,10 @@ func (t *Torrent) requestAll(now time.Time) {
 	}
 }
 
+// throttledFor is how long after a limit kept us from asking it counts as what holds the
+// download up.
+const throttledFor = time.Second
+
 // downLimits returns all that bound what is asked of a peer.
 func (t *Torrent) downLimits(p *peer) [3]*allot.Rate {
 	own, _ := p.swarm.Limits()
@@ -40,7 +44,7 @@ func (t *Torrent) allowed(p *peer, n int, now time.Time) int {
 		granted = got
 	}
 	if granted < n {
-		t.loop.throttled = true
+		t.loop.throttled, t.loop.lastThrottled = true, now
 	}
 	return granted
 }
@@ -81,8 +85,8 @@ func (t *Torrent) request(p *peer, now time.Time) {
 			return
 		}
 	}
-	// While we are the ones who wait, nobody is late, and nothing is asked for twice.
-	c.Picker.SetThrottled(limited)
+	// While we are the ones who wait, nothing is asked for twice.
+	c.Picker.SetThrottled(limited && now.Sub(l.lastThrottled) < throttledFor)
 	l.picks = l.picks[:0]
 	if !s.Pick.Choking {
 		if !c.Streaming() {

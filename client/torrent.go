@@ -99,17 +99,18 @@ type loop struct {
 	told     int64            // bytes that were downloaded when trackers were told of completion
 	content  *content.Content // as Torrent.content; set before it is checked
 
-	fillSoon    bool      // peers wait for upload slots that may be free
-	throttled   bool      // a limit kept us from asking for more
-	lastPeer    time.Time // when a peer was last connected
-	choker      *choker.Choker
-	nextRechoke time.Time
-	downRate    rateMeter
-	upRate      rateMeter
-	lastRates   time.Time
-	spareInbox  []event          // scratch
-	picks       []picker.Request // scratch
-	asks        []source.Request // scratch
+	fillSoon      bool      // peers wait for upload slots that may be free
+	throttled     bool      // a limit kept us from asking for more
+	lastThrottled time.Time // when one did last
+	lastPeer      time.Time // when a peer was last connected
+	choker        *choker.Choker
+	nextRechoke   time.Time
+	downRate      rateMeter
+	upRate        rateMeter
+	lastRates     time.Time
+	spareInbox    []event          // scratch
+	picks         []picker.Request // scratch
+	asks          []source.Request // scratch
 }
 
 // latch is a channel that is closed while something is so.

@@ -55,7 +55,7 @@ const hungryFor = time.Second
 
 // NewRate returns a limit in bytes per second, 0 none.
 func NewRate(bytesPerSecond int64) *Rate {
-	r := &Rate{hungry: make(map[any]time.Time)}
+	r := &Rate{}
 	r.Set(bytesPerSecond)
 	return r
 }
@@ -109,6 +109,9 @@ func (r *Rate) Take(who any, n, unit int, now time.Time) int {
 	granted := max(min(n, available), 0)
 	delete(r.hungry, who)
 	if granted < n {
+		if r.hungry == nil {
+			r.hungry = make(map[any]time.Time)
+		}
 		r.hungry[who] = now
 	}
 	r.tokens -= float64(granted * unit)
