@@ -134,7 +134,7 @@ func (t *Torrent) contentConfig(ctx context.Context, again bool, host content.Ho
 		Trusted: t.opts.Trusted, KeepLonger: t.opts.KeepLonger, Sequential: t.opts.Sequential,
 		Overwrite: t.opts.Overwrite, Recheck: again, Ended: ctx.Done(),
 		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles, Owners: t.client.owners, Store: t.client.store,
-		Host: host, Readers: t.readers,
+		Host: host, Readers: t.readers, Logger: t.log,
 	}
 	if cfg.Cache > 0 {
 		cfg.Cache = content.BoundCache(info, cfg.Selected, cfg.Cache)

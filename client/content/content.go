@@ -2,6 +2,7 @@ package content
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -81,6 +82,7 @@ type Config struct {
 	Store   *disk.Store // nil: nothing is remembered
 	Host    Host
 	Readers *Readers
+	Logger  *slog.Logger
 }
 
 // Content is a torrent's data. See the package's comment for who may call what.
