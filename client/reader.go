@@ -43,6 +43,8 @@ func (p *peer) runReader() {
 
 func (p *peer) read() error {
 	r := wire.NewReader(p.conn)
+	r.Bound(p.t.client.incoming, p.t.bitfieldLength)
+	defer r.Close()
 	p.reading = readState{messages: freeMessages, counted: p.joined}
 	var m wire.Message
 	for {
@@ -67,11 +69,21 @@ func (p *peer) read() error {
 			p.throttle(now)
 			m.Payload = append([]byte(nil), m.Payload...)
 			err = p.post(event{message: m, at: now}, true)
+			m.Payload = nil // the loop has it
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// bitfieldLength returns how many bytes the bitfield of a peer has, 0 if that is not
+// known yet.
+func (t *Torrent) bitfieldLength() int {
+	if info := t.Info(); info != nil {
+		return (info.NumPieces() + 7) / 8
+	}
+	return 0
 }
 
 // throttle lets a peer that floods us wait: its messages take the loop's time, which
