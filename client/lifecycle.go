@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,11 +56,17 @@ type run struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	checked chan struct{} // closed when the check of the files has ended; nil: none was begun
+	// content is what was opened for it, for who has waited for checked.
+	content *content.Content
 }
+
+// ErrNoInfo is returned by what needs to know what is in the torrent, before GotInfo.
+var ErrNoInfo = errors.New("what is in the torrent is not known yet")
 
 var (
 	errStopped = errors.New("the torrent was stopped")
 	errRecheck = errors.New("the files are being checked anew")
+	errMoving  = errors.New("the files are being moved")
 )
 
 // enter changes the phase.
@@ -72,17 +79,21 @@ func (t *Torrent) enter(next phase) {
 	t.tellState()
 }
 
-// tellState reports the state.
+// tellState reports the state, if it is another than before.
 func (t *Torrent) tellState() {
-	t.client.cfg.OnEvent(StateEvent{InfoHash: t.infoHash, State: t.state(), Err: t.Err()})
+	state := t.state()
+	if state == t.loop.told {
+		return
+	}
+	t.loop.told = state
+	t.client.cfg.OnEvent(StateEvent{InfoHash: t.infoHash, State: state, Err: t.Err()})
 }
 
-// begin goes to the first phase of a torrent that is to run.
+// begin goes to the first phase of a torrent that is to run, unless it is closing.
 func (t *Torrent) begin() {
-	l := &t.loop
-	t.setErr(nil)
-	l.run = &run{}
-	l.run.ctx, l.run.cancel = context.WithCancel(t.ctx)
+	if !t.newRun() {
+		return
+	}
 	switch {
 	case t.Info() == nil:
 		t.enter(phaseMetadata)
@@ -94,6 +105,18 @@ func (t *Torrent) begin() {
 		t.check(false)
 	}
 	t.wakeUp()
+}
+
+// newRun reports false if the torrent is closing: nothing is begun then.
+func (t *Torrent) newRun() bool {
+	if t.ctx.Err() != nil {
+		return false
+	}
+	t.setErr(nil)
+	r := &run{}
+	r.ctx, r.cancel = context.WithCancel(t.ctx)
+	t.loop.run = r
+	return true
 }
 
 func (t *Torrent) startSwarms() {
@@ -116,7 +139,12 @@ func (t *Torrent) check(again bool) {
 		var found content.Found
 		if err == nil {
 			host.content.Store(c)
-			t.do(func() { t.loop.content = c })
+			r.content = c
+			t.do(func() {
+				if t.loop.run == r {
+					t.loop.content = c
+				}
+			})
 			found, err = t.checkFiles(r.ctx, c)
 		}
 		t.do(func() { t.filesChecked(r, c, found, err) })
@@ -192,8 +220,12 @@ func (t *Torrent) filesChecked(r *run, c *content.Content, found content.Found, 
 		t.fail(err)
 		return
 	}
+	if selected := *t.selected.Load(); !slices.Equal(selected, c.Selected()) { // changed meanwhile
+		c.Reselect(selected, func(err error) { t.filesChecked(r, c, found, err) })
+		return
+	}
 	if dir := c.Dir(); dir != t.Dir() { // a move of an earlier run was finished
-		t.dir.Store(&dir)
+		t.moved(dir)
 	}
 	t.content.Store(c)
 	t.lastContent.Store(c)
@@ -230,6 +262,7 @@ func (t *Torrent) halt(next phase, why error) (settle func() error) {
 	}
 	l.metadata = metadataFetch{}
 	l.throttled = false
+	t.complete.reset()
 	t.enter(next)
 	return func() error { return t.settle(r, c) }
 }
@@ -239,13 +272,17 @@ func (t *Torrent) halt(next phase, why error) (settle func() error) {
 func (t *Torrent) settle(r *run, c *content.Content) error {
 	if r != nil && r.checked != nil {
 		<-r.checked
+		c = r.content // it may have been opened only just now
 	}
 	if c == nil {
 		return nil
 	}
 	c.Wait()
 	var last *disk.State
-	if err := t.call(func() { last = c.Last() }); err != nil {
+	if err := t.call(func() {
+		t.readMail() // the last pieces
+		last = c.Last()
+	}); err != nil {
 		return err
 	}
 	return c.Close(last)
@@ -259,32 +296,63 @@ func (t *Torrent) fail(err error) {
 	}
 	t.log.Error("torrent failed", "err", err)
 	t.setErr(err)
-	l.unsettled = t.halt(phaseError, fmt.Errorf("the torrent failed: %w", err))
-	t.spawn(func() {
-		t.changing <- struct{}{}
-		defer func() { <-t.changing }()
-		t.settleFailed()
-	})
+	settle := t.halt(phaseError, fmt.Errorf("the torrent failed: %w", err))
+	var left []<-chan struct{}
 	for _, s := range t.swarms {
-		s.Stop()
+		left = append(left, s.Stop())
+	}
+	settled := make(chan struct{})
+	l.settling = settled
+	t.spawn(func() {
+		defer close(settled)
+		if err := settle(); err != nil && !errors.Is(err, disk.ErrClosed) {
+			t.log.Debug("saving the state of a torrent that failed", "err", err)
+		}
+		for _, l := range left {
+			<-l
+		}
+	})
+}
+
+// settled waits until a torrent that has failed is done with its files.
+func (t *Torrent) settled() error {
+	var settling <-chan struct{}
+	if err := t.call(func() { settling = t.loop.settling }); err != nil || settling == nil {
+		return err
+	}
+	select {
+	case <-settling:
+		return nil
+	case <-t.ended:
+		return ErrClosed
 	}
 }
 
-// settleFailed closes the files of a torrent that has failed, which comes before anything
-// else is done with it.
-func (t *Torrent) settleFailed() {
+// pause halts a torrent, and waits for its disk; what it has failed with is waited for
+// as well.
+func (t *Torrent) pause(next phase, why error) error {
 	var settle func() error
-	if err := t.call(func() { settle, t.loop.unsettled = t.loop.unsettled, nil }); err != nil || settle == nil {
-		return
+	if err := t.call(func() { settle = t.halt(next, why) }); err != nil {
+		return err
 	}
-	if err := settle(); err != nil {
-		t.log.Debug("saving the state of a torrent that failed", "err", err)
-	}
+	return errors.Join(settle(), t.settled())
 }
+
+// within returns a context that ends with ctx, and with the torrent.
+func (t *Torrent) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(t.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+var errFault = errors.New("a fault of this program; its log says more")
 
 // change runs f, which changes the torrent's life and may wait, alone. It returns
 // early when ctx ends; what was begun is then finished all the same.
 func (t *Torrent) change(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case t.changing <- struct{}{}:
 	case <-ctx.Done():
@@ -295,8 +363,16 @@ func (t *Torrent) change(ctx context.Context, f func() error) error {
 	result := make(chan error, 1)
 	if !t.spawn(func() {
 		defer func() { <-t.changing }()
-		t.settleFailed()
-		result <- f()
+		err := errFault
+		defer func() { result <- err }()
+		switch {
+		case t.removed.Load() || t.ctx.Err() != nil:
+			err = ErrClosed
+		default:
+			if err = t.settled(); err == nil {
+				err = f()
+			}
+		}
 	}) {
 		<-t.changing
 		return ErrClosed
@@ -315,11 +391,16 @@ func (t *Torrent) change(ctx context.Context, f func() error) error {
 // started stays as it is.
 func (t *Torrent) Start(ctx context.Context) error {
 	return t.change(ctx, func() error {
-		return t.call(func() {
+		running := false
+		if err := t.call(func() {
 			if t.loop.run == nil {
 				t.begin()
 			}
-		})
+			running = t.loop.run != nil
+		}); err != nil || !running {
+			return cmp.Or(err, ErrClosed)
+		}
+		return nil
 	})
 }
 
@@ -356,28 +437,25 @@ func (t *Torrent) stop() error {
 // has begun; a torrent that is not started is started.
 func (t *Torrent) Recheck(ctx context.Context) error {
 	if t.Info() == nil {
-		return errors.New("what is in the torrent is not known yet")
+		return ErrNoInfo
+	}
+	if t.opts.MetadataOnly {
+		return errors.New("nothing but what is in the torrent was wanted; there are no files to check")
 	}
 	return t.change(ctx, func() error {
-		var settle func() error
-		if err := t.call(func() {
-			if t.loop.run != nil {
-				settle = t.halt(phaseStopped, errRecheck)
-			}
-		}); err != nil {
+		// What cannot be saved is found out anew.
+		if err := t.pause(phaseChecking, errRecheck); errors.Is(err, ErrClosed) {
 			return err
 		}
-		if settle != nil {
-			if err := settle(); err != nil {
-				return err
+		begun := false
+		if err := t.call(func() {
+			if begun = t.newRun(); begun {
+				t.check(true)
 			}
+		}); err != nil || !begun {
+			return cmp.Or(err, ErrClosed)
 		}
-		return t.call(func() {
-			t.setErr(nil)
-			t.loop.run = &run{}
-			t.loop.run.ctx, t.loop.run.cancel = context.WithCancel(t.ctx)
-			t.check(true)
-		})
+		return nil
 	})
 }
 
@@ -385,7 +463,7 @@ func (t *Torrent) Recheck(ctx context.Context) error {
 func (t *Torrent) Select(ctx context.Context, list string) error {
 	info := t.Info()
 	if info == nil {
-		return errors.New("what is in the torrent is not known yet")
+		return ErrNoInfo
 	}
 	selected, err := meta.ParseSelection(list, info)
 	if err != nil {
@@ -447,12 +525,19 @@ func (t *Torrent) Move(ctx context.Context, dir string) error {
 		return nil
 	}
 	return t.change(ctx, func() error {
+		ctx, cancel := t.within(ctx)
+		defer cancel()
 		var live *content.Content
+		done := false
 		if err := t.call(func() {
 			if t.loop.phase == phaseLive {
 				live = t.loop.content
 			}
-		}); err != nil {
+			if t.Info() == nil {
+				t.moved(dir)
+				done = true
+			}
+		}); err != nil || done {
 			return err
 		}
 		if live == nil {
@@ -473,25 +558,25 @@ func (t *Torrent) moved(dir string) {
 
 // moveStopped moves a torrent that is not live, and goes on with what it did.
 func (t *Torrent) moveStopped(ctx context.Context, dir string) error {
-	var settle func() error
-	running := false
-	if err := t.call(func() {
-		running = t.loop.run != nil
-		settle = t.halt(phaseMoving, errRecheck)
-	}); err != nil {
+	before, running := phaseStopped, false
+	if err := t.call(func() { before, running = t.loop.phase, t.loop.run != nil }); err != nil {
 		return err
 	}
-	err := settle()
-	if err == nil && t.Info() != nil {
+	err := t.pause(phaseMoving, errMoving)
+	if err == nil {
 		err = t.withFiles(ctx, func(c *content.Content) error { return c.Move(ctx, dir) })
 	}
 	return errors.Join(err, t.call(func() {
 		if err == nil {
 			t.moved(dir)
 		}
-		if running {
+		switch {
+		case t.ctx.Err() != nil: // it is closing
+		case running:
 			t.begin()
-		} else {
+		case before == phaseError:
+			t.enter(phaseError)
+		default:
 			t.enter(phaseStopped)
 		}
 	}))
@@ -512,7 +597,7 @@ func (t *Torrent) withFiles(ctx context.Context, f func(*content.Content) error)
 
 // forget removes the part file and the state of a torrent that is stopped, and with data
 // its files.
-func (t *Torrent) forget(ctx context.Context, data bool) error {
+func (t *Torrent) forget(ctx context.Context, data bool) (left error) {
 	if t.Info() != nil {
 		err := t.withFiles(ctx, func(c *content.Content) error {
 			kept, err := c.Remove(ctx, data)
@@ -522,27 +607,36 @@ func (t *Torrent) forget(ctx context.Context, data bool) error {
 			return err
 		})
 		// What is not the torrent's own keeps nobody from forgetting it.
-		if taken := (*disk.TakenError)(nil); err != nil && !errors.As(err, &taken) {
-			return err
+		if taken := (*disk.TakenError)(nil); errors.As(err, &taken) {
+			err = nil
 		}
+		left = err
 	}
 	if t.client.store == nil {
-		return nil
+		return left
 	}
-	return t.client.store.Delete(t.infoHash, t.Dir())
+	return errors.Join(left, t.client.store.Delete(t.infoHash, t.Dir()))
 }
 
 // Remove stops the torrent, forgets what is remembered of it and takes it from the
-// client; with data, its files are deleted, but for those that are not its own.
+// client; with data, its files are deleted, but for those that are not its own. The
+// error says what could not be deleted; the torrent is gone all the same.
 func (t *Torrent) Remove(ctx context.Context, data bool) error {
 	err := t.change(ctx, func() error {
-		return errors.Join(t.stop(), t.forget(ctx, data))
+		if err := t.stop(); errors.Is(err, ErrClosed) {
+			return err
+		}
+		err := t.forget(t.ctx, data)
+		t.removed.Store(true)
+		return err
 	})
-	if errors.Is(err, ErrClosed) || ctx.Err() != nil {
+	if !t.removed.Load() {
 		return err
 	}
 	err = errors.Join(err, t.Close())
-	t.client.cfg.OnEvent(RemovedEvent{t.infoHash, data})
+	if t.removedOnce.CompareAndSwap(false, true) {
+		t.client.cfg.OnEvent(RemovedEvent{t.infoHash, data})
+	}
 	return err
 }
 
