@@ -62,14 +62,11 @@ func TestHostileInfosTakeLinearTime(t *testing.T) {
 	for name, raw := range hostileInfos(MaxInfoSize / 16) {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			info, err := ParseInfo(raw)
+			_, err := ParseInfo(raw)
 			elapsed := time.Since(start)
 			t.Logf("%v, %.80v", elapsed, err)
 			if elapsed > bound {
 				t.Errorf("%d bytes took %v", len(raw), elapsed)
-			}
-			if info != nil {
-				checkInfo(t, info)
 			}
 		})
 	}

@@ -149,7 +149,7 @@ func TestPathsAreDistinctWhateverIsOnDisk(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the paths of this test are not those of Windows")
 	}
-	rounds := 20_000
+	rounds := 10_000
 	if testing.Short() {
 		rounds = 2000
 	}
