@@ -243,12 +243,17 @@ const (
 	// metadataBacklog is how many bytes may wait to be sent to a peer before more
 	// metadata is.
 	metadataBacklog = 256 << 10
+	// maxMetadataCopies is how often over a peer may have it.
+	maxMetadataCopies = 4
 )
 
 // wantMetadata queues a peer's request for a piece of the info dictionary.
 func (t *Torrent) wantMetadata(p *peer, piece int) error {
 	if len(p.metadataWanted) >= maxMetadataWanted {
 		return fmt.Errorf("it asks for metadata faster than it takes it")
+	}
+	if info := t.Info(); info != nil && p.metadataServed > maxMetadataCopies*(len(info.Raw)/wire.MetadataPieceSize+1) {
+		return fmt.Errorf("it asked for the metadata %d times over", maxMetadataCopies)
 	}
 	p.metadataWanted = append(p.metadataWanted, piece)
 	t.serveMetadata(p)
@@ -259,6 +264,9 @@ func (t *Torrent) wantMetadata(p *peer, piece int) error {
 func (t *Torrent) serveMetadata(p *peer) {
 	for len(p.metadataWanted) > 0 && p.w.Backlog() < metadataBacklog {
 		t.serveMetadataPiece(p, p.metadataWanted[0])
+		if t.Info() != nil {
+			p.metadataServed++
+		}
 		p.metadataWanted = p.metadataWanted[1:]
 	}
 }

@@ -42,8 +42,9 @@ type peer struct {
 	// Shared by the loop and the connection's goroutines.
 	mu          sync.Mutex
 	inbox       []event
-	inboxBytes  int  // of payloads in it
-	posted      bool // the loop was told of the inbox
+	unread      []event // taken from the inbox, and put back
+	inboxBytes  int     // of payloads in it
+	posted      bool    // the loop was told of the inbox
 	drained     *sync.Cond
 	gone        bool
 	unchoked    bool                // we serve it
@@ -65,9 +66,12 @@ type peer struct {
 	metadata       *metadataPeer
 	metadataWanted []int // pieces of it that the peer waits for
 	candidate      *swarm.Candidate
-	rejects        int // of requests, while it had unchoked us
-	havePieces     int // Have messages and the like that it sent
-	havesAnew      int // times it replaced all of that
+	rejects        int     // of requests, while it had unchoked us
+	havePieces     int     // Have messages and the like that it sent
+	havesAnew      int     // times it replaced all of that
+	chokes         float64 // that count against it
+	lastChoke      time.Time
+	metadataServed int // pieces of it that were sent
 }
 
 // event is a message of a peer that the loop must hear of.
@@ -261,7 +265,7 @@ func (t *Torrent) drop(p *peer, why error) {
 	p.early.drop(t.client.early)
 	p.mu.Lock()
 	p.gone = true
-	p.inbox = nil
+	p.inbox, p.unread = nil, nil
 	p.drained.Broadcast()
 	p.mu.Unlock()
 	p.w.Close()

@@ -18,8 +18,9 @@ const (
 	// maxUnrequested is by how many the blocks that we did not ask for, or no longer
 	// want, may exceed those that we did.
 	maxUnrequested = 4096
-	// freeMessages is how many messages that concern the loop a peer may send at once,
-	// messagesPerSecond how many more as time goes by. Each block allows another.
+	// freeMessages is how many messages other than blocks, and requests that are served,
+	// a peer may send at once, messagesPerSecond how many more as time goes by. Each block
+	// allows another.
 	freeMessages      = 16 << 10
 	messagesPerSecond = 1000
 	// maxExtHandshakes bounds how often a peer may tell its extensions.
@@ -56,11 +57,15 @@ func (p *peer) read() error {
 		var err error
 		switch m.ID {
 		case wire.KeepAlive:
+			p.throttle(now)
 		case wire.Piece:
 			err = p.readBlock(r, &m, now)
 		case wire.Request:
-			p.serve(&m)
+			if !p.serve(&m) {
+				p.throttle(now)
+			}
 		case wire.Cancel:
+			p.throttle(now)
 			p.cancelServe(&m)
 		case wire.Extended:
 			p.throttle(now)
@@ -199,29 +204,51 @@ func (p *peer) post(e event, notify bool) error {
 	return nil
 }
 
-// takeInbox returns what has come since the last call.
-func (p *peer) takeInbox(spare []event) []event {
+// takeInbox returns what has come since the last call, or (old) what was put back of
+// that.
+func (p *peer) takeInbox(spare []event) (events []event, old bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.posted = false
-	if len(p.inbox) == 0 {
-		return nil
+	if len(p.unread) > 0 {
+		events, p.unread = p.unread, nil
+		return events, true
 	}
-	events := p.inbox
+	if len(p.inbox) == 0 {
+		return spare[:0], false
+	}
+	events = p.inbox
 	p.inbox, p.inboxBytes = spare[:0], 0
 	p.drained.Signal()
-	return events
+	return events, false
+}
+
+// putBack keeps events for the next takeInbox. It reports whether the loop is to be told
+// that there is something. old is what takeInbox said.
+func (p *peer) putBack(events []event, old bool) (tell bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return false
+	}
+	if len(events) > 0 {
+		p.unread = events
+	}
+	tell = (len(events) > 0 || old && len(p.inbox) > 0) && !p.posted
+	p.posted = p.posted || tell
+	return tell
 }
 
 // serve queues a block that the peer asked for, or rejects it.
-func (p *peer) serve(m *wire.Message) {
+func (p *peer) serve(m *wire.Message) bool {
 	b := wire.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}
 	if p.mayServe(b) && p.w.Serve(b) {
-		return
+		return true
 	}
 	if p.reserved.Fast() {
 		p.w.Send(wire.Message{ID: wire.Reject, Index: m.Index, Begin: m.Begin, Length: m.Length})
 	}
+	return false
 }
 
 func (p *peer) mayServe(b wire.Block) bool {
