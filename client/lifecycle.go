@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -599,23 +600,40 @@ func (t *Torrent) withFiles(ctx context.Context, f func(*content.Content) error)
 // its files.
 func (t *Torrent) forget(ctx context.Context, data bool) (left error) {
 	if t.Info() != nil {
-		err := t.withFiles(ctx, func(c *content.Content) error {
-			kept, err := c.Remove(ctx, data)
-			for _, path := range kept {
-				t.client.warn(t.infoHash, fmt.Sprintf("%s is kept: it is not only this torrent's, or was changed", path))
-			}
-			return err
-		})
-		// What is not the torrent's own keeps nobody from forgetting it.
-		if taken := (*disk.TakenError)(nil); errors.As(err, &taken) {
-			err = nil
-		}
-		left = err
+		left = t.removeFiles(ctx, data)
 	}
 	if t.client.store == nil {
 		return left
 	}
 	return errors.Join(left, t.client.store.Delete(t.infoHash, t.Dir()))
+}
+
+// removeFiles removes the part file, and with data the torrent's own files.
+func (t *Torrent) removeFiles(ctx context.Context, data bool) error {
+	if t.opts.Cache > 0 {
+		return nil // there are none
+	}
+	cfg := t.contentConfig(ctx, false, &contentHost{t: t})
+	wanted := cfg.Selected
+	// With none selected, files in the way that are not the torrent's do not matter.
+	cfg.Selected = make([]bool, len(wanted))
+	c, err := content.Open(cfg)
+	if err != nil {
+		return err
+	}
+	if data {
+		_, err = t.checkFiles(ctx, c) // to know which are its own
+	}
+	if err == nil {
+		_, err = c.Remove(ctx, data)
+	}
+	for file := range wanted {
+		path, _ := c.OwnFile(file)
+		if _, missing := os.Lstat(path); data && wanted[file] && path != "" && missing == nil {
+			t.client.warn(t.infoHash, fmt.Sprintf("%s is kept: it is not only this torrent's, or was changed", path))
+		}
+	}
+	return errors.Join(err, c.Close(nil))
 }
 
 // Remove stops the torrent, forgets what is remembered of it and takes it from the
@@ -691,12 +709,12 @@ func (t *Torrent) drain() {
 	for {
 		select {
 		case f := <-t.commands:
-			f()
+			t.guarded(f)
 			t.pending.Add(-1)
 		case c := <-t.joins:
 			c.Close()
 		case <-t.mail.wake:
-			t.readMail()
+			t.guarded(t.readMail)
 		case <-done:
 			return
 		}

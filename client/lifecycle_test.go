@@ -21,12 +21,14 @@ type life struct {
 	from    string // where the seed has it
 	dir     string // where it is downloaded to
 	torrent *meta.Torrent
+	again   *meta.Source // of it
 	seed    *Client
 	client  *Client
 	*Torrent
 
 	mu     sync.Mutex
 	hang   func(op, path string) bool
+	fault  func(op, path string) error
 	gate   chan struct{} // closed when the disk goes on
 	events []Event
 }
@@ -51,14 +53,18 @@ func newLife(t *testing.T, configure func(*Config, *meta.Source, *TorrentOptions
 	l.client = newClient(t, cfg)
 	l.client.handles.SetFault(func(op, path string) error {
 		l.mu.Lock()
-		hang, gate := l.hang, l.gate
+		hang, gate, fault := l.hang, l.gate, l.fault
 		l.mu.Unlock()
 		if hang != nil && hang(op, path) {
 			<-gate
 		}
+		if fault != nil {
+			return fault(op, path)
+		}
 		return nil
 	})
 	t.Cleanup(l.release)
+	l.again = src
 	l.Torrent = add(t, l.client, src, opts)
 	return l
 }
