@@ -104,6 +104,7 @@ type loop struct {
 	lastPeer    time.Time // when a peer was last connected
 	choker      *choker.Choker
 	nextRechoke time.Time
+	wasters     map[netip.Prefix]int // turns that hosts did not use
 	downRate    rateMeter
 	upRate      rateMeter
 	lastRates   time.Time
@@ -168,7 +169,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		timer: time.NewTimer(tickIdle),
 		peers: make(map[*peer]struct{}),
 		byID:  make(map[[20]byte]*peer),
-		bans:  source.NewBans(),
+		bans:  source.NewBans(), wasters: make(map[netip.Prefix]int),
 	}
 	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})
 	peers, named := opts.Peers, []string(nil)
