@@ -36,7 +36,9 @@ type peer struct {
 	joined         time.Time
 	lastRead       atomic.Int64 // nanoseconds after joined
 	lastPayload    atomic.Int64 // the same, of blocks either way; 0 none
+	lastSent       atomic.Int64 // the same, of blocks that we sent
 	received, sent atomic.Int64 // payload bytes
+	useful         atomic.Int64 // of those, blocks that were of use to either side
 	worth          atomic.Pointer[allot.Worth]
 
 	// Shared by the loop and the connection's goroutines.
@@ -253,6 +255,7 @@ func (t *Torrent) drop(p *peer, why error) {
 		delete(l.byID, p.peerID)
 		t.peerIDs.Delete(p.peerID)
 	}
+	p.updateWorth()
 	p.place.Leave()
 	t.countPeers()
 	if l.phase == phaseLive {
@@ -273,7 +276,7 @@ func (t *Torrent) drop(p *peer, why error) {
 		p.conn.Close() // at once; that of WebRTC waits for the network
 	}
 	if c := p.candidate; c != nil {
-		c.Gone(p.received.Load()+p.sent.Load() > 0, now)
+		c.Gone(p.useful.Load() > 0, now)
 	}
 	l.fillSoon = true
 	t.wakeUp()
@@ -314,6 +317,8 @@ func (p *peer) recoverPanic() {
 // served counts what the writer sent.
 func (p *peer) served(piece uint32, n int64) {
 	p.sent.Add(n)
+	p.useful.Add(n)
+	p.lastSent.Store(int64(time.Since(p.joined)))
 	p.lastPayload.Store(int64(time.Since(p.joined)))
 	p.t.uploaded.Add(n)
 	c := p.t.content.Load()
@@ -403,12 +408,17 @@ func (t *Torrent) need(s *swarm.Swarm, now time.Time) swarm.Need {
 	if l.phase != phaseMetadata && l.phase != phaseLive {
 		return swarm.Need{}
 	}
-	useful := 0
+	useful, proving := 0, 0
 	for p := range l.peers {
-		if w := p.Worth(); w.Useful(now) || now.Sub(p.joined) < provingTime {
+		switch w := p.Worth(); {
+		case w.Useful(now):
 			useful++
+		case now.Sub(p.joined) < provingTime:
+			proving++
 		}
 	}
+	// Who comes again and again, and never proves anything, does not end the looking.
+	useful += min(proving, enoughPeers/2)
 	n := swarm.Need{Dials: enoughPeers - useful, None: len(l.peers) == 0, Complete: t.isSeed()}
 	n.Few = !n.Complete && len(l.peers) < fewPeers
 	if n.Dials > 0 && len(l.peers) >= enoughPeers && !t.roomFor(now) {

@@ -175,6 +175,7 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 }
 
 func (p *peer) count(n, wasted int) {
+	p.useful.Add(int64(n - wasted))
 	p.received.Add(int64(n))
 	p.t.downloaded.Add(int64(n))
 	if wasted > 0 {

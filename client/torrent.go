@@ -107,6 +107,7 @@ type loop struct {
 	lastPeer      time.Time // when a peer was last connected
 	choker        *choker.Choker
 	nextRechoke   time.Time
+	wasters       map[netip.Prefix]int // turns that hosts did not use
 	downRate      rateMeter
 	upRate        rateMeter
 	lastRates     time.Time
@@ -171,10 +172,10 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		timer: time.NewTimer(tickIdle),
 		peers: make(map[*peer]struct{}),
 		byID:  make(map[[20]byte]*peer),
-		bans:  source.NewBans(),
+		bans:  source.NewBans(), wasters: make(map[netip.Prefix]int),
 	}
 	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})
-	peers, named := opts.Peers, []string(nil)
+	peers, named := opts.Peers, slices.Clone(opts.LinkPeers)
 	var trackers [][]string
 	if src.Torrent != nil {
 		trackers = slices.Clone(src.Torrent.Trackers)
@@ -189,7 +190,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		for _, url := range m.Trackers {
 			trackers = append(trackers, []string{url})
 		}
-		named = m.Peers
+		named = append(named, m.Peers...)
 		if info := t.storedInfo(); info != nil {
 			if err := t.setInfo(info); err != nil {
 				t.cancel()

@@ -39,6 +39,9 @@ func (u Upload) Set(bytesPerSecond int64) {
 	u.SetLimit(rate.Limit(bytesPerSecond))
 }
 
+// Limited reports whether there is a limit.
+func (u Upload) Limited() bool { return u.Limit() != rate.Inf }
+
 // Rate limits what is asked of others, so that they send no faster than wanted: what is
 // asked for comes at the speed of the path, and nobody is late because we wait. What
 // was asked for and does not come is given back.

@@ -189,7 +189,7 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	preset := ""
 	if src.Magnet != nil {
 		preset = src.Magnet.Select
-		options.Peers = append(options.Peers[:len(options.Peers):len(options.Peers)], src.Magnet.Peers...)
+		options.LinkPeers = src.Magnet.Peers
 		// Which files are wanted is only known with the info dictionary.
 		torrent, err := st.fetchInfo(ctx, src, options, st.serveEarly)
 		if err != nil {
