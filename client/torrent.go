@@ -101,6 +101,7 @@ type loop struct {
 
 	fillSoon    bool      // peers wait for upload slots that may be free
 	throttled   bool      // a limit kept us from asking for more
+	throttledAt time.Time // when one did last
 	lastPeer    time.Time // when a peer was last connected
 	choker      *choker.Choker
 	nextRechoke time.Time
