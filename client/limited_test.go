@@ -222,3 +222,56 @@ func TestLimitAndReaders(t *testing.T) {
 		t.Errorf("%d of %d bytes came in vain", s.Wasted, s.Downloaded)
 	}
 }
+
+// leeches starts n scripted peers that want blocks and have none.
+func leeches(t *testing.T, torrent *meta.Torrent, n int) (addrs []string) {
+	t.Helper()
+	blocks := uint32(torrent.Info.Length / wire.BlockSize)
+	perPiece := uint32(torrent.Info.PieceLength / wire.BlockSize)
+	for range n {
+		next := make(map[*scriptedConn]uint32)
+		ask := func(c *scriptedConn) {
+			b := next[c] % blocks
+			next[c]++
+			c.send(wire.Message{ID: wire.Request, Index: b / perPiece, Begin: b % perPiece * wire.BlockSize, Length: wire.BlockSize})
+		}
+		s := newScripted(t, torrent.Info.InfoHash, func(c *scriptedConn) {
+			c.send(wire.Message{ID: wire.HaveNone}, wire.Message{ID: wire.Interested})
+		}, func(c *scriptedConn, m *wire.Message) {
+			switch m.ID {
+			case wire.Unchoke:
+				for range 64 {
+					ask(c)
+				}
+			case wire.Piece:
+				ask(c)
+			}
+		})
+		addrs = append(addrs, s.addr())
+	}
+	return addrs
+}
+
+// An upload limit is kept, whoever comes and goes meanwhile, and when it changes.
+func TestUploadLimitIsKept(t *testing.T) {
+	for _, c := range []struct {
+		limit, leeches int
+		d              time.Duration
+	}{
+		{30 << 10, 60, 18 * time.Second}, {100 << 10, 30, 10 * time.Second}, {1 << 20, 5, 5 * time.Second}, {4 << 20, 1, 4 * time.Second},
+	} {
+		t.Run(fmt.Sprintf("%d KiB to %d", c.limit>>10, c.leeches), func(t *testing.T) {
+			t.Parallel()
+			dir, torrent := makeTorrent(t, "data.bin", 64<<14)
+			cfg := plain(t)
+			cfg.UpLimit = int64(c.limit)
+			seeder := newClient(t, cfg)
+			seed := add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir, Peers: leeches(t, torrent, c.leeches)})
+			within5(t, "the upload", measured(seed.uploaded.Load, 2*time.Second, c.d), float64(c.limit))
+			for _, limit := range []int64{2 << 20, 200 << 10} {
+				seeder.SetLimits(Limits{Up: limit})
+				within5(t, "the upload, changed", measured(seed.uploaded.Load, time.Second, 5*time.Second), float64(limit))
+			}
+		})
+	}
+}

@@ -19,12 +19,13 @@ const leastBurst = 17 << 10
 // Limits are bytes per second, 0 none.
 type Limits struct{ Down, Up int64 }
 
-// Upload limits what is sent, as a wire.Limiter. Its rate may be changed at any time.
-type Upload struct{ *rate.Limiter }
+// Upload limits what is sent, as a wire.Limiter. Its rate may be changed at any time: what
+// was reserved before is forgotten, so who waits for it has to reserve anew.
+type Upload struct{ now *atomic.Pointer[rate.Limiter] }
 
 // NewUpload returns a limit in bytes per second, 0 none.
 func NewUpload(bytesPerSecond int64) Upload {
-	u := Upload{rate.NewLimiter(rate.Inf, math.MaxInt32)}
+	u := Upload{&atomic.Pointer[rate.Limiter]{}}
 	u.Set(bytesPerSecond)
 	return u
 }
@@ -32,13 +33,22 @@ func NewUpload(bytesPerSecond int64) Upload {
 // Set changes the limit.
 func (u Upload) Set(bytesPerSecond int64) {
 	if bytesPerSecond <= 0 {
-		u.SetLimit(rate.Inf)
-		u.SetBurst(math.MaxInt32)
+		u.now.Store(rate.NewLimiter(rate.Inf, math.MaxInt32))
 		return
 	}
-	u.SetBurst(max(int(float64(bytesPerSecond)*burst), leastBurst))
-	u.SetLimit(rate.Limit(bytesPerSecond))
+	most := max(int(float64(bytesPerSecond)*burst), leastBurst)
+	l := rate.NewLimiter(rate.Limit(bytesPerSecond), most)
+	l.AllowN(time.Now(), most) // nothing has accrued
+	u.now.Store(l)
 }
+
+// ReserveN implements wire.Limiter.
+func (u Upload) ReserveN(now time.Time, n int) *rate.Reservation {
+	return u.now.Load().ReserveN(now, n)
+}
+
+// Burst implements wire.Limiter.
+func (u Upload) Burst() int { return u.now.Load().Burst() }
 
 // Rate limits what is asked of others, so that they send no faster than wanted: what is
 // asked for comes at the speed of the path, and nobody is late because we wait. What
