@@ -510,6 +510,7 @@ func (t *Torrent) SetLimits(l Limits) error {
 		t.limits.Store(&l)
 		t.down.Set(l.Down)
 		t.up.Set(l.Up)
+		t.limitsChanged()
 		t.setSlots()
 		t.client.cfg.OnEvent(LimitsEvent{t.infoHash, l})
 		t.wakeUp()

@@ -101,19 +101,19 @@ type loop struct {
 	metadata metadataFetch
 	content  *content.Content // as Torrent.content; set before it is checked
 
-	fillSoon      bool      // peers wait for upload slots that may be free
-	throttled     bool      // a limit kept us from asking for more
-	lastThrottled time.Time // when one did last
-	lastPeer      time.Time // when a peer was last connected
-	choker        *choker.Choker
-	nextRechoke   time.Time
-	wasters       map[netip.Prefix]int // turns that hosts did not use
-	downRate      rateMeter
-	upRate        rateMeter
-	lastRates     time.Time
-	spareInbox    []event          // scratch
-	picks         []picker.Request // scratch
-	asks          []source.Request // scratch
+	fillSoon    bool      // peers wait for upload slots that may be free
+	throttled   bool      // a limit kept us from asking for more
+	throttledAt time.Time // when one did last
+	lastPeer    time.Time // when a peer was last connected
+	choker      *choker.Choker
+	nextRechoke time.Time
+	wasters     map[netip.Prefix]int // turns that hosts did not use
+	downRate    rateMeter
+	upRate      rateMeter
+	lastRates   time.Time
+	spareInbox  []event          // scratch
+	picks       []picker.Request // scratch
+	asks        []source.Request // scratch
 }
 
 // latch is a channel that is closed while something is so.
