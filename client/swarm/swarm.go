@@ -28,6 +28,11 @@ import (
 const (
 	// dialsAtOnce bounds the connection attempts of one swarm.
 	dialsAtOnce = 20
+	// dialBurst is how many of them may be begun at once, dialsPerSecond how many more as
+	// time goes by: thousands of addresses that refuse at once are no work for all of a
+	// processor.
+	dialBurst      = 50
+	dialsPerSecond = 20
 	// wantMoreInterval is how often trackers are asked for more peers while there
 	// are few.
 	wantMoreInterval = 30 * time.Second
@@ -149,6 +154,8 @@ type Swarm struct {
 
 	candidates candidates
 	dialling   int
+	mayDial    float64 // dials that may be begun
+	lastDial   time.Time
 	wantMoreAt time.Time
 	web        *Web
 	dhtNeed    discovery.Need
@@ -413,9 +420,14 @@ func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
 		s.wantMoreAt = now.Add(wantMoreInterval)
 		s.running.announcer.WantMore()
 	}
-	room := min(need.Dials, dialsAtOnce-s.dialling)
+	s.mayDial = min(s.mayDial+now.Sub(s.lastDial).Seconds()*dialsPerSecond, dialBurst)
+	s.lastDial = now
+	room := min(need.Dials, dialsAtOnce-s.dialling, int(s.mayDial))
 	if room <= 0 {
-		return time.Time{}
+		if s.mayDial < 1 {
+			again = now.Add(time.Second / dialsPerSecond)
+		}
+		return again
 	}
 	list, again := s.candidates.ready(now, room, func(c *Candidate) bool {
 		return (!need.Complete || !c.Seed) && !s.host.Banned(&source.Identity{Addr: c.Addr})
@@ -423,6 +435,7 @@ func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
 	for _, c := range list {
 		c.dialling = true
 		s.dialling++
+		s.mayDial--
 		ctx := s.running.ctx
 		if !s.host.Go(func() { s.dial(ctx, c) }) {
 			break
