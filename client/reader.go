@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -21,10 +22,20 @@ const (
 	// freeMessages is how many messages other than blocks, and requests that are served,
 	// a peer may send at once, messagesPerSecond how many more as time goes by. Each block
 	// allows another.
-	freeMessages      = 16 << 10
+	freeMessages      = 4 << 10
 	messagesPerSecond = 1000
-	// maxExtHandshakes bounds how often a peer may tell its extensions.
-	maxExtHandshakes = 64
+	// bytesPerMessage is how many bytes of an extension message cost as much as a message
+	// more.
+	bytesPerMessage = 256
+	// maxExtHandshakes bounds how often a peer may tell its extensions at once; each
+	// extHandshakeInterval allows another.
+	maxExtHandshakes     = 8
+	extHandshakeInterval = time.Minute
+	// maxExtHandshake is how long one may be, in bytes. Longer ones are passed over.
+	maxExtHandshake = 16 << 10
+	// readingTurn is how long a reader goes on before others run: a hundred that are
+	// flooded must not keep the loop waiting for a hundred of the scheduler's turns.
+	readingTurn = 200 * time.Microsecond
 )
 
 // readState is what the reader of a connection remembers.
@@ -34,6 +45,7 @@ type readState struct {
 	lastPEX       time.Time // received
 	messages      float64   // that it may still send
 	counted       time.Time
+	began         time.Time // when the reader last let others run
 }
 
 // runReader reads messages until the connection ends.
@@ -54,24 +66,28 @@ func (p *peer) read() error {
 		}
 		now := time.Now()
 		p.lastRead.Store(int64(now.Sub(p.joined)))
+		if now.Sub(p.reading.began) > readingTurn {
+			runtime.Gosched()
+			p.reading.began = time.Now()
+		}
 		var err error
 		switch m.ID {
 		case wire.KeepAlive:
-			p.throttle(now)
+			p.throttle(now, 1)
 		case wire.Piece:
 			err = p.readBlock(r, &m, now)
 		case wire.Request:
 			if !p.serve(&m) {
-				p.throttle(now)
+				p.throttle(now, 1)
 			}
 		case wire.Cancel:
-			p.throttle(now)
+			p.throttle(now, 1)
 			p.cancelServe(&m)
 		case wire.Extended:
-			p.throttle(now)
+			p.throttle(now, 1+len(m.Payload)/bytesPerMessage)
 			err = p.readExtended(&m, now)
 		default:
-			p.throttle(now)
+			p.throttle(now, 1)
 			m.Payload = append([]byte(nil), m.Payload...)
 			err = p.post(event{message: m, at: now}, true)
 			m.Payload = nil // the loop has it
@@ -93,9 +109,9 @@ func (t *Torrent) bitfieldLength() int {
 
 // throttle lets a peer that floods us wait: its messages take the loop's time, which
 // others need too.
-func (p *peer) throttle(now time.Time) {
+func (p *peer) throttle(now time.Time, cost int) {
 	s := &p.reading
-	s.messages = min(s.messages+now.Sub(s.counted).Seconds()*messagesPerSecond, freeMessages) - 1
+	s.messages = min(s.messages+now.Sub(s.counted).Seconds()*messagesPerSecond, freeMessages) - float64(cost)
 	s.counted = now
 	if s.messages < 0 {
 		time.Sleep(time.Second / 10)
@@ -108,15 +124,18 @@ func (p *peer) throttle(now time.Time) {
 func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 	s := &p.reading
 	e := event{message: wire.Message{ID: wire.Extended, Ext: m.Ext}, at: now}
-	payload := append([]byte(nil), m.Payload...)
 	known := true
 	switch m.Ext {
 	case 0:
-		if s.extHandshakes++; s.extHandshakes > maxExtHandshakes {
+		if s.extHandshakes++; s.extHandshakes > maxExtHandshakes+int(now.Sub(p.joined)/extHandshakeInterval) {
 			return fmt.Errorf("it told its extensions %d times", s.extHandshakes)
 		}
-		e.decoded = wire.DecodeExtHandshake(payload)
+		if len(m.Payload) > maxExtHandshake {
+			return nil
+		}
+		e.decoded = wire.DecodeExtHandshake(m.Payload)
 	case wire.OurMetadata:
+		payload := append([]byte(nil), m.Payload...)
 		e.decoded, known = wire.DecodeMetadataMessage(payload)
 		e.message.Payload = payload // it counts as what waits
 	case wire.OurPEX:
@@ -124,9 +143,9 @@ func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 			return nil
 		}
 		s.lastPEX = now
-		e.decoded = wire.DecodePEX(payload)
+		e.decoded = wire.DecodePEX(m.Payload)
 	case wire.OurDontHave:
-		e.decoded, known = wire.DecodeDontHave(payload)
+		e.decoded, known = wire.DecodeDontHave(m.Payload)
 	default:
 		known = false
 	}

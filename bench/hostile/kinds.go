@@ -142,10 +142,10 @@ func FloodBlocks() Kind {
 	}}
 }
 
-// FloodHandshakes sends extension handshakes with 6000 extensions, without end.
+// FloodHandshakes sends extension handshakes with 1200 extensions, without end.
 func FloodHandshakes() Kind {
 	var m strings.Builder
-	for i := range 6000 {
+	for i := range 1200 {
 		fmt.Fprintf(&m, "6:x%05di%de", i, 1+i%255)
 	}
 	all := extended(0, fmt.Appendf(nil, "d1:md%see", m.String()))

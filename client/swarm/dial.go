@@ -91,9 +91,14 @@ func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
 		s.wantMoreAt = now.Add(wantMoreInterval)
 		s.running.announcer.WantMore()
 	}
-	room := min(need.Dials, dialsAtOnce-s.dialling)
+	s.mayDial = min(s.mayDial+now.Sub(s.lastDial).Seconds()*dialsPerSecond, dialBurst)
+	s.lastDial = now
+	room := min(need.Dials, dialsAtOnce-s.dialling, int(s.mayDial))
 	if room <= 0 {
-		return time.Time{}
+		if s.mayDial < 1 {
+			again = now.Add(time.Second / dialsPerSecond)
+		}
+		return again
 	}
 	list, again := s.candidates.ready(now, room, func(c *Candidate) bool {
 		return (!need.Complete || !c.Seed) && !s.host.Banned(&source.Identity{Addr: c.Addr})
@@ -101,6 +106,7 @@ func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
 	for _, c := range list {
 		c.dialling = true
 		s.dialling++
+		s.mayDial--
 		ctx := s.running.ctx
 		if !s.host.Go(func() { s.dial(ctx, c) }) {
 			break

@@ -25,6 +25,11 @@ import (
 const (
 	// dialsAtOnce bounds the connection attempts of one swarm.
 	dialsAtOnce = 20
+	// dialBurst is how many of them may be begun at once, dialsPerSecond how many more as
+	// time goes by: thousands of addresses that refuse at once are no work for all of a
+	// processor.
+	dialBurst      = 50
+	dialsPerSecond = 20
 	// wantMoreInterval is how often trackers are asked for more peers while there
 	// are few.
 	wantMoreInterval = 30 * time.Second
@@ -146,6 +151,8 @@ type Swarm struct {
 
 	candidates candidates
 	dialling   int
+	mayDial    float64 // dials that may be begun
+	lastDial   time.Time
 	wantMoreAt time.Time
 	web        *Web
 	dhtNeed    discovery.Need
