@@ -27,11 +27,11 @@ var corners = map[string][]string{
 	"client/network":   {},
 	"client/discovery": {},
 	"client/choker":    {},
-	"client/meta":      {},
+	"client/meta":      {"client/network"},
 	"client/picker":    {"wire"},
-	"client/disk":      {"client/meta", "wire"},
-	"client/source":    {"client/disk", "client/meta", "client/picker", "wire"},
-	"client/content":   {"client/disk", "client/meta", "client/picker", "client/source", "wire"},
+	"client/disk":      {"client/meta", "client/network", "wire"},
+	"client/source":    {"client/disk", "client/meta", "client/network", "client/picker", "wire"},
+	"client/content":   {"client/disk", "client/meta", "client/network", "client/picker", "client/source", "wire"},
 	"client/swarm": {
 		"client/allot", "client/discovery", "client/network",
 		"client/source", "client/disk", "client/meta", "client/picker", // by source.Identity

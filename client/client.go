@@ -40,8 +40,13 @@ const (
 	// only make a disk seek.
 	checksAtOnce = 2
 	// earlyBytes bounds what peers say of their pieces before it is known how many
-	// there are, and the metadata that they send.
-	earlyBytes = 32 << 20
+	// there are.
+	earlyBytes = 16 << 20
+	// incomingBytes bounds the long messages, bitfields most of them, that are being
+	// read.
+	incomingBytes = 16 << 20
+	// metadataBytes bounds the metadata that peers send beyond a little each.
+	metadataBytes = meta.MaxInfoSize + 16<<20
 )
 
 // Client is a BitTorrent client: the sockets, limits and memory that its torrents
@@ -66,9 +71,10 @@ type Client struct {
 	down   *allot.Rate
 	up     allot.Upload
 	conns  *allot.Connections
-	gate   *allot.Gate   // handshakes of incoming connections
-	checks *allot.Turns  // to hash files
-	early  *allot.Budget // bytes
+	gate   *allot.Gate  // handshakes of incoming connections
+	checks *allot.Turns // to hash files
+	// Bytes: see earlyBytes and the like.
+	early, incoming, metadata *allot.Budget
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -110,8 +116,8 @@ func New(cfg Config) (*Client, error) {
 		conns:   allot.NewConnections(cfg.MaxConnections),
 		gate:    allot.NewGate(acceptsAtOnce),
 		checks:  allot.NewTurns(checksAtOnce),
-		early:   allot.NewBudget(earlyBytes),
-		swarms:  make(map[[20]byte]member),
+		early:   allot.NewBudget(earlyBytes), incoming: allot.NewBudget(incomingBytes), metadata: allot.NewBudget(metadataBytes),
+		swarms: make(map[[20]byte]member),
 	}
 	if cfg.StateDir != "" {
 		if err := os.MkdirAll(cfg.StateDir, 0o777); err != nil {
@@ -215,7 +221,7 @@ func (c *Client) startWeb() (err error) {
 		return fmt.Errorf("starting WebRTC: %w", err)
 	}
 	if !c.cfg.DisableTrackers {
-		c.shared.WS = ws.New(ws.Config{PeerID: ws.ID(c.id), UserAgent: userAgent, Logger: c.log})
+		c.shared.WS = ws.New(ws.Config{Network: c.net, UserAgent: userAgent, Logger: c.log})
 	}
 	return nil
 }

@@ -39,7 +39,9 @@ func (e *early) add(m *wire.Message, budget *allot.Budget) error {
 		}
 	case wire.BitfieldID:
 		e.drop(budget)
-		if e.take(int64(len(m.Payload)), budget) {
+		if len(m.Payload) == 0 {
+			e.lost = true // there was no memory to read it
+		} else if e.take(int64(len(m.Payload)), budget) {
 			e.bitfield = m.Payload
 		}
 	case wire.HaveAll:

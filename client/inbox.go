@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -88,15 +89,30 @@ func (t *Torrent) extHandshake(p *peer) wire.Message {
 	return wire.Message{ID: wire.Extended, Payload: h.Encode()}
 }
 
-// readInbox handles what a peer has sent.
+const (
+	// inboxTurn is how long the messages of one peer are read before others have their
+	// turn: a hundred that flood us delay nobody for long.
+	inboxTurn = time.Millisecond
+	// inboxStride is after how many messages the clock is looked at.
+	inboxStride = 16
+)
+
+// readInbox handles what a peer has sent, or a part of it: the rest comes back into the
+// mailbox.
 func (t *Torrent) readInbox(p *peer, now time.Time) {
-	events := p.takeInbox(t.loop.spareInbox)
+	events, old := p.takeInbox(t.loop.spareInbox)
 	t.loop.spareInbox = nil
+	began := time.Now()
+	done := 0
 	for i := range events {
 		if _, here := t.loop.peers[p]; !here {
 			return
 		}
+		if i > 0 && (i%inboxStride == 0 || len(events[i-1].message.Payload) > 0) && time.Since(began) > inboxTurn {
+			break
+		}
 		e := &events[i]
+		done++
 		if e.piece != nil {
 			t.blockReceived(p, e)
 			continue
@@ -106,9 +122,14 @@ func (t *Torrent) readInbox(p *peer, now time.Time) {
 			return
 		}
 	}
-	clear(events)
-	t.loop.spareInbox = events
-	if len(events) > 0 {
+	clear(events[:done])
+	if p.putBack(events[done:], old) {
+		t.mail.fromPeer(p)
+	}
+	if done == len(events) {
+		t.loop.spareInbox = events
+	}
+	if done > 0 {
 		t.request(p, now)
 	}
 }
@@ -117,7 +138,7 @@ func (t *Torrent) readInbox(p *peer, now time.Time) {
 func (t *Torrent) handle(p *peer, e *event, now time.Time) error {
 	switch m := &e.message; m.ID {
 	case wire.Choke:
-		t.choked(p)
+		return t.choked(p, now)
 	case wire.Unchoke:
 		p.Pick.Choking = false
 	case wire.Interested:
@@ -149,16 +170,28 @@ func (t *Torrent) handle(p *peer, e *event, now time.Time) error {
 
 // choked: the peer serves us no more. Without the fast extension it has forgotten
 // our requests; with it, each is still answered.
-func (t *Torrent) choked(p *peer) {
+func (t *Torrent) choked(p *peer, now time.Time) error {
+	if !p.Pick.Choking {
+		// Each time takes a look at all that is asked for.
+		p.chokes = max(p.chokes-now.Sub(p.lastChoke).Seconds(), 0) + 1
+		if p.lastChoke = now; p.chokes > maxChokes {
+			return errors.New("it chokes and unchokes us all the time")
+		}
+	}
 	p.Pick.Choking = true
 	if p.reserved.Fast() || t.loop.phase != phaseLive {
-		return
+		return nil
 	}
 	t.loop.content.Picker.Forget(&p.Pick)
 	for _, r := range p.Forget() {
 		t.refund(p, int64(r.Length()))
 	}
+	return nil
 }
+
+// maxChokes is how often a peer may choke us at once; a second allows another. Honest
+// ones look at it every few seconds (BEP 3: ten).
+const maxChokes = 64
 
 // rejected: the peer will not send a block (BEP 6).
 func (t *Torrent) rejected(p *peer, m *wire.Message) {

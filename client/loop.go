@@ -244,6 +244,7 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 		if l.fillSoon {
 			t.fillSlots()
 		}
+		t.hurryRechoke(now)
 		if !now.Before(l.nextRechoke) {
 			l.nextRechoke = now.Add(rechokeInterval)
 			t.rechoke(now)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha1"
 	"errors"
@@ -14,42 +15,53 @@ import (
 	"github.com/causeway-bt/causeway/wire"
 )
 
-// The info dictionary is fetched whole from one peer, and from a few peers at once
+// The info dictionary is fetched whole from one peer, and from several peers at once
 // (BEP 9). It takes little longer than to gather it from all of them, and when the
 // hash is wrong there is no doubt whose fault that was.
 //
-// Anybody may claim any size and send slowly. So each of the places is given by a rule
-// of its own (metadataRules): no kind of liar holds them all. Who does not keep up a rate
-// gives way to others that wait, and goes on later where it was.
+// Anybody may claim any size and send slowly. So the places go round: who does not keep
+// up a rate gives way to others that wait, first to those of hosts that have had the
+// fewest turns, and goes on later where it was. Among equals each place is given by a rule
+// of its own (metadataRules): no kind of liar holds them all.
 const (
+	// metadataPlaces is how many peers are asked at once.
+	metadataPlaces = 12
 	// metadataQueue is how many of its pieces a peer may owe us.
 	metadataQueue = 16
-	// metadataTimeout is how long a peer may send none of them before another is
-	// asked. It may try again after metadataRetry.
+	// metadataTimeout is how long a peer may send none of them before it has to wait for
+	// metadataRetry.
 	metadataTimeout = 8 * time.Second
-	metadataRetry   = 15 * time.Second
-	// metadataTurn is how long a peer has its place whatever it sends, metadataRate
-	// what it must send from then on to keep it while others wait, and
-	// leastMetadataRate while nobody does; bytes per second.
-	metadataTurn      = 3 * time.Second
+	metadataRetry   = 5 * time.Second
+	// metadataTurn is how long a peer has its place whatever it sends while others wait,
+	// and metadataRate what it must send from then on to keep it; leastMetadataTurn and
+	// leastMetadataRate are the same while nobody waits; bytes per second.
+	metadataTurn      = time.Second
 	metadataRate      = 64 << 10
+	leastMetadataTurn = 3 * time.Second
 	leastMetadataRate = 2 << 10
+	// freeMetadata is how many bytes a peer may have sent before they take from the
+	// client's budget: more than most torrents have.
+	freeMetadata = 256 << 10
+	// maxMetadataHosts bounds the hosts whose turns are remembered.
+	maxMetadataHosts = 4096
 )
 
 // metadataFetch is the state of fetching the info dictionary.
 type metadataFetch struct {
-	places  [len(metadataRules)]*peer // that are being fetched from
-	parsing bool                      // it has come, and is being looked at
+	places  [metadataPlaces]*peer // that are being fetched from
+	turns   map[netip.Prefix]int  // that hosts have had in vain, whatever became of their peers
+	parsing bool                  // it has come, and is being looked at
 }
 
 // metadataPeer is the state of fetching it from one peer.
 type metadataPeer struct {
 	place   int // in metadataFetch.places, -1: none
 	size    int64
-	data    []byte // grown as pieces come, in order
-	early   map[int][]byte
-	taken   int64 // bytes of the budget
+	parts   map[int][]byte
+	bytes   int64 // of parts
+	taken   int64 // of the budget
 	asked   int   // next piece to ask for
+	owed    int   // pieces asked for and not there
 	since   time.Time
 	before  int64 // bytes that were there by then
 	last    time.Time
@@ -61,10 +73,11 @@ func (m *metadataPeer) pieces() int {
 	return int((m.size + wire.MetadataPieceSize - 1) / wire.MetadataPieceSize)
 }
 
-// slow reports whether the peer does not keep up a rate, in bytes per second.
-func (m *metadataPeer) slow(now time.Time, rate int64) bool {
+// late reports whether the peer does not keep up a rate, in bytes per second, beyond
+// its turn.
+func (m *metadataPeer) late(now time.Time, turn time.Duration, rate int64) bool {
 	d := now.Sub(m.since)
-	return d > metadataTurn && int64(len(m.data))-m.before < int64(d.Seconds()*float64(rate))
+	return d > turn && m.bytes-m.before < int64(d.Seconds()*float64(rate))
 }
 
 // metadataRules say who gets each of the places: who claims a size that most hosts
@@ -80,30 +93,32 @@ var metadataRules = [...]func(a, b *peer, hosts map[int64]int) int{
 // fetchMetadata asks peers for the info dictionary.
 func (t *Torrent) fetchMetadata(now time.Time) {
 	f := &t.loop.metadata
-	if f.parsing {
-		return
-	}
 	waiting, hosts := t.metadataWaiting(now)
 	for _, p := range f.places {
 		if p == nil {
 			continue
 		}
 		m := p.metadata
-		if now.Sub(m.last) > metadataTimeout || m.slow(now, leastMetadataRate) || len(waiting) > 0 && m.slow(now, metadataRate) {
+		if now.Sub(m.last) > metadataTimeout || m.late(now, leastMetadataTurn, leastMetadataRate) ||
+			len(waiting) > 0 && m.late(now, metadataTurn, metadataRate) {
 			t.endMetadata(p, now)
 		}
 	}
-	for place, rule := range metadataRules {
+	for place := range f.places {
 		if f.places[place] != nil || len(waiting) == 0 {
 			continue
 		}
+		rule := metadataRules[place%len(metadataRules)]
 		p := slices.MinFunc(waiting, func(a, b *peer) int {
-			return cmp.Or(cmp.Compare(a.metadataFailures(), b.metadataFailures()), rule(a, b, hosts))
+			return cmp.Or(cmp.Compare(f.turns[a.host()], f.turns[b.host()]),
+				cmp.Compare(a.metadataFailures(), b.metadataFailures()), rule(a, b, hosts))
 		})
 		waiting = slices.DeleteFunc(waiting, func(other *peer) bool { return other == p })
 		t.beginMetadata(p, place, now)
 	}
 }
+
+func (p *peer) host() netip.Prefix { return allot.HostOf(p.addr.Addr()) }
 
 func (p *peer) metadataFailures() int {
 	if p.metadata == nil {
@@ -115,7 +130,6 @@ func (p *peer) metadataFailures() int {
 // metadataWaiting returns the peers that could be fetched from and are not, and how
 // many hosts claim each size.
 func (t *Torrent) metadataWaiting(now time.Time) (waiting []*peer, hosts map[int64]int) {
-	claims := make(map[int64]map[netip.Prefix]bool)
 	for p := range t.loop.peers {
 		size := p.ext.MetadataSize
 		if p.ext.M[wire.ExtMetadata] == 0 || size <= 0 {
@@ -125,62 +139,85 @@ func (t *Torrent) metadataWaiting(now time.Time) (waiting []*peer, hosts map[int
 			t.drop(p, fmt.Errorf("it says that the metadata has %d bytes; more than %d are not accepted", size, meta.MaxInfoSize))
 			continue
 		}
-		if claims[size] == nil {
-			claims[size] = make(map[netip.Prefix]bool)
-		}
-		claims[size][allot.HostOf(p.addr.Addr())] = true
-		if m := p.metadata; m == nil || m.place < 0 && !now.Before(m.retry) {
+		if m := p.metadata; m == nil || m.place < 0 && !now.Before(m.retry) && !m.complete() {
 			waiting = append(waiting, p)
 		}
 	}
-	hosts = make(map[int64]int, len(claims))
+	return waiting, t.metadataClaims()
+}
+
+// metadataClaims returns how many hosts claim each size.
+func (t *Torrent) metadataClaims() map[int64]int {
+	claims := make(map[int64]map[netip.Prefix]bool)
+	for p := range t.loop.peers {
+		size := p.ext.MetadataSize
+		if claims[size] == nil {
+			claims[size] = make(map[netip.Prefix]bool)
+		}
+		claims[size][p.host()] = true
+	}
+	hosts := make(map[int64]int, len(claims))
 	for size, from := range claims {
 		hosts[size] = len(from)
 	}
-	return waiting, hosts
+	return hosts
 }
 
 // beginMetadata gives a peer a place.
 func (t *Torrent) beginMetadata(p *peer, place int, now time.Time) {
 	m := p.metadata
 	if m == nil || m.size != p.ext.MetadataSize {
+		failure := p.metadataFailures()
 		if m != nil {
-			t.client.early.Release(m.taken)
+			t.forgetMetadata(m)
 		}
-		m = &metadataPeer{size: p.ext.MetadataSize, early: make(map[int][]byte)}
+		m = &metadataPeer{size: p.ext.MetadataSize, failure: failure, parts: make(map[int][]byte)}
 		p.metadata = m
 	}
-	m.place, m.since, m.last, m.before = place, now, now, int64(len(m.data))
-	clear(m.early)
-	m.asked = len(m.data) / wire.MetadataPieceSize
+	m.place, m.since, m.last, m.before = place, now, now, m.bytes
+	m.asked, m.owed = 0, 0
 	t.loop.metadata.places[place] = p
 	t.askMetadata(p)
 }
 
-// endMetadata takes a peer's place away for a while. What it has sent is kept.
+// endMetadata takes a peer's place away for a while. What it has sent is kept, and what
+// it was asked for may still come.
 func (t *Torrent) endMetadata(p *peer, now time.Time) {
-	m := p.metadata
+	m, f := p.metadata, &t.loop.metadata
 	if m == nil {
 		return
 	}
 	if m.place >= 0 {
-		t.loop.metadata.places[m.place] = nil
+		f.places[m.place] = nil
 		m.place, m.retry = -1, now.Add(metadataRetry)
 		m.failure++
+		if f.turns == nil || len(f.turns) >= maxMetadataHosts {
+			f.turns = make(map[netip.Prefix]int)
+		}
+		f.turns[p.host()]++
 	}
 	if _, here := t.loop.peers[p]; !here {
-		t.client.early.Release(m.taken)
+		t.forgetMetadata(m)
 		p.metadata = nil
 	}
 }
 
+// forgetMetadata drops what a peer has sent.
+func (t *Torrent) forgetMetadata(m *metadataPeer) {
+	t.client.metadata.Release(m.taken)
+	clear(m.parts)
+	m.bytes, m.taken = 0, 0
+}
+
 func (t *Torrent) askMetadata(p *peer) {
 	m := p.metadata
-	have := len(m.data)/wire.MetadataPieceSize + len(m.early)
-	for m.asked < m.pieces() && m.asked-have < metadataQueue {
+	for ; m.asked < m.pieces() && m.owed < metadataQueue; m.asked++ {
+		if m.parts[m.asked] != nil {
+			continue
+		}
 		request := wire.MetadataMessage{Type: wire.MetadataRequest, Piece: m.asked}
 		p.w.Send(wire.Message{ID: wire.Extended, Ext: p.ext.M[wire.ExtMetadata], Payload: request.Encode()})
-		m.asked++
+		m.owed++
 	}
 }
 
@@ -192,7 +229,7 @@ func (t *Torrent) metadataMessage(p *peer, msg wire.MetadataMessage, now time.Ti
 	case wire.MetadataReject:
 		t.endMetadata(p, now)
 	case wire.MetadataData:
-		if p.metadata != nil && p.metadata.place >= 0 && !t.loop.metadata.parsing {
+		if p.metadata != nil && t.loop.phase == phaseMetadata {
 			return t.metadataPiece(p, msg, now)
 		}
 	}
@@ -206,12 +243,17 @@ const (
 	// metadataBacklog is how many bytes may wait to be sent to a peer before more
 	// metadata is.
 	metadataBacklog = 256 << 10
+	// maxMetadataCopies is how often over a peer may have it.
+	maxMetadataCopies = 4
 )
 
 // wantMetadata queues a peer's request for a piece of the info dictionary.
 func (t *Torrent) wantMetadata(p *peer, piece int) error {
 	if len(p.metadataWanted) >= maxMetadataWanted {
 		return fmt.Errorf("it asks for metadata faster than it takes it")
+	}
+	if info := t.Info(); info != nil && p.metadataServed > maxMetadataCopies*(len(info.Raw)/wire.MetadataPieceSize+1) {
+		return fmt.Errorf("it asked for the metadata %d times over", maxMetadataCopies)
 	}
 	p.metadataWanted = append(p.metadataWanted, piece)
 	t.serveMetadata(p)
@@ -222,6 +264,9 @@ func (t *Torrent) wantMetadata(p *peer, piece int) error {
 func (t *Torrent) serveMetadata(p *peer) {
 	for len(p.metadataWanted) > 0 && p.w.Backlog() < metadataBacklog {
 		t.serveMetadataPiece(p, p.metadataWanted[0])
+		if t.Info() != nil {
+			p.metadataServed++
+		}
 		p.metadataWanted = p.metadataWanted[1:]
 	}
 }
@@ -247,61 +292,139 @@ func (t *Torrent) metadataPiece(p *peer, msg wire.MetadataMessage, now time.Time
 	if msg.Piece == m.pieces()-1 {
 		want = int(m.size) - msg.Piece*wire.MetadataPieceSize
 	}
-	if msg.Piece >= m.asked || len(msg.Data) != want {
+	if msg.Piece >= m.pieces() || len(msg.Data) != want {
 		return fmt.Errorf("metadata piece %d of %d bytes, which was not asked for", msg.Piece, len(msg.Data))
 	}
-	next := len(m.data) / wire.MetadataPieceSize
-	if msg.Piece < next || m.early[msg.Piece] != nil {
+	if msg.Piece >= m.asked || m.parts[msg.Piece] != nil || m.complete() {
 		return nil
 	}
-	// Of a single peer any size is taken; what many send at once has a bound.
-	if n := int64(len(msg.Data)); t.client.early.Take(n) {
-		m.taken += n
-	} else if m.place != 0 {
-		return errors.New("peers have sent as much metadata as there is memory for")
+	if !t.roomForMetadata(p, int64(len(msg.Data)), now) {
+		return nil
 	}
 	m.last = now
-	m.early[msg.Piece] = msg.Data
-	for data := m.early[next]; data != nil; data = m.early[next] {
-		m.data = append(m.data, data...)
-		delete(m.early, next)
-		next++
-	}
-	if int64(len(m.data)) < m.size {
+	m.owed = max(m.owed-1, 0)
+	m.parts[msg.Piece] = bytes.Clone(msg.Data) // not the message, which may be longer
+	m.bytes += int64(len(msg.Data))
+	switch {
+	case m.complete():
+		t.parseMetadata()
+	case m.place >= 0:
 		t.askMetadata(p)
-		return nil
 	}
-	t.parseMetadata(p, m.data)
 	return nil
+}
+
+// complete reports whether all of it has come. It may be forged.
+func (m *metadataPeer) complete() bool { return m.size > 0 && m.bytes == m.size }
+
+// roomForMetadata makes room for what a peer has sent. Each may send a little, and all
+// share a budget for the rest; when that is used up, the peer whose size the fewest hosts
+// claim loses what it has sent, and of several the one that has sent most.
+func (t *Torrent) roomForMetadata(p *peer, n int64, now time.Time) bool {
+	m := p.metadata
+	if m.bytes+n <= freeMetadata {
+		return true
+	}
+	hosts := t.metadataClaims()
+	for !t.client.metadata.Take(n) {
+		victim := p
+		for other := range t.loop.peers {
+			o := other.metadata
+			if o == nil || o.taken == 0 {
+				continue
+			}
+			if order := cmp.Or(cmp.Compare(hosts[o.size], hosts[victim.metadata.size]), cmp.Compare(victim.metadata.taken, o.taken)); order < 0 {
+				victim = other
+			}
+		}
+		t.forgetMetadata(victim.metadata)
+		t.endMetadata(victim, now)
+		if victim == p {
+			return false
+		}
+	}
+	m.taken += n
+	return true
 }
 
 // parseMetadata looks at an info dictionary that has come, outside of the loop: a large
 // one takes seconds.
-func (t *Torrent) parseMetadata(p *peer, raw []byte) {
-	t.loop.metadata.parsing = true
-	r := t.loop.run
+func (t *Torrent) parseMetadata() {
+	f := &t.loop.metadata
+	if f.parsing {
+		return
+	}
+	for p := range t.loop.peers {
+		if p.metadata != nil && p.metadata.complete() {
+			f.parsing = true
+			t.lookAtMetadata(p)
+			return
+		}
+	}
+}
+
+func (t *Torrent) lookAtMetadata(p *peer) {
+	r, m := t.loop.run, p.metadata
+	parts := make([][]byte, m.pieces())
+	for i := range parts {
+		parts[i] = m.parts[i]
+	}
 	t.spawn(func() {
-		forged := sha1.Sum(raw) != t.infoHash
+		hash := sha1.New()
+		for _, part := range parts {
+			hash.Write(part)
+		}
+		forged := [20]byte(hash.Sum(nil)) != t.infoHash
 		var info *meta.Info
 		var err error
 		if !forged {
-			info, err = meta.ParseInfo(raw)
+			info, err = meta.ParseInfo(bytes.Join(parts, nil))
 		}
 		t.do(func() {
-			if r != t.loop.run {
-				return
+			if r == t.loop.run {
+				t.metadataParsed(p, info, forged, err)
 			}
-			now := time.Now()
-			t.loop.metadata.parsing = false
-			switch {
-			case forged:
-				t.loop.bans.Add(p.Who, now)
-				t.drop(p, errors.New("it sent forged metadata"))
-				t.fetchMetadata(now)
-			case err != nil:
-				t.fail(fmt.Errorf("the torrent cannot be used: %w", err))
-			default:
-				t.gotMetadata(info)
+		})
+	})
+}
+
+// metadataParsed takes in what became of the metadata that a peer has sent.
+func (t *Torrent) metadataParsed(p *peer, info *meta.Info, forged bool, err error) {
+	now := time.Now()
+	t.loop.metadata.parsing = false
+	switch {
+	case t.loop.phase != phaseMetadata:
+	case forged:
+		t.loop.bans.Add(p.Who, now)
+		t.drop(p, errForged)
+		t.fetchMetadata(now)
+		t.parseMetadata()
+	case err != nil:
+		t.fail(fmt.Errorf("the torrent cannot be used: %w", err))
+	default:
+		t.gotMetadata(info)
+	}
+}
+
+var errForged = errors.New("it sent forged metadata")
+
+// fetchSources tries the URLs of .torrent files that the magnet link names, beside the
+// search for peers.
+func (t *Torrent) fetchSources() {
+	m, r := t.source.magnet, t.loop.run
+	if m == nil || len(m.Sources) == 0 {
+		return
+	}
+	t.spawn(func() {
+		loader := meta.Loader{Network: t.client.net}
+		torrent, err := loader.FetchSources(r.ctx, m)
+		if err != nil {
+			t.log.Debug("the link's sources gave no metadata", "err", err)
+			return
+		}
+		t.do(func() {
+			if r == t.loop.run {
+				t.gotMetadata(torrent.Info)
 			}
 		})
 	})
@@ -328,7 +451,7 @@ func (t *Torrent) gotMetadata(info *meta.Info) {
 	t.loop.metadata = metadataFetch{}
 	for other := range t.loop.peers {
 		if m := other.metadata; m != nil {
-			t.client.early.Release(m.taken)
+			t.forgetMetadata(m)
 			other.metadata = nil
 		}
 		if other.reserved.Extended() { // it may fetch the metadata from us now

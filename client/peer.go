@@ -36,14 +36,17 @@ type peer struct {
 	joined         time.Time
 	lastRead       atomic.Int64 // nanoseconds after joined
 	lastPayload    atomic.Int64 // the same, of blocks either way; 0 none
+	lastSent       atomic.Int64 // the same, of blocks that we sent
 	received, sent atomic.Int64 // payload bytes
+	useful         atomic.Int64 // of those, blocks that were of use to either side
 	worth          atomic.Pointer[allot.Worth]
 
 	// Shared by the loop and the connection's goroutines.
 	mu          sync.Mutex
 	inbox       []event
-	inboxBytes  int  // of payloads in it
-	posted      bool // the loop was told of the inbox
+	unread      []event // taken from the inbox, and put back
+	inboxBytes  int     // of payloads in it
+	posted      bool    // the loop was told of the inbox
 	drained     *sync.Cond
 	gone        bool
 	unchoked    bool                // we serve it
@@ -65,9 +68,12 @@ type peer struct {
 	metadata       *metadataPeer
 	metadataWanted []int // pieces of it that the peer waits for
 	candidate      *swarm.Candidate
-	rejects        int // of requests, while it had unchoked us
-	havePieces     int // Have messages and the like that it sent
-	havesAnew      int // times it replaced all of that
+	rejects        int     // of requests, while it had unchoked us
+	havePieces     int     // Have messages and the like that it sent
+	havesAnew      int     // times it replaced all of that
+	chokes         float64 // that count against it
+	lastChoke      time.Time
+	metadataServed int // pieces of it that were sent
 }
 
 // event is a message of a peer that the loop must hear of.
@@ -249,6 +255,7 @@ func (t *Torrent) drop(p *peer, why error) {
 		delete(l.byID, p.peerID)
 		t.peerIDs.Delete(p.peerID)
 	}
+	p.updateWorth()
 	p.place.Leave()
 	t.countPeers()
 	if l.phase == phaseLive {
@@ -261,7 +268,7 @@ func (t *Torrent) drop(p *peer, why error) {
 	p.early.drop(t.client.early)
 	p.mu.Lock()
 	p.gone = true
-	p.inbox = nil
+	p.inbox, p.unread = nil, nil
 	p.drained.Broadcast()
 	p.mu.Unlock()
 	p.w.Close()
@@ -269,7 +276,7 @@ func (t *Torrent) drop(p *peer, why error) {
 		p.conn.Close() // at once; that of WebRTC waits for the network
 	}
 	if c := p.candidate; c != nil {
-		c.Gone(p.received.Load()+p.sent.Load() > 0, now)
+		c.Gone(p.useful.Load() > 0, now)
 	}
 	l.fillSoon = true
 	t.wakeUp()
@@ -310,6 +317,8 @@ func (p *peer) recoverPanic() {
 // served counts what the writer sent.
 func (p *peer) served(piece uint32, n int64) {
 	p.sent.Add(n)
+	p.useful.Add(n)
+	p.lastSent.Store(int64(time.Since(p.joined)))
 	p.lastPayload.Store(int64(time.Since(p.joined)))
 	p.t.uploaded.Add(n)
 	c := p.t.content.Load()
@@ -399,12 +408,17 @@ func (t *Torrent) need(s *swarm.Swarm, now time.Time) swarm.Need {
 	if l.phase != phaseMetadata && l.phase != phaseLive {
 		return swarm.Need{}
 	}
-	useful := 0
+	useful, proving := 0, 0
 	for p := range l.peers {
-		if w := p.Worth(); w.Useful(now) || now.Sub(p.joined) < provingTime {
+		switch w := p.Worth(); {
+		case w.Useful(now):
 			useful++
+		case now.Sub(p.joined) < provingTime:
+			proving++
 		}
 	}
+	// Who comes again and again, and never proves anything, does not end the looking.
+	useful += min(proving, enoughPeers/2)
 	n := swarm.Need{Dials: enoughPeers - useful, None: len(l.peers) == 0, Complete: t.isSeed()}
 	n.Few = !n.Complete && len(l.peers) < fewPeers
 	if n.Dials > 0 && len(l.peers) >= enoughPeers && !t.roomFor(now) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -18,12 +19,23 @@ const (
 	// maxUnrequested is by how many the blocks that we did not ask for, or no longer
 	// want, may exceed those that we did.
 	maxUnrequested = 4096
-	// freeMessages is how many messages that concern the loop a peer may send at once,
-	// messagesPerSecond how many more as time goes by. Each block allows another.
-	freeMessages      = 16 << 10
+	// freeMessages is how many messages other than blocks, and requests that are served,
+	// a peer may send at once, messagesPerSecond how many more as time goes by. Each block
+	// allows another.
+	freeMessages      = 4 << 10
 	messagesPerSecond = 1000
-	// maxExtHandshakes bounds how often a peer may tell its extensions.
-	maxExtHandshakes = 64
+	// bytesPerMessage is how many bytes of an extension message cost as much as a message
+	// more.
+	bytesPerMessage = 256
+	// maxExtHandshakes bounds how often a peer may tell its extensions at once; each
+	// extHandshakeInterval allows another.
+	maxExtHandshakes     = 8
+	extHandshakeInterval = time.Minute
+	// maxExtHandshake is how long one may be, in bytes. Longer ones are passed over.
+	maxExtHandshake = 16 << 10
+	// readingTurn is how long a reader goes on before others run: a hundred that are
+	// flooded must not keep the loop waiting for a hundred of the scheduler's turns.
+	readingTurn = 200 * time.Microsecond
 )
 
 // readState is what the reader of a connection remembers.
@@ -33,6 +45,7 @@ type readState struct {
 	lastPEX       time.Time // received
 	messages      float64   // that it may still send
 	counted       time.Time
+	began         time.Time // when the reader last let others run
 }
 
 // runReader reads messages until the connection ends.
@@ -43,6 +56,8 @@ func (p *peer) runReader() {
 
 func (p *peer) read() error {
 	r := wire.NewReader(p.conn)
+	r.Bound(p.t.client.incoming, p.t.bitfieldLength)
+	defer r.Close()
 	p.reading = readState{messages: freeMessages, counted: p.joined}
 	var m wire.Message
 	for {
@@ -51,22 +66,31 @@ func (p *peer) read() error {
 		}
 		now := time.Now()
 		p.lastRead.Store(int64(now.Sub(p.joined)))
+		if now.Sub(p.reading.began) > readingTurn {
+			runtime.Gosched()
+			p.reading.began = time.Now()
+		}
 		var err error
 		switch m.ID {
 		case wire.KeepAlive:
+			p.throttle(now, 1)
 		case wire.Piece:
 			err = p.readBlock(r, &m, now)
 		case wire.Request:
-			p.serve(&m)
+			if !p.serve(&m) {
+				p.throttle(now, 1)
+			}
 		case wire.Cancel:
+			p.throttle(now, 1)
 			p.cancelServe(&m)
 		case wire.Extended:
-			p.throttle(now)
+			p.throttle(now, 1+len(m.Payload)/bytesPerMessage)
 			err = p.readExtended(&m, now)
 		default:
-			p.throttle(now)
+			p.throttle(now, 1)
 			m.Payload = append([]byte(nil), m.Payload...)
 			err = p.post(event{message: m, at: now}, true)
+			m.Payload = nil // the loop has it
 		}
 		if err != nil {
 			return err
@@ -74,11 +98,20 @@ func (p *peer) read() error {
 	}
 }
 
+// bitfieldLength returns how many bytes the bitfield of a peer has, 0 if that is not
+// known yet.
+func (t *Torrent) bitfieldLength() int {
+	if info := t.Info(); info != nil {
+		return (info.NumPieces() + 7) / 8
+	}
+	return 0
+}
+
 // throttle lets a peer that floods us wait: its messages take the loop's time, which
 // others need too.
-func (p *peer) throttle(now time.Time) {
+func (p *peer) throttle(now time.Time, cost int) {
 	s := &p.reading
-	s.messages = min(s.messages+now.Sub(s.counted).Seconds()*messagesPerSecond, freeMessages) - 1
+	s.messages = min(s.messages+now.Sub(s.counted).Seconds()*messagesPerSecond, freeMessages) - float64(cost)
 	s.counted = now
 	if s.messages < 0 {
 		time.Sleep(time.Second / 10)
@@ -91,15 +124,18 @@ func (p *peer) throttle(now time.Time) {
 func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 	s := &p.reading
 	e := event{message: wire.Message{ID: wire.Extended, Ext: m.Ext}, at: now}
-	payload := append([]byte(nil), m.Payload...)
 	known := true
 	switch m.Ext {
 	case 0:
-		if s.extHandshakes++; s.extHandshakes > maxExtHandshakes {
+		if s.extHandshakes++; s.extHandshakes > maxExtHandshakes+int(now.Sub(p.joined)/extHandshakeInterval) {
 			return fmt.Errorf("it told its extensions %d times", s.extHandshakes)
 		}
-		e.decoded = wire.DecodeExtHandshake(payload)
+		if len(m.Payload) > maxExtHandshake {
+			return nil
+		}
+		e.decoded = wire.DecodeExtHandshake(m.Payload)
 	case wire.OurMetadata:
+		payload := append([]byte(nil), m.Payload...)
 		e.decoded, known = wire.DecodeMetadataMessage(payload)
 		e.message.Payload = payload // it counts as what waits
 	case wire.OurPEX:
@@ -107,9 +143,9 @@ func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 			return nil
 		}
 		s.lastPEX = now
-		e.decoded = wire.DecodePEX(payload)
+		e.decoded = wire.DecodePEX(m.Payload)
 	case wire.OurDontHave:
-		e.decoded, known = wire.DecodeDontHave(payload)
+		e.decoded, known = wire.DecodeDontHave(m.Payload)
 	default:
 		known = false
 	}
@@ -121,7 +157,7 @@ func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 
 // readBlock takes in the block of a Piece message.
 func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
-	req, ok := p.Take(m.Index, m.Begin, m.Length)
+	req, left, ok := p.Arrived(m.Index, m.Begin, m.Length)
 	length := int(m.Length)
 	p.reading.messages++
 	if !ok || req.Cancelled {
@@ -135,7 +171,6 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 		p.count(length, length)
 		return r.SkipBlock()
 	}
-	left := p.Owed()
 	p.reading.unrequested = max(p.reading.unrequested-1, 0)
 	memory := p.t.client.memory
 	b := memory.Get()
@@ -159,6 +194,7 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 }
 
 func (p *peer) count(n, wasted int) {
+	p.useful.Add(int64(n - wasted))
 	p.received.Add(int64(n))
 	p.t.downloaded.Add(int64(n))
 	if wasted > 0 {
@@ -187,29 +223,51 @@ func (p *peer) post(e event, notify bool) error {
 	return nil
 }
 
-// takeInbox returns what has come since the last call.
-func (p *peer) takeInbox(spare []event) []event {
+// takeInbox returns what has come since the last call, or (old) what was put back of
+// that.
+func (p *peer) takeInbox(spare []event) (events []event, old bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.posted = false
-	if len(p.inbox) == 0 {
-		return nil
+	if len(p.unread) > 0 {
+		events, p.unread = p.unread, nil
+		return events, true
 	}
-	events := p.inbox
+	if len(p.inbox) == 0 {
+		return spare[:0], false
+	}
+	events = p.inbox
 	p.inbox, p.inboxBytes = spare[:0], 0
 	p.drained.Signal()
-	return events
+	return events, false
+}
+
+// putBack keeps events for the next takeInbox. It reports whether the loop is to be told
+// that there is something. old is what takeInbox said.
+func (p *peer) putBack(events []event, old bool) (tell bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return false
+	}
+	if len(events) > 0 {
+		p.unread = events
+	}
+	tell = (len(events) > 0 || old && len(p.inbox) > 0) && !p.posted
+	p.posted = p.posted || tell
+	return tell
 }
 
 // serve queues a block that the peer asked for, or rejects it.
-func (p *peer) serve(m *wire.Message) {
+func (p *peer) serve(m *wire.Message) bool {
 	b := wire.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}
 	if p.mayServe(b) && p.w.Serve(b) {
-		return
+		return true
 	}
 	if p.reserved.Fast() {
 		p.w.Send(wire.Message{ID: wire.Reject, Index: m.Index, Begin: m.Begin, Length: m.Length})
 	}
+	return false
 }
 
 func (p *peer) mayServe(b wire.Block) bool {

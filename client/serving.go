@@ -44,12 +44,63 @@ func (c *Client) slots(l Limits) allot.Slots {
 	return s
 }
 
+const (
+	// idleSlot is after how long without requests, and stuckSlot after how long without a
+	// block that it would take, an unchoked peer does not use its slot.
+	idleSlot  = 4 * time.Second
+	stuckSlot = 10 * time.Second
+	// maxWasters bounds the hosts whose wasted turns are remembered, mostWasted the number.
+	maxWasters = 4096
+	mostWasted = 5
+)
+
+// wastes reports whether a peer does not use its slot.
+func (p *peer) wastes(now time.Time) bool {
+	if !p.unchoked || !p.interested {
+		return false
+	}
+	still := min(now.Sub(p.changed), now.Sub(p.joined)-time.Duration(p.lastSent.Load()))
+	if p.w.Queued() == 0 {
+		return still > idleSlot
+	}
+	_, swarmUp := p.swarm.Limits()
+	weWait := swarmUp.Limited() || p.t.up.Limited() || p.t.client.up.Limited()
+	return still > stuckSlot && !weWait
+}
+
+// hurryRechoke shares the slots out anew if one is not used while others wait.
+func (t *Torrent) hurryRechoke(now time.Time) {
+	wasted, waiting := false, false
+	for p := range t.loop.peers {
+		wasted = wasted || p.wastes(now)
+		waiting = waiting || p.interested && !p.unchoked
+	}
+	if wasted && waiting && t.isSeed() {
+		t.loop.nextRechoke = now
+	}
+}
+
+// turnEnded remembers whether a host used its turn.
+func (t *Torrent) turnEnded(p *peer, wasted bool) {
+	l := &t.loop
+	if !wasted {
+		delete(l.wasters, p.host())
+		return
+	}
+	if len(l.wasters) >= maxWasters {
+		clear(l.wasters)
+	}
+	l.wasters[p.host()] = min(l.wasters[p.host()]+1, mostWasted)
+}
+
 func (t *Torrent) chokerPeers() []choker.Peer {
+	now := time.Now()
 	list := make([]choker.Peer, 0, len(t.loop.peers))
 	for p := range t.loop.peers {
 		list = append(list, choker.Peer{
 			ID: p.id, Web: p.kind == swarm.WebRTC, Interested: p.interested, Unchoked: p.unchoked, Changed: p.changed,
 			Received: p.down.perSecond, Sent: p.up.perSecond, SentInTurn: p.sent.Load() - p.sentBefore,
+			Idle: p.wastes(now), Wasted: t.loop.wasters[p.host()],
 		})
 	}
 	return list
@@ -81,6 +132,7 @@ func (t *Torrent) fillSlots() {
 }
 
 func (t *Torrent) setUnchoked(p *peer, unchoked bool) {
+	wasted := p.wastes(time.Now())
 	p.mu.Lock()
 	same := p.unchoked == unchoked
 	p.unchoked = unchoked
@@ -93,6 +145,9 @@ func (t *Torrent) setUnchoked(p *peer, unchoked bool) {
 	if unchoked {
 		p.w.Send(wire.Message{ID: wire.Unchoke})
 		return
+	}
+	if t.isSeed() {
+		t.turnEnded(p, wasted)
 	}
 	p.w.Send(wire.Message{ID: wire.Choke})
 	p.w.StopServing(func(b wire.Block) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -79,6 +80,7 @@ type sourceInfo struct {
 	name     string
 	webSeeds []string
 	sel      string
+	magnet   *meta.Magnet // nil for a .torrent file
 }
 
 // loop is the state that only the event loop touches.
@@ -105,6 +107,7 @@ type loop struct {
 	lastPeer    time.Time // when a peer was last connected
 	choker      *choker.Choker
 	nextRechoke time.Time
+	wasters     map[netip.Prefix]int // turns that hosts did not use
 	downRate    rateMeter
 	upRate      rateMeter
 	lastRates   time.Time
@@ -169,10 +172,10 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		timer: time.NewTimer(tickIdle),
 		peers: make(map[*peer]struct{}),
 		byID:  make(map[[20]byte]*peer),
-		bans:  source.NewBans(),
+		bans:  source.NewBans(), wasters: make(map[netip.Prefix]int),
 	}
 	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})
-	peers, named := opts.Peers, []string(nil)
+	peers, named := opts.Peers, slices.Clone(opts.LinkPeers)
 	var trackers [][]string
 	if src.Torrent != nil {
 		trackers = slices.Clone(src.Torrent.Trackers)
@@ -183,11 +186,11 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		}
 	} else {
 		m := src.Magnet
-		t.source.name, t.source.sel, t.source.webSeeds = m.Name, m.Select, m.WebSeeds
+		t.source.magnet, t.source.name, t.source.sel, t.source.webSeeds = m, m.Name, m.Select, m.WebSeeds
 		for _, url := range m.Trackers {
 			trackers = append(trackers, []string{url})
 		}
-		named = m.Peers
+		named = append(named, m.Peers...)
 		if info := t.storedInfo(); info != nil {
 			if err := t.setInfo(info); err != nil {
 				t.cancel()
@@ -206,6 +209,9 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		Shared: c.shared, Host: swarmHost{t}, Logger: t.log,
 		Down: allot.NewRate(0), Up: allot.NewUpload(0),
 	})}
+	if dht := c.shared.DHT; dht != nil && t.mayDiscover() {
+		dht.AddNodes(netip.Addr{}, src.Nodes())
+	}
 	for _, s := range t.swarms {
 		t.spawn(func() {
 			s.Resolve(t.ctx, peers, true)

@@ -99,13 +99,19 @@ func (s *Server) probe(ctx context.Context, f File, done func(float64)) bool {
 	}
 	go func() {
 		defer s.wg.Done()
-		rate, err := readBitrate(ctx, f)
+		rate, err := s.guardedBitrate(ctx, f)
 		if err != nil {
 			s.log.Debug("no bitrate", "file", f.Path(), "err", err)
 		}
 		done(rate)
 	}()
 	return true
+}
+
+// guardedBitrate outlives a panic: what is parsed was written by strangers.
+func (s *Server) guardedBitrate(ctx context.Context, f File) (rate float64, err error) {
+	defer func() { err = s.recovered(recover(), "reading the bitrate of "+f.Path(), err) }()
+	return readBitrate(ctx, f)
 }
 
 func readBitrate(ctx context.Context, f File) (float64, error) {

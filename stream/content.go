@@ -67,6 +67,15 @@ func (s *Server) newContent(ctx context.Context, t Torrent, index int, record *r
 	}
 }
 
+// end returns what ends the response to w at once, whatever it waits for.
+func (c *content) end(w http.ResponseWriter) func() {
+	rc := http.NewResponseController(w)
+	return func() {
+		c.cancel()
+		_ = rc.SetWriteDeadline(past())
+	}
+}
+
 // close frees the reader and returns why copying ended early, if it did.
 func (c *content) close() error {
 	c.cancel()
@@ -129,9 +138,11 @@ func (c *content) Seek(offset int64, whence int) (int64, error) {
 
 // Read implements io.Reader for multipart responses, whose parts are treated as
 // probes: how they go on is unknown.
-func (c *content) Read(p []byte) (int, error) {
+func (c *content) Read(p []byte) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// ServeContent reads parts in a goroutine of its own, which net/http does not guard.
+	defer func() { err = c.server.recovered(recover(), "reading "+c.file.Path(), err) }()
 	if c.pos >= c.size {
 		return 0, io.EOF
 	}
@@ -139,7 +150,7 @@ func (c *content) Read(p []byte) (int, error) {
 		return 0, c.failed(err)
 	}
 	c.steer(int64(len(p)))
-	n, err := c.read(p)
+	n, err = c.read(p)
 	c.pos += int64(n)
 	c.record.sent(int64(n), time.Now())
 	if err != nil {
@@ -189,9 +200,13 @@ func (c *content) copyChunk(w http.ResponseWriter, rc *http.ResponseController, 
 	if buffered == 0 {
 		// What was written so far is worth more to the player now than later,
 		// and headers at once keep it from giving up.
+		if err := c.beforeSending(rc); err != nil {
+			return 0, err
+		}
 		if err := flush(rc); err != nil {
 			return 0, err
 		}
+		c.record.sends(time.Time{})
 	}
 	buf := copyBuffers.Get().(*[copyBuffer]byte)
 	defer copyBuffers.Put(buf)
@@ -199,8 +214,11 @@ func (c *content) copyChunk(w http.ResponseWriter, rc *http.ResponseController, 
 	if m == 0 {
 		return 0, err
 	}
-	c.extendDeadline(rc)
+	if err := c.beforeSending(rc); err != nil {
+		return 0, err
+	}
 	written, writeErr := w.Write(buf[:m])
+	c.record.sends(time.Time{})
 	if writeErr != nil {
 		return int64(written), writeErr
 	}
@@ -213,12 +231,15 @@ func (c *content) sendFile(w http.ResponseWriter, rc *http.ResponseController, f
 	if _, err := f.Seek(off, io.SeekStart); err != nil {
 		return 0, err
 	}
+	if err := c.beforeSending(rc); err != nil {
+		return 0, err
+	}
 	// Headers first: net/http passes the first bytes through a buffer otherwise.
 	if err := flush(rc); err != nil {
 		return 0, err
 	}
-	c.extendDeadline(rc)
 	sent, err := io.Copy(w, &io.LimitedReader{R: f, N: n})
+	c.record.sends(time.Time{})
 	if err == nil && sent < n {
 		err = fmt.Errorf("%s ends %d bytes early on disk; verify the torrent: %w", f.Name(), n-sent, io.ErrUnexpectedEOF)
 	}
@@ -274,10 +295,13 @@ func (c *content) steer(n int64) (buffered int64) {
 	return buffered
 }
 
-// extendDeadline gives the client its time anew. Not every ResponseWriter has
+// beforeSending gives the client its time anew. Not every ResponseWriter has
 // deadlines; those of net/http do.
-func (c *content) extendDeadline(rc *http.ResponseController) {
-	_ = rc.SetWriteDeadline(time.Now().Add(c.server.cfg.ClientTimeout))
+func (c *content) beforeSending(rc *http.ResponseController) error {
+	now := time.Now()
+	_ = rc.SetWriteDeadline(now.Add(c.server.cfg.ClientTimeout))
+	c.record.sends(now)
+	return c.ctx.Err() // whoever ends the response does so first, and then cuts the time
 }
 
 // body is the ResponseWriter that http.ServeContent writes to. Its ReadFrom
@@ -292,7 +316,10 @@ func (b *body) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
 // Write takes the parts of a multipart response.
 func (b *body) Write(p []byte) (int, error) {
-	b.content.extendDeadline(http.NewResponseController(b.ResponseWriter))
+	if err := b.content.beforeSending(http.NewResponseController(b.ResponseWriter)); err != nil {
+		return 0, err
+	}
+	defer b.content.record.sends(time.Time{})
 	return b.ResponseWriter.Write(p)
 }
 
@@ -300,7 +327,11 @@ func (b *body) Write(p []byte) (int, error) {
 func (b *body) ReadFrom(src io.Reader) (int64, error) {
 	limited, ok := src.(*io.LimitedReader)
 	if !ok || limited.R != io.Reader(b.content) {
-		if err := flush(http.NewResponseController(b.ResponseWriter)); err != nil {
+		rc := http.NewResponseController(b.ResponseWriter)
+		if err := b.content.beforeSending(rc); err != nil {
+			return 0, err
+		}
+		if err := flush(rc); err != nil {
 			return 0, err
 		}
 		return io.Copy(struct{ io.Writer }{b}, src)

@@ -2,7 +2,8 @@ package stream
 
 import (
 	"net/http"
-	"slices"
+
+	"github.com/causeway-bt/causeway/stream/access"
 )
 
 const (
@@ -16,25 +17,47 @@ const (
 )
 
 // checkOrigin answers the CORS side of a request (Fetch standard, §3.2) and
-// reports whether the request may go on. Files are for every allowed origin's
-// pages; our own pages tell what is downloaded here, and are for ourselves.
+// reports whether the request may go on. Pages of other origins than our own may
+// neither read what is here nor have anything fetched, unless Config.Origins has
+// theirs. They are refused before anything is looked up, so that they cannot guess what
+// there is.
 func (s *Server) checkOrigin(w http.ResponseWriter, r *http.Request, isFile bool) bool {
 	h := w.Header()
-	origin := r.Header.Get("Origin")
-	if isFile {
-		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Add("Vary", "Origin, Sec-Fetch-Site")
+	if !isFile {
+		// What is opened in a window says nothing to the page that opened it.
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	}
-	switch {
-	case isFile && s.cfg.Origins == nil:
-		h.Set("Access-Control-Allow-Origin", "*")
-	case origin == "" || origin == sameOrigin(r):
+	// Where a browser sends nothing to know a page by, it keeps the answer from it.
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if isFile && s.cfg.Origins.Any() {
+		allowOrigin(w, r, access.AnyOrigin)
 		return true
-	case slices.Contains(s.cfg.Origins, origin):
+	}
+	switch s.cfg.Origins.Caller(r) {
+	case access.OwnCaller:
+		return true
+	case access.NamedCaller:
+		allowOrigin(w, r, r.Header.Get("Origin"))
+		return true
+	case access.FollowedLink:
+		return true
+	case access.ForeignNavigation: // has nothing fetched from peers
+		if !isFile {
+			return true
+		}
+	case access.ForeignPage:
+	}
+	http.Error(w, "pages of other origins may not use this; --allow-origin lets one", http.StatusForbidden)
+	return false
+}
+
+// allowOrigin opens an answer to pages of an origin, which is empty if none was sent.
+func allowOrigin(w http.ResponseWriter, r *http.Request, origin string) {
+	h := w.Header()
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	if origin != "" {
 		h.Set("Access-Control-Allow-Origin", origin)
-		h.Add("Vary", "Origin")
-	default:
-		http.Error(w, "pages of this origin may not read this", http.StatusForbidden)
-		return false
 	}
 	h.Set("Access-Control-Expose-Headers", exposedHeaders)
 	if r.Method == http.MethodOptions {
@@ -45,12 +68,4 @@ func (s *Server) checkOrigin(w http.ResponseWriter, r *http.Request, isFile bool
 			h.Set("Access-Control-Allow-Private-Network", "true")
 		}
 	}
-	return true
-}
-
-func sameOrigin(r *http.Request) string {
-	if r.TLS != nil {
-		return "https://" + r.Host
-	}
-	return "http://" + r.Host
 }

@@ -294,6 +294,12 @@ func serve(t testing.TB, cfg stream.Config, torrents ...*fakeTorrent) (*stream.S
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	s := stream.New(cfg)
+	return s, servedBy(t, s)
+}
+
+// servedBy runs a server until the test ends, and returns its address.
+func servedBy(t testing.TB, s *stream.Server) string {
+	t.Helper()
 	h := httptest.NewServer(s)
 	t.Cleanup(func() {
 		h.CloseClientConnections()
@@ -303,7 +309,7 @@ func serve(t testing.TB, cfg stream.Config, torrents ...*fakeTorrent) (*stream.S
 		h.Close()
 		http.DefaultClient.CloseIdleConnections()
 	})
-	return s, h.URL
+	return h.URL
 }
 
 // do sends a request whose headers are given as name, value, ...

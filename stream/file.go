@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// fileCSP keeps what a torrent brings from acting as a page of this origin; a
-	// browser's own player still plays.
-	fileCSP = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+	// fileCSP keeps what a torrent brings from acting as a page of this origin: there are
+	// no scripts. A browser's own player still plays; it asks for the film anew, and
+	// without allow-same-origin as a page of no origin, which is refused.
+	fileCSP = "sandbox allow-same-origin; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 	// retryAfter is in seconds, for a client that found all responses taken, or the
 	// metadata of a torrent not there yet.
 	retryAfter = "1"
@@ -45,11 +46,10 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, t Torrent, in
 			r.Header.Set("Range", set)
 		}
 	}
-	release, ok := s.takeSlot(w, r)
+	seat, ok := s.takeSeat(w, r)
 	if !ok {
 		return
 	}
-	defer release()
 	record := s.readers.add(ReaderStats{
 		InfoHash: t.InfoHash(),
 		Index:    index,
@@ -61,29 +61,41 @@ func (s *Server) serveFile(w http.ResponseWriter, r *http.Request, t Torrent, in
 	})
 	defer s.readers.remove(record)
 	c := s.newContent(r.Context(), t, index, record)
-	defer func() { s.logEnd(r, f, c.close()) }()
-	// net/http resets no write deadline between the requests of a connection.
-	defer func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) }()
+	s.seats.begin(seat, r, record, c.end(w))
+	defer func() {
+		err := c.close()
+		if s.seats.leave(seat) {
+			err = errGaveWay
+		}
+		s.logEnd(r, f, err)
+	}()
 	http.ServeContent(&body{w, c}, r, "", f.ModTime(), c)
 }
 
-// takeSlot counts a response against Config.MaxResponses, or answers 503.
-func (s *Server) takeSlot(w http.ResponseWriter, r *http.Request) (release func(), ok bool) {
-	select {
-	case s.slots <- struct{}{}:
-		return func() { <-s.slots }, true
-	default:
+// errGaveWay ends a response for the sake of another.
+var errGaveWay = errors.New("too many responses were open, and this one was worth least")
+
+// takeSeat counts a response against Config.MaxResponses, or answers 503.
+func (s *Server) takeSeat(w http.ResponseWriter, r *http.Request) (*seat, bool) {
+	taken, ok := s.seats.take(r)
+	if !ok {
 		s.log.Warn("too many responses open", "limit", s.cfg.MaxResponses, "client", r.RemoteAddr)
-		w.Header().Set("Retry-After", retryAfter)
-		http.Error(w, "too many responses are open; try again", http.StatusServiceUnavailable)
-		return nil, false
+		busy(w, "too many responses are open; try again")
 	}
+	return taken, ok
+}
+
+func busy(w http.ResponseWriter, text string) {
+	w.Header().Set("Retry-After", retryAfter)
+	http.Error(w, text, http.StatusServiceUnavailable)
 }
 
 // logEnd tells the ends that matter from clients that just went away.
 func (s *Server) logEnd(r *http.Request, f File, err error) {
 	switch {
 	case err == nil:
+	case errors.Is(err, errGaveWay):
+		s.log.Info("response ended", "file", f.Path(), "client", r.RemoteAddr, "why", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.log.Info("client stopped reading", "file", f.Path(), "client", r.RemoteAddr, "after", s.cfg.ClientTimeout)
 	case r.Context().Err() != nil || errors.Is(err, context.Canceled):

@@ -115,19 +115,6 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-func TestTooManyResponsesAreRefused(t *testing.T) {
-	file := newFile("a.mp4", randomBytes(1<<20))
-	_, base := serve(t, stream.Config{MaxResponses: 2}, newTorrent(file))
-	link := base + "/t/" + fakeHash + "/0"
-	first, second := do(t, http.MethodGet, link), do(t, http.MethodGet, link)
-	if res := do(t, http.MethodGet, link); res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") == "" {
-		t.Errorf("third response: %s", res.Status)
-	}
-	first.Body.Close()
-	second.Body.Close()
-	file.await(t, "the readers' end", func() bool { return len(file.readers) == 0 })
-}
-
 func TestClientThatStopsReadingIsDropped(t *testing.T) {
 	// More than the socket buffers of both sides hold.
 	file := newFile("a.mp4", make([]byte, 64<<20)).complete().onDisk(t)

@@ -2,7 +2,7 @@ package stream
 
 import (
 	"bytes"
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,17 +18,21 @@ const playlistType = "audio/x-mpegurl; charset=utf-8"
 
 // servePlaylist answers with the torrents' audio and video files in natural order.
 func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, torrents []Torrent) {
-	var b bytes.Buffer
 	links := s.linksFor(r)
-	b.WriteString("#EXTM3U\n")
-	for _, t := range torrents {
-		files := t.Files()
-		for _, i := range media.Playlist(files) {
-			fmt.Fprintf(&b, "#EXTINF:-1,%s\n%s\n", title(files[i]), links.File(t, i))
+	s.serveMade(w, r, s.pages, func() ([]byte, error) {
+		var b bytes.Buffer
+		b.WriteString("#EXTM3U\n")
+		for _, t := range torrents {
+			files := t.Files()
+			for _, i := range media.Playlist(files) {
+				fmt.Fprintf(&b, "#EXTINF:-1,%s\n%s\n", title(files[i]), links.File(t, i))
+			}
 		}
-	}
-	w.Header().Set("Content-Disposition", contentDisposition("inline", playlistName(torrents)))
-	serveText(w, r, playlistType, b.Bytes())
+		return b.Bytes(), nil
+	}, func(text []byte) {
+		w.Header().Set("Content-Disposition", contentDisposition("inline", playlistName(torrents)))
+		serveText(w, r, playlistType, text)
+	})
 }
 
 func playlistName(torrents []Torrent) string {
@@ -47,42 +51,44 @@ func serveText(w http.ResponseWriter, r *http.Request, contentType string, text 
 
 // serveVTT answers with a subtitle file converted to WebVTT.
 func (s *Server) serveVTT(w http.ResponseWriter, r *http.Request, t Torrent, index int) {
-	release, ok := s.takeSlot(w, r)
+	f := t.Files()[index]
+	if f.Length() > subtitle.MaxSize {
+		http.Error(w, "this subtitle file is too large to be converted", http.StatusUnprocessableEntity)
+		return
+	}
+	seat, ok := s.takeSeat(w, r)
 	if !ok {
 		return
 	}
-	defer release()
-	f := t.Files()[index]
-	data, err := readSubtitle(r, f)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	s.seats.begin(seat, r, nil, cancel)
+	defer s.seats.leave(seat)
+	if !s.held.take(f.Length()) {
+		busy(w, "too many subtitles are being read; try again")
+		return
+	}
+	defer s.held.give(f.Length())
+	data, err := readSubtitle(ctx, f)
+	limitAnswer(w)
 	if err != nil {
 		s.logEnd(r, f, err)
-		status := http.StatusInternalServerError
-		if errors.Is(err, subtitle.ErrTooLarge) {
-			status = http.StatusUnprocessableEntity
-		}
-		http.Error(w, "cannot read the subtitle file", status)
+		http.Error(w, "cannot read the subtitle file", http.StatusInternalServerError)
 		return
 	}
-	vtt, err := subtitle.WebVTT(f.Path(), data)
-	if err != nil {
-		s.log.Warn("subtitles not converted", "err", err)
-		http.Error(w, "this file cannot be converted to WebVTT", http.StatusUnprocessableEntity)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/vtt; charset=utf-8")
-	h.Set("Content-Disposition", contentDisposition("inline", media.Stem(f.Path())+vttSuffix))
-	h.Set("Content-Security-Policy", fileCSP)
-	h.Set("Cache-Control", "private, no-cache")
-	http.ServeContent(w, r, "", f.ModTime(), bytes.NewReader(vtt))
+	s.serveMade(w, r, s.convert, func() ([]byte, error) { return subtitle.WebVTT(f.Path(), data) }, func(vtt []byte) {
+		h := w.Header()
+		h.Set("Content-Type", "text/vtt; charset=utf-8")
+		h.Set("Content-Disposition", contentDisposition("inline", media.Stem(f.Path())+vttSuffix))
+		h.Set("Content-Security-Policy", fileCSP)
+		h.Set("Cache-Control", "private, no-cache")
+		http.ServeContent(w, r, "", f.ModTime(), bytes.NewReader(vtt))
+	})
 }
 
 // readSubtitle reads the whole of a small file, wanted at once.
-func readSubtitle(r *http.Request, f File) ([]byte, error) {
-	if f.Length() > subtitle.MaxSize {
-		return nil, fmt.Errorf("read %s: %d bytes: %w", f.Path(), f.Length(), subtitle.ErrTooLarge)
-	}
-	reader, err := f.Open(r.Context())
+func readSubtitle(ctx context.Context, f File) ([]byte, error) {
+	reader, err := f.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

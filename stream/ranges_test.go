@@ -223,6 +223,42 @@ func conditions(etag string, mod time.Time) [][]string {
 		{"If-Match", `"x"`},
 		{"If-Unmodified-Since", at(-time.Hour)},
 		{"If-Unmodified-Since", at(0)},
+		{"If-Range", etag, "If-None-Match", etag},
+		{"If-Range", `"other"`, "If-None-Match", `"x"`},
+		{"If-Match", etag, "If-Range", etag, "If-None-Match", `"x"`},
+		{"If-Match", `"x"`, "If-None-Match", etag},
+		{"If-Match", "*", "If-Unmodified-Since", at(-time.Hour)},
+	}
+}
+
+// TestSameHeadAsServeContent of files that are still arriving, whose time is not known:
+// HEAD waits for nobody, with a Range or without.
+func TestSameHeadAsServeContent(t *testing.T) {
+	etag := `"` + fakeHash + `-0"`
+	for _, length := range []int{0, 1, 1000, 200_000} {
+		data := randomBytes(length)
+		reference := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("ETag", etag)
+			w.Header().Set("Content-Type", "video/mp4")
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+		}))
+		defer reference.Close()
+		file := newFile("a.mp4", data)
+		_, base := serve(t, stream.Config{}, newTorrent(file))
+		for _, set := range sharedRanges {
+			for _, cond := range conditions(etag, time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)) {
+				headers := append([]string{"Range", set}, cond...)
+				if set == "" {
+					headers = cond
+				}
+				got := do(t, http.MethodHead, base+"/t/"+fakeHash+"/0", headers...)
+				want := do(t, http.MethodHead, reference.URL, headers...)
+				compare(t, fmt.Sprint(length, " HEAD ", headers), got, want)
+			}
+		}
+		if file.opened != 0 {
+			t.Errorf("%d bytes: opened %d times", length, file.opened)
+		}
 	}
 }
 

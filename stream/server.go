@@ -27,8 +27,13 @@ const (
 
 const (
 	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
+	// answerTimeout is in which a client must have accepted anything but a file.
+	answerTimeout = time.Minute
+	// bodyTimeout is how long a request's body, which nobody wants, is taken in, so that
+	// a client that sends one gets to read the answer.
+	bodyTimeout    = 500 * time.Millisecond
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
 	// maxConnsPerResponse leaves room for kept-alive connections beside those
 	// that are being answered.
 	maxConnsPerResponse = 2
@@ -48,14 +53,16 @@ type Config struct {
 	Hosts []string
 	// Token must come with every request unless it is empty.
 	Token string
-	// Origins are the web origins (https://site.example) whose pages may read
-	// files; nil means any, as a BEP 19 web seed needs. Other pages than files
-	// are open to the named origins only.
-	Origins []string
+	// Origins are the web origins whose pages may read what is served, beside the
+	// server's own, as browsers need that take it for a web seed (BEP 19). AnyOrigin
+	// opens the files only: what tells which there are is for those that are named.
+	Origins access.Origins
 
 	// Ahead is how much playing time is wanted ahead of each reader.
 	Ahead time.Duration
-	// MaxResponses bounds the file responses open at once; more get 503.
+	// MaxResponses bounds the file responses open at once. For one more, that is ended
+	// which is worth least: which the client has stopped reading, or read least of; 503
+	// is the answer where others than the client's own address would lose by that.
 	MaxResponses int
 	// ClientTimeout ends a response whose client has accepted nothing for so long.
 	ClientTimeout time.Duration
@@ -69,7 +76,10 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	handler http.Handler
-	slots   chan struct{}
+	seats   seatTable
+	pages   turns     // at making pages and playlists
+	convert turns     // at converting subtitles
+	held    heldBytes // of subtitles
 	readers readerTable
 	rates   bitrates
 
@@ -98,7 +108,7 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, slots: make(chan struct{}, cfg.MaxResponses)}
+	s := &Server{cfg: cfg, log: cfg.Logger, seats: seatTable{limit: cfg.MaxResponses}, pages: newTurns(), convert: newTurns()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.rates.start = s.probe
 	guard := access.New(cfg.Listen, cfg.Token, cfg.Hosts...)
@@ -108,15 +118,30 @@ func New(cfg Config) *Server {
 
 // ServeHTTP answers one request, unless the server is closed.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	limitAnswer(w)
+	w.Header().Set("Connection", "close") // until the request is let in
+	if r.ContentLength != 0 {
+		// Unless told otherwise, net/http waits for the body without end, and only then
+		// for the next request.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+		enterState(r, connRefused)
+	}
 	if !s.begin() {
 		http.Error(w, "the server is shutting down", http.StatusServiceUnavailable)
 		return
 	}
 	defer s.wg.Done()
+	defer s.logPanic(r)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	s.handler.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// limitAnswer gives the client answerTimeout from now on; net/http ends that with the
+// request.
+func limitAnswer(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 }
 
 // begin counts a goroutine that Close waits for; the caller calls wg.Done.
@@ -132,14 +157,17 @@ func (s *Server) begin() bool {
 
 // Serve accepts connections until Close, then returns nil. It closes ln.
 func (s *Server) Serve(ln net.Listener) error {
-	limited := newLimitListener(ln, maxConnsPerResponse*s.cfg.MaxResponses)
+	conns := newConnTable(ln, maxConnsPerResponse*s.cfg.MaxResponses)
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         limited.connState,
+		ConnState:         conns.changed,
+		ConnContext:       conns.inContext,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// The general one waits for bodies.
+		DisableGeneralOptionsHandler: true,
 		// No WriteTimeout: a film lasts for hours. See Config.ClientTimeout.
 	}
 	s.mu.Lock()
@@ -149,7 +177,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.serves = append(s.serves, server)
 	s.mu.Unlock()
-	if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(conns); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -175,20 +203,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer") // addresses may hold the token
-	if !s.checkOrigin(w, r, isFileURL(r.URL.Path)) {
+	if !s.checkOrigin(w, r, isFileURL(r.URL.Path)) || !checkMethod(w, r) {
 		return
 	}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodOptions:
-		h.Set("Allow", allowedMethods)
-		w.WriteHeader(http.StatusNoContent)
-		return
-	default:
-		h.Set("Allow", allowedMethods)
-		http.Error(w, "only "+allowedMethods+" are served", http.StatusMethodNotAllowed)
-		return
-	}
+	h.Del("Connection") // it may be kept for the next request
 	switch p := r.URL.Path; {
 	case p == "/":
 		s.servePage(w, r, s.cfg.Torrents())
@@ -203,13 +221,31 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// checkMethod answers what asks for no content of ours, and reports whether the request
+// may go on.
+func checkMethod(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case r.ContentLength != 0:
+		http.Error(w, "no request may have a body here", http.StatusRequestEntityTooLarge)
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return true
+	case r.Method == http.MethodOptions:
+		w.Header().Del("Connection")
+		w.Header().Set("Allow", allowedMethods)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.Header().Set("Allow", allowedMethods)
+		http.Error(w, "only "+allowedMethods+" are served", http.StatusMethodNotAllowed)
+	}
+	return false
+}
+
 func (s *Server) routeTorrent(w http.ResponseWriter, r *http.Request) {
 	hash, tail, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, torrentPrefix), "/")
 	hash, wantsPlaylist := strings.CutSuffix(hash, playlistSuffix)
 	t := s.torrent(hash)
 	if t == nil && s.cfg.Pending != nil && s.cfg.Pending(strings.ToLower(hash)) {
-		w.Header().Set("Retry-After", retryAfter)
-		http.Error(w, "the metadata of this torrent is still being fetched", http.StatusServiceUnavailable)
+		busy(w, "the metadata of this torrent is still being fetched")
 		return
 	}
 	if t == nil {

@@ -43,6 +43,7 @@ type readerRecord struct {
 	stats        ReaderStats
 	meter        meter
 	waitingSince time.Time // zero: not waiting
+	sendingSince time.Time // zero: the client has accepted what was sent
 }
 
 // progressed notes the state between two chunks.
@@ -78,6 +79,25 @@ func (r *readerRecord) waitEnds(now time.Time) {
 	defer r.mu.Unlock()
 	r.countStall(&r.stats, now)
 	r.waitingSince = time.Time{}
+}
+
+// sends notes that bytes are about to be sent, or with a zero time that the client has
+// accepted them.
+func (r *readerRecord) sends(since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sendingSince = since
+}
+
+// accepted returns how many bytes the client has accepted, and for how many seconds it
+// has let others wait.
+func (r *readerRecord) accepted(now time.Time) (bytes, stuck float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.sendingSince.IsZero() {
+		stuck = now.Sub(r.sendingSince).Seconds()
+	}
+	return float64(r.stats.Sent), stuck
 }
 
 // countStall adds the wait that is going on, if it is a stall.

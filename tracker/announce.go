@@ -1,15 +1,9 @@
 package tracker
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"math"
 	"net/netip"
-	"net/url"
-	"strings"
-	"unicode"
 
 	"github.com/anacrolix/torrent/tracker/shared"
 )
@@ -24,8 +18,8 @@ const (
 const (
 	// maxPeers bounds what is taken of one answer. Nobody asks for more than 200.
 	maxPeers = 1000
-	// maxMessage bounds a tracker's own words, in bytes.
-	maxMessage = 200
+	// maxTrackerID bounds what a tracker wants to be told again, in bytes.
+	maxTrackerID = 200
 )
 
 // request is one announce, whatever the protocol.
@@ -49,14 +43,11 @@ type response struct {
 	warning     string
 	trackerID   string
 	peers       []netip.AddrPort
+	speaker     netip.Addr // who answered; the zero Addr behind a proxy
 }
 
-// announce sends one announce to one tracker.
-func (a *Announcer) announce(ctx context.Context, tr *trackerState, e shared.AnnounceEvent) (*response, error) {
-	u, err := url.Parse(tr.url)
-	if err != nil {
-		return nil, fmt.Errorf("not a tracker URL: %w", errors.Unwrap(err))
-	}
+// request is the announce of an event, as things stand.
+func (a *Announcer) request(e shared.AnnounceEvent) request {
 	req := request{
 		Stats:    a.cfg.Stats(),
 		infoHash: a.cfg.InfoHash,
@@ -76,13 +67,7 @@ func (a *Announcer) announce(ctx context.Context, tr *trackerState, e shared.Ann
 		// opentracker reads 32 bits of it and would take us for a seed.
 		req.Left++
 	}
-	switch strings.ToLower(u.Scheme) {
-	case "http", "https":
-		return a.announceHTTP(ctx, u, tr, req)
-	case "udp", "udp4", "udp6":
-		return tr.udp.announce(ctx, u, req)
-	}
-	return nil, fmt.Errorf("trackers with the scheme %q are not supported; http, https, udp, ws and wss are", u.Scheme)
+	return req
 }
 
 // compactPeers appends the peers of BEP 23 (addrLen 4) or BEP 7 (addrLen 16) in b. A
@@ -108,17 +93,3 @@ var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // count turns a tracker's count of peers into one that makes sense.
 func count(n int64) int { return int(min(max(n, 0), math.MaxInt32)) }
-
-// message makes a tracker's words fit for a line of a log or a terminal.
-func message(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s[:min(len(s), maxMessage)])
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "..."
-	}
-	return s
-}

@@ -87,7 +87,7 @@ const ok30min = "d8:intervali1800e5:peers0:e"
 func announcing(t *testing.T, answers map[string]string, cfg Config, f func(*testing.T, *fakeTrackers, *Announcer)) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := &fakeTrackers{answer: answers}
-		cfg.HTTPClient = &http.Client{Transport: fake}
+		cfg.trip = fake
 		if cfg.Stats == nil {
 			cfg.Stats = func() Stats { return Stats{Left: 1} }
 		}
@@ -124,7 +124,7 @@ func TestCompletedBeforeTheTrackerAnswers(t *testing.T) {
 		f.expect(t, "while unreachable", "a started")
 		f.set("a", ok30min)
 		time.Sleep(20 * time.Second)
-		f.expect(t, "when it answers", "a started")
+		f.expect(t, "when it answers", "a started", "a completed")
 		time.Sleep(30*time.Minute + time.Second)
 		f.expect(t, "an interval later", "a")
 	})
@@ -210,10 +210,11 @@ func TestIntervalsAreBounded(t *testing.T) {
 
 func TestWantMoreRespectsTheMinimumInterval(t *testing.T) {
 	for body, soonest := range map[string]time.Duration{
-		ok30min: defaultMinInterval,
+		ok30min:       1800 * time.Second,
+		"d5:peers0:e": defaultMinInterval,
 		"d8:intervali1800e12:min intervali300e5:peers0:e":  300 * time.Second,
-		"d8:intervali1800e12:min intervali-1e5:peers0:e":   defaultMinInterval,
-		"d8:intervali1800e12:min intervali9999e5:peers0:e": 1800 * time.Second,
+		"d8:intervali1800e12:min intervali-1e5:peers0:e":   1800 * time.Second,
+		"d8:intervali1800e12:min intervali9999e5:peers0:e": 3600 * time.Second,
 	} {
 		announcing(t, map[string]string{"a": body}, Config{Tiers: tiers("a")}, func(t *testing.T, f *fakeTrackers, a *Announcer) {
 			f.take()
@@ -239,7 +240,7 @@ func TestFailuresBackOff(t *testing.T) {
 				t.Errorf("pause %d is %v, want about %v", i, pause, want)
 			}
 		}
-		if n := len(f.log); n < 45 || n > 75 {
+		if n := len(f.log); n < 25 || n > 45 {
 			t.Errorf("%d announces in a day", n)
 		}
 	})
@@ -348,14 +349,14 @@ func TestAnnounceCarriesWhatTrackersNeed(t *testing.T) {
 func TestCloseIsBoundedByItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		client := &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		trip := roundTrip(func(r *http.Request) (*http.Response, error) {
 			if calls++; calls == 1 {
 				return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(ok30min)), Request: r}, nil
 			}
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		})}
-		a := New(Config{Tiers: tiers("a"), Stats: func() Stats { return Stats{} }, HTTPClient: client})
+		})
+		a := New(Config{Tiers: tiers("a"), Stats: func() Stats { return Stats{} }, trip: trip})
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
@@ -373,7 +374,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestPeersAreHandedOn(t *testing.T) {
 	var got []netip.AddrPort
-	cfg := Config{Tiers: tiers("a"), OnPeers: func(url string, peers []netip.AddrPort) { got = append(got, peers...) }}
+	cfg := Config{Tiers: tiers("a"), OnPeers: func(_ string, _ netip.Addr, peers []netip.AddrPort) { got = append(got, peers...) }}
 	body := "d8:intervali60e5:peers6:\x01\x02\x03\x04\x1a\xe1e"
 	announcing(t, map[string]string{"a": body}, cfg, func(t *testing.T, f *fakeTrackers, a *Announcer) {
 		synctest.Wait()

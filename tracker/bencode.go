@@ -10,15 +10,10 @@ import (
 // This is as much of bencode (BEP 3) as reading a tracker's answer takes, without
 // recursion over, or allocation for, what a hostile one may claim. The decoder of
 // anacrolix/torrent recurses as deep as its input nests, which for a body of
-// megabytes exhausts the stack, and allocates strings before it has seen them.
-
-const (
-	// maxNesting is twice what a tracker's answer has: a dictionary of a list of
-	// dictionaries of strings.
-	maxNesting = 8
-	// maxKeys bounds the keys of a dictionary.
-	maxKeys = 64
-)
+// megabytes exhausts the stack, and allocates strings before it has seen them. It is
+// lenient where nobody is hurt: keys may be in any order, any number, twice (the first
+// counts) or no strings; only what is asked for must make sense. Size is bounded by
+// whoever reads the answer.
 
 // value is one bencoded value, unparsed; nil when missing.
 type value []byte
@@ -50,7 +45,7 @@ func (v value) elements() iter.Seq[value] {
 		}
 		rest := v[1:]
 		for len(rest) > 0 && rest[0] != 'e' {
-			elem, after, err := cutValue(rest, 1)
+			elem, after, err := cutValue(rest)
 			if err != nil || !yield(elem) {
 				return
 			}
@@ -59,70 +54,85 @@ func (v value) elements() iter.Seq[value] {
 	}
 }
 
-var errTruncated = errors.New("it ends too early")
+var (
+	errTruncated = errors.New("it ends too early")
+	errNoDict    = errors.New("it is not a dictionary")
+)
 
-// parseDict returns the values of a dictionary. What follows it is ignored.
-func parseDict(b []byte) (map[string]value, error) {
+// parseDict returns those values of a dictionary that are asked for. What follows the
+// dictionary is ignored.
+func parseDict(b []byte, keys ...string) (map[string]value, error) {
 	if len(b) == 0 || b[0] != 'd' {
-		return nil, errors.New("it is not a dictionary")
+		return nil, errNoDict
 	}
 	b = b[1:]
-	d := map[string]value{}
-	for len(d) < maxKeys {
+	d := make(map[string]value, len(keys))
+	for {
 		if len(b) == 0 {
 			return nil, errTruncated
 		}
 		if b[0] == 'e' {
 			return d, nil
 		}
-		key, rest, err := cutString(b)
+		key, rest, err := cutValue(b)
 		if err != nil {
 			return nil, err
 		}
-		v, rest, err := cutValue(rest, 1)
+		v, rest, err := cutValue(rest)
 		if err != nil {
 			return nil, err
 		}
-		d[string(key)] = v
 		b = rest
+		if name, ok := key.str(); ok && d[string(name)] == nil {
+			for _, k := range keys {
+				if k == string(name) {
+					d[k] = v
+				}
+			}
+		}
 	}
-	return nil, fmt.Errorf("it has more than %d keys", maxKeys)
 }
 
-// cutValue splits the first value off b, which is within depth lists or
-// dictionaries.
-func cutValue(b []byte, depth int) (v value, rest []byte, err error) {
-	if len(b) == 0 {
-		return nil, nil, errTruncated
-	}
-	switch b[0] {
-	case 'i':
-		for i := 1; i < len(b) && i < 24; i++ {
-			if b[i] == 'e' {
-				return b[:i+1], b[i+1:], nil
-			}
-		}
-		return nil, nil, errors.New("an integer in it does not end")
-	case 'l', 'd':
-		if depth >= maxNesting {
-			return nil, nil, fmt.Errorf("it is nested more than %d deep", maxNesting)
-		}
-		rest = b[1:]
-		for len(rest) > 0 && rest[0] != 'e' {
-			if _, rest, err = cutValue(rest, depth+1); err != nil {
-				return nil, nil, err
-			}
-		}
+// cutValue splits the first value off b, however deep it nests.
+func cutValue(b []byte) (v value, rest []byte, err error) {
+	rest = b
+	for depth := 0; ; {
 		if len(rest) == 0 {
 			return nil, nil, errTruncated
 		}
-		rest = rest[1:]
-	default:
-		if _, rest, err = cutString(b); err != nil {
+		switch rest[0] {
+		case 'i':
+			rest, err = skipInteger(rest)
+		case 'l', 'd':
+			depth++
+			rest = rest[1:]
+		case 'e':
+			if depth == 0 {
+				return nil, nil, errors.New("it has an end where a value should be")
+			}
+			depth--
+			rest = rest[1:]
+		default:
+			_, rest, err = cutString(rest)
+		}
+		if err != nil {
 			return nil, nil, err
 		}
+		if depth == 0 {
+			return b[:len(b)-len(rest)], rest, nil
+		}
 	}
-	return b[:len(b)-len(rest)], rest, nil
+}
+
+// skipInteger skips whatever is between an i and an e: only an integer that is needed
+// has to be one.
+func skipInteger(b []byte) (rest []byte, err error) {
+	for i, c := range b {
+		if c == 'e' {
+			return b[i+1:], nil
+		}
+	}
+	return nil, errTruncated
 }
 
 // cutString splits the string that b starts with off it.

@@ -6,95 +6,108 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
-const (
-	// maxBody bounds the answer of an HTTP tracker: room for far more than maxPeers
-	// in the verbose form, or for a page of HTML that explains an error.
-	maxBody = 2 << 20
-	// maxRedirects is what a tracker that has moved could need.
-	maxRedirects = 5
-	// httpPhaseTimeout bounds connecting and the TLS handshake each, so that an
-	// unreachable tracker fails early.
-	httpPhaseTimeout = 10 * time.Second
-	// maxResponseHeader bounds the header of an answer, in bytes.
-	maxResponseHeader = 64 << 10
-)
+// maxBody bounds the answer of an HTTP tracker: room for far more than maxPeers in
+// the verbose form, or for a page of HTML that explains an error.
+const maxBody = 2 << 20
 
-// newHTTPClient returns the default client. The one of anacrolix/torrent's tracker
-// package is not used because it reads bodies without limit, accepts any TLS
-// certificate, panics on peer lists of the wrong types, and neither sends
-// numwant nor reads the minimum interval.
-func newHTTPClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: httpPhaseTimeout}).DialContext,
-			TLSHandshakeTimeout:    httpPhaseTimeout,
-			MaxResponseHeaderBytes: maxResponseHeader,
-			// Announces are minutes apart; no connection is worth keeping.
-			DisableKeepAlives: true,
-		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) > maxRedirects {
-				return fmt.Errorf("more than %d redirects", maxRedirects)
-			}
-			return nil
-		},
-	}
+// statusError is an answer with a status other than 200.
+type statusError struct {
+	status string
+	retry  time.Duration // what Retry-After says (RFC 9110, section 10.2.3); 0: nothing
 }
 
-func (a *Announcer) announceHTTP(ctx context.Context, u *url.URL, tr *trackerState, r request) (*response, error) {
-	u.RawQuery = announceQuery(u.RawQuery, tr.trackerID, r)
-	u.Fragment = ""
+func (e statusError) Error() string { return "HTTP status " + e.status }
+
+// announceHTTP does not use the client of anacrolix/torrent's tracker package because
+// that reads bodies without limit, accepts any TLS certificate, panics on peer lists
+// of the wrong types, and neither sends numwant nor reads the minimum interval.
+func (a *Announcer) announceHTTP(ctx context.Context, u *url.URL, rt *route, r request) (*response, error) {
+	announce := *u
+	announce.RawQuery = announceQuery(u.RawQuery, rt.trackerID, r)
+	body, speaker, err := a.fetch(ctx, rt.family, &announce, func(body []byte) error {
+		_, err := parseHTTPResponse(body)
+		return err
+	})
+	rt.reached = rt.reached || speaker.IsValid()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := parseHTTPResponse(body)
+	if err != nil {
+		return nil, err
+	}
+	if resp.trackerID != "" {
+		rt.trackerID = resp.trackerID
+	}
+	resp.speaker = speaker
+	return resp, nil
+}
+
+// outside is how trackers are reached.
+type outside struct {
+	net       Network
+	log       *slog.Logger
+	userAgent string
+	trip      http.RoundTripper // for tests: stands in for the network
+}
+
+// fetch gets the body of an HTTP tracker's answer, and who was connected to last. Of an answer with
+// an error status, check may find a refusal in the body, as some trackers put it
+// there; it says more than the status.
+func (o *outside) fetch(ctx context.Context, f family, u *url.URL, check func([]byte) error) ([]byte, netip.Addr, error) {
+	visit := reach.NewVisit(ctx, o.net, o.log, "tcp"+string(f))
+	defer visit.Close()
+	client := visit.Client()
+	if o.trip != nil {
+		client.Transport = o.trip
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("not a tracker URL: %w", err)
+		return nil, netip.Addr{}, err
 	}
-	if a.cfg.UserAgent != "" {
-		req.Header.Set("User-Agent", a.cfg.UserAgent)
+	if o.userAgent != "" {
+		req.Header.Set("User-Agent", o.userAgent)
 	}
-	res, err := a.http.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
-		return nil, withoutURL(ctx, err)
+		return nil, visit.Speaker(), inWords(ctx, err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", withoutURL(ctx, err))
+		return nil, visit.Speaker(), inWords(ctx, err)
 	}
 	if len(body) > maxBody {
-		return nil, fmt.Errorf("the answer is larger than %d bytes", maxBody)
+		return nil, visit.Speaker(), fmt.Errorf("the answer is larger than %d bytes", maxBody)
 	}
-	resp, err := parseHTTPResponse(body)
-	var refused refusal
-	if res.StatusCode != http.StatusOK && !errors.As(err, &refused) {
-		// Some trackers put a failure reason below an HTTP error; that says more.
-		return nil, fmt.Errorf("HTTP status %s", message(res.Status))
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		var refused refusal
+		if err := check(body); errors.As(err, &refused) {
+			return nil, visit.Speaker(), err
+		}
+		seconds, _ := strconv.ParseInt(res.Header.Get("Retry-After"), 10, 64) // 0 if it is a date
+		return nil, visit.Speaker(), statusError{reach.Words(res.Status), bound(seconds, 0)}
 	}
-	if err == nil && resp.trackerID != "" {
-		tr.trackerID = resp.trackerID
-	}
-	return resp, err
+	return body, visit.Speaker(), nil
 }
 
-// withoutURL takes the URL out of an http.Client's error: it is long, holds the
-// announce's parameters, and is known to whoever reads the status.
-func withoutURL(ctx context.Context, err error) error {
+// inWords prefers why ctx ended, if it did, over what came of that.
+func inWords(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
-		return cause
+		err = cause
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		return wrapped.Err
-	}
-	return err
+	return reach.Explain(err)
 }
 
 // announceQuery appends the parameters of BEP 3 to a tracker's own, which stay in
@@ -118,6 +131,11 @@ func announceQuery(own, trackerID string, r request) string {
 	if trackerID != "" {
 		q = append(q, "trackerid", trackerID)
 	}
+	return appendQuery(own, q...)
+}
+
+// appendQuery appends keys and values to a query.
+func appendQuery(own string, q ...string) string {
 	var b strings.Builder
 	b.WriteString(own)
 	for i := 0; i < len(q); i += 2 {

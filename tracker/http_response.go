@@ -4,28 +4,45 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 // refusal is the failure reason of a tracker that was reached.
-type refusal string
+type refusal struct {
+	reason string
+	retry  time.Duration // how long it wants to be left alone (BEP 31); 0: it did not say
+	never  bool          // it does not want to be asked again (BEP 31)
+}
 
-func (r refusal) Error() string { return "the tracker refused: " + string(r) }
+func (r refusal) Error() string {
+	if r.reason == "" {
+		return "the tracker refused, and gave no reason"
+	}
+	return "the tracker refused: " + r.reason
+}
 
 var errRubbish = errors.New("the answer is not that of a tracker")
+
+// maxRetry bounds how long a tracker may send us away with "retry in".
+const maxRetry = 24 * time.Hour
 
 // parseHTTPResponse reads the bencoded dictionary of BEP 3, with the compact peers
 // of BEP 23 and BEP 7. A value of the wrong type counts as missing.
 func parseHTTPResponse(body []byte) (*response, error) {
-	d, err := parseDict(body)
+	d, err := parseDict(body, "failure reason", "retry in", "warning message", "tracker id",
+		"interval", "min interval", "complete", "incomplete", "peers", "peers6")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errRubbish, err)
 	}
-	if reason, ok := d["failure reason"].str(); ok {
-		return nil, refusal(message(string(reason)))
+	if reason, ok := d["failure reason"].str(); ok && len(reason) > 0 {
+		return nil, parseRefusal(string(reason), d)
 	}
 	warning, _ := d["warning message"].str()
 	trackerID, _ := d["tracker id"].str()
-	if len(trackerID) > maxMessage {
+	if len(trackerID) > maxTrackerID {
 		trackerID = nil
 	}
 	r := &response{
@@ -33,7 +50,7 @@ func parseHTTPResponse(body []byte) (*response, error) {
 		minInterval: d["min interval"].integer(),
 		seeds:       count(d["complete"].integer()),
 		leeches:     count(d["incomplete"].integer()),
-		warning:     message(string(warning)),
+		warning:     reach.Words(string(warning)),
 		trackerID:   string(trackerID),
 	}
 	if r.interval == 0 && d["peers"] == nil && d["peers6"] == nil {
@@ -50,6 +67,23 @@ func parseHTTPResponse(body []byte) (*response, error) {
 	return r, nil
 }
 
+// parseRefusal reads how long a tracker that refuses wants to be left alone: "retry in"
+// is in minutes, or "never" (BEP 31); an interval is in seconds.
+func parseRefusal(reason string, d map[string]value) refusal {
+	r := refusal{reason: reach.Words(reason)}
+	minutes := d["retry in"].integer()
+	if s, ok := d["retry in"].str(); ok {
+		r.never = string(s) == "never"
+		minutes, _ = strconv.ParseInt(string(s), 10, 64) // 0 if it is none
+	}
+	if minutes > 0 {
+		r.retry = time.Duration(min(minutes, int64(maxRetry/time.Minute))) * time.Minute
+	} else if seconds := max(d["interval"].integer(), d["min interval"].integer()); seconds > 0 {
+		r.retry = bound(seconds, 0)
+	}
+	return r
+}
+
 // verbosePeers reads the list of dictionaries of BEP 3. Host names, which it
 // allows, are left out: no tracker gives them, and looking them up would be work
 // that a stranger chooses.
@@ -58,7 +92,7 @@ func verbosePeers(list value) (peers []netip.AddrPort) {
 		if len(peers) >= maxPeers {
 			break
 		}
-		d, err := parseDict(v)
+		d, err := parseDict(v, "ip", "port")
 		if err != nil {
 			continue
 		}

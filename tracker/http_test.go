@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 // announceTo makes one announce to a URL.
@@ -18,7 +20,16 @@ func announceTo(ctx context.Context, url string, cfg Config) (*response, error) 
 	cfg.Stats = func() Stats { return Stats{Left: 1} }
 	a := New(cfg)
 	defer a.Close(ctx)
-	return a.announce(ctx, &trackerState{url: url}, eventStarted)
+	return a.announce(ctx, tracked(url))
+}
+
+// tracked is a tracker that has not been announced to.
+func tracked(raw string) *trackerState {
+	u, err := reach.ParseURL(raw, trackerSchemes...)
+	if err != nil {
+		panic(err)
+	}
+	return &trackerState{name: raw, url: u, routes: map[family]*route{}}
 }
 
 func TestHostileHTTPTrackers(t *testing.T) {
@@ -42,10 +53,10 @@ func TestHostileHTTPTrackers(t *testing.T) {
 		{"a compressed bomb's size", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "99999999999")
 			io.WriteString(w, "d")
-		}, "reading the answer"},
+		}, "in the middle of its answer"},
 		{"deep nesting", func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "d5:peers"+strings.Repeat("l", maxBody-100))
-		}, "nested"},
+		}, "ends too early"},
 		{"a string that is not there", func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, "d5:peers999999999999999999999:")
 		}, "ends too early"},
@@ -54,7 +65,7 @@ func TestHostileHTTPTrackers(t *testing.T) {
 		}, "redirects"},
 		{"a redirect to another protocol", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
-		}, "unsupported protocol"},
+		}, "not http or https"},
 		{"an HTTP error", func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "gone", http.StatusGone)
 		}, "410 Gone"},
@@ -104,15 +115,22 @@ func TestTrackerThatTrickles(t *testing.T) {
 
 func TestURLsThatAreNoTracker(t *testing.T) {
 	for url, want := range map[string]string{
-		"":                         "not supported",
-		"http://[::1/announce":     "not a tracker URL",
+		"":                         "not a URL",
+		"tracker.example/announce": "not a URL",
+		"http://[::1/announce":     "not a URL",
+		"http://a/b\nhttp://c/d":   "not a URL",
 		"gopher://a/announce":      "not supported",
-		"http:///announce":         "no Host",
+		"http:///announce":         "no host",
+		"http://:80/announce":      "no host",
+		"http://a:99999/announce":  "port",
 		"udp://127.0.0.1/announce": "needs a port",
 	} {
-		if _, err := announceTo(t.Context(), url, Config{}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", url, err, want)
+		told := make(chan Status, 1)
+		a := New(Config{Tiers: [][]string{{url}}, Stats: func() Stats { return Stats{} }, OnStatus: func(s Status) { told <- s }})
+		if s := await(t, told); s.OK || s.URL != url || !strings.Contains(s.Message, want) {
+			t.Errorf("%q: %+v, want %q", url, s, want)
 		}
+		a.Close(t.Context())
 	}
 }
 
@@ -128,6 +146,9 @@ func TestParseHTTPResponse(t *testing.T) {
 		{"port 0, no address, broadcast, multicast", "d8:intervali60e5:peers24:\x01\x02\x03\x04\x00\x00\x00\x00\x00\x00\x1a\xe1\xff\xff\xff\xff\x1a\xe1\xe0\x00\x00\x01\x1a\xe1e", nil},
 		{"verbose rubbish", "d8:intervali60e5:peersli5ed2:ip4:host4:porti1eed2:ip7:1.2.3.44:porti-1eed2:ip7:1.2.3.44:porti65536eed2:ip7:1.2.3.44:port1:1eleee", nil},
 		{"peers of the wrong type", "d8:intervali60e5:peersi7ee", nil},
+		{"keys unsorted, double, many, and no strings", "d5:peers6:\x01\x02\x03\x04\x1a\xe15:peers0:i7e3:six" + strings.Repeat("1:x0:", 500) + "8:intervali60ee", []string{"1.2.3.4:6881"}},
+		{"what is not needed, of any type", "d8:completele3:agei" + strings.Repeat("9", 99) + "e3:beti1.5e3:cat" + strings.Repeat("l", 5000) + strings.Repeat("e", 5000) +
+			"10:incomplete1:x8:interval2:6014:failure reason0:15:warning messagei1e10:tracker idde12:min intervalle5:peers6:\x01\x02\x03\x04\x1a\xe1e", []string{"1.2.3.4:6881"}},
 		{"trailing bytes", "d8:intervali60e5:peers6:\x01\x02\x03\x04\x1a\xe1e\r\n", []string{"1.2.3.4:6881"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -159,7 +180,7 @@ func FuzzParseHTTPResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(r.peers) > 2*maxPeers || r.seeds < 0 || r.leeches < 0 || len(r.warning) > 4*maxMessage || len(r.trackerID) > maxMessage {
+		if len(r.peers) > 2*maxPeers || r.seeds < 0 || r.leeches < 0 || len(r.warning) > 4*200 || len(r.trackerID) > maxTrackerID {
 			t.Fatalf("out of bounds: %+v", r)
 		}
 		for _, p := range r.peers {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -58,19 +60,25 @@ func opentracker(t *testing.T, infoHash [20]byte) string {
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	for range 300 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return addr
+		// It reads its list in a thread of its own, and refuses until it has.
+		ask := "http://" + addr + "/announce?" + announceQuery("", "", request{infoHash: infoHash, port: 1, event: eventStopped})
+		if res, err := http.Get(ask); err == nil {
+			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err == nil && !strings.Contains(string(body), "failure reason") {
+				return addr
+			}
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("opentracker does not listen")
+	t.Fatal("opentracker does not answer")
 	return ""
 }
 
 func TestOpentracker(t *testing.T) {
 	infoHash := [20]byte([]byte("a real info hash \x00+%"))
 	addr := opentracker(t, infoHash)
+	completed := 0
 	for _, scheme := range []string{"http", "udp"} {
 		t.Run(scheme, func(t *testing.T) {
 			start := func(name string, port uint16, left *atomic.Int64) (*Announcer, chan []netip.AddrPort, chan Status) {
@@ -79,7 +87,7 @@ func TestOpentracker(t *testing.T) {
 					Tiers: [][]string{{fmt.Sprintf("%s://%s/announce", scheme, addr)}}, InfoHash: infoHash,
 					PeerID: [20]byte([]byte("-CW0001-" + name + strings.Repeat("x", 12-len(name)))), Port: port,
 					Stats:    func() Stats { return Stats{Left: left.Load()} },
-					OnPeers:  func(_ string, p []netip.AddrPort) { peers <- p },
+					OnPeers:  func(_ string, _ netip.Addr, p []netip.AddrPort) { peers <- p },
 					OnStatus: func(s Status) { status <- s },
 				})
 				return a, peers, status
@@ -97,8 +105,13 @@ func TestOpentracker(t *testing.T) {
 			if got := addrStrings(await(t, peers)); !slices.Contains(got, "127.0.0.1:1001") {
 				t.Errorf("peers %v", got)
 			}
+			swarms, err := Scraper{}.Scrape(t.Context(), fmt.Sprintf("%s://%s/announce", scheme, addr), infoHash, [20]byte{9})
+			if err != nil || swarms[infoHash] != (Swarm{Seeds: 1, Leeches: 1, Completed: completed}) || swarms[[20]byte{9}] != (Swarm{}) {
+				t.Errorf("scrape: %+v, %v", swarms, err)
+			}
 			all.Store(0)
 			leech.Completed()
+			completed++
 			if s := await(t, leechStatus); s.Seeds != 2 || s.Leeches != 0 {
 				t.Errorf("completed: %+v", s)
 			}

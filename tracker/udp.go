@@ -11,10 +11,11 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/anacrolix/torrent/tracker/udp"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 const (
@@ -37,38 +38,51 @@ type udpSession struct {
 	connID uint64
 	issued time.Time
 	server netip.AddrPort // which issued connID
+	heard  bool           // it has answered something
 }
 
+// errUDPSilent is the cause when a UDP tracker gave no answer.
 var errUDPSilent = errors.New("no answer from the tracker")
 
-// announce does the exchange of BEP 15 on a socket of its own, connected to the
-// tracker so that the system drops what others send and reports a closed port.
-func (s *udpSession) announce(ctx context.Context, u *url.URL, r request) (*response, error) {
-	if u.Port() == "" {
-		return nil, errors.New("the URL of a UDP tracker needs a port")
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, strings.ToLower(u.Scheme), u.Host)
+// announce does the exchange of BEP 15.
+func (s *udpSession) announce(ctx context.Context, n Network, network string, u *url.URL, r request) (*response, error) {
+	var resp *response
+	err := s.converse(ctx, n, network, u, udp.ActionAnnounce, announceBody(u, r), func(body []byte, server netip.Addr) (err error) {
+		if resp, err = parseUDPResponse(body, server.Is4()); err == nil {
+			resp.speaker = server
+		}
+		return err
+	})
+	return resp, err
+}
+
+// converse asks one question on a socket of its own, connected to the tracker so that
+// the system drops what others send and reports a closed port.
+func (s *udpSession) converse(ctx context.Context, n Network, network string, u *url.URL, action udp.Action, question []byte, answered func(body []byte, server netip.Addr) error) error {
+	conn, err := n.DialContext(ctx, network, u.Host)
 	if err != nil {
-		return nil, err
+		return inWords(ctx, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-
-	resp, err := s.exchange(ctx, conn, announceBody(u, r))
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return nil, cause
+	server, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return fmt.Errorf("no address of the tracker is known: %w", err)
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("%w: nothing listens at %v", errUDPSilent, conn.RemoteAddr())
+	body, err := s.exchange(ctx, conn, server, action, question)
+	if errors.Is(err, errUDPSilent) && ctx.Err() == nil {
+		return fmt.Errorf("%w at %v (UDP)", err, server)
 	}
-	return resp, err
+	if err != nil {
+		return inWords(ctx, err)
+	}
+	return answered(body, server.Addr().Unmap())
 }
 
-func (s *udpSession) exchange(ctx context.Context, conn net.Conn, announce []byte) (*response, error) {
-	server := conn.RemoteAddr().(*net.UDPAddr).AddrPort()
-	if s.server != server || time.Since(s.issued) >= udpConnectionLife {
+func (s *udpSession) exchange(ctx context.Context, conn net.Conn, server netip.AddrPort, action udp.Action, question []byte) ([]byte, error) {
+	kept := s.server == server && time.Since(s.issued) < udpConnectionLife
+	if !kept {
 		body, err := udpRequest(ctx, conn, udp.ConnectRequestConnectionId, udp.ActionConnect, nil)
 		if err != nil {
 			return nil, err
@@ -76,15 +90,17 @@ func (s *udpSession) exchange(ctx context.Context, conn net.Conn, announce []byt
 		if len(body) < 8 {
 			return nil, fmt.Errorf("%w: %d bytes for a connection id", errRubbish, len(body))
 		}
-		*s = udpSession{connID: binary.BigEndian.Uint64(body), issued: time.Now(), server: server}
+		*s = udpSession{connID: binary.BigEndian.Uint64(body), issued: time.Now(), server: server, heard: true}
 	}
-	body, err := udpRequest(ctx, conn, s.connID, udp.ActionAnnounce, announce)
+	body, err := udpRequest(ctx, conn, s.connID, action, question)
 	if err != nil {
 		// The tracker may have restarted, and knows no connection ID then.
-		*s = udpSession{}
-		return nil, err
+		*s = udpSession{heard: true}
 	}
-	return parseUDPResponse(body, server.Addr().Unmap().Is4())
+	if kept && errors.As(err, new(refusal)) {
+		return s.exchange(ctx, conn, server, action, question)
+	}
+	return body, err
 }
 
 // announceBody is an announce request after its header, with the path of the URL as
@@ -153,7 +169,7 @@ func udpAnswer(conn net.Conn, buf []byte, request udp.RequestHeader) ([]byte, er
 		case request.Action:
 			return body, nil
 		case udp.ActionError:
-			return nil, refusal(message(strings.TrimRight(string(body), "\x00")))
+			return nil, refusal{reason: reach.Words(strings.TrimRight(string(body), "\x00"))}
 		}
 		return nil, fmt.Errorf("%w: action %d for a request with action %d", errRubbish, header.Action, request.Action)
 	}

@@ -3,7 +3,6 @@ package tracker
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -81,9 +80,10 @@ func TestUDPTracker(t *testing.T) {
 		})
 		a := New(Config{InfoHash: [20]byte{7}, PeerID: [20]byte{8}, Port: 6881, Key: 0x01020304, Stats: func() Stats { return Stats{1, 2, 3} }})
 		defer a.Close(t.Context())
-		tr := &trackerState{url: url}
+		tr := tracked(url)
 		for range 2 {
-			r, err := a.announce(t.Context(), tr, eventStarted)
+			v := a.visits(tr, []family{family(map[int]string{4: "4", 16: "6"}[c.addrLen])})[0]
+			r, err := a.announceOver(t.Context(), tr.url, v)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,8 +131,8 @@ func TestHostileUDPTrackers(t *testing.T) {
 		"error":            {func(_ int, p []byte) []byte { return answerTo(p, 3, []byte("no\x1b such\x00")...) }, "refused: no\uFFFD such"},
 		"short connect":    {func(_ int, p []byte) []byte { return answerTo(p, 0, 1) }, "connection id"},
 		"another action":   {func(_ int, p []byte) []byte { return answerTo(p, 2) }, "action 2"},
-		"other and nobody": {func(_ int, p []byte) []byte { return answerTo(make([]byte, 16), 0, make([]byte, 8)...) }, "deadline"},
-		"empty packets":    {func(_ int, p []byte) []byte { return []byte{} }, "deadline"},
+		"other and nobody": {func(_ int, p []byte) []byte { return answerTo(make([]byte, 16), 0, make([]byte, 8)...) }, "no answer in time"},
+		"empty packets":    {func(_ int, p []byte) []byte { return []byte{} }, "no answer in time"},
 		"short announce": {func(_ int, p []byte) []byte {
 			if len(p) == 16 {
 				return wellBehaved(4)(0, p)
@@ -159,7 +159,7 @@ func TestUDPTrackerThatIsNotThere(t *testing.T) {
 	pc.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if _, err := announceTo(ctx, fmt.Sprintf("udp://%v", pc.LocalAddr()), Config{}); !errors.Is(err, errUDPSilent) {
+	if _, err := announceTo(ctx, fmt.Sprintf("udp://%v", pc.LocalAddr()), Config{}); !strings.HasPrefix(err.Error(), "connection refused by 127.0.0.1:") {
 		t.Error(err)
 	}
 }

@@ -22,6 +22,18 @@ const (
 // messages with one read; the longer part of a block never passes through it.
 const readBuffer = 4 << 10
 
+// keptPayload is how large a payload, in bytes, a Reader keeps the memory of for the
+// next one: a ut_metadata piece with its header. What is longer takes from the Budget
+// for as long as it is in use.
+const keptPayload = 17 << 10
+
+// Budget bounds the memory of long messages that are being read. Its methods may be
+// called from any goroutine.
+type Budget interface {
+	Take(bytes int64) bool
+	Release(bytes int64)
+}
+
 // A ProtocolError is a message that breaks the protocol; the connection that it
 // came over is of no more use.
 type ProtocolError struct {
@@ -41,11 +53,30 @@ type Reader struct {
 	start, end int
 	block      int // bytes of the current Piece message not yet read
 	payload    []byte
+	budget     Budget // nil: no bound
+	taken      int64  // bytes of it
+	free       bool   // the message being read takes nothing
+	bitfield   func() int
 }
 
 // NewReader returns a Reader of src.
 func NewReader(src io.Reader) *Reader {
 	return &Reader{src: src, buf: make([]byte, readBuffer)}
+}
+
+// Bound has all payloads of more than keptPayload bytes take from a budget, which others
+// may share. When that is used up, an extension message is passed over, and a Bitfield
+// comes without its payload. Close gives back what is taken. bitfield returns how many
+// bytes a Bitfield has, 0 as long as that is not known (nil: never): one of that length
+// takes nothing, another ends the connection before it is read.
+func (r *Reader) Bound(b Budget, bitfield func() int) { r.budget, r.bitfield = b, bitfield }
+
+// Close gives back what the last message took from the budget.
+func (r *Reader) Close() {
+	if r.taken > 0 {
+		r.budget.Release(r.taken)
+		r.taken = 0
+	}
 }
 
 // fill makes at least n bytes (n <= readBuffer) available in the buffer.
@@ -78,6 +109,7 @@ func (r *Reader) Next(m *Message) error {
 		if err := r.SkipBlock(); err != nil {
 			return err
 		}
+		r.Close()
 		if err := r.fill(4); err != nil {
 			return err
 		}
@@ -121,17 +153,25 @@ func (r *Reader) body(m *Message, length uint32) (known bool, err error) {
 		if length-1 > MaxBitfield {
 			return true, bad("too long")
 		}
+		if r.bitfield != nil {
+			n := r.bitfield()
+			if r.free = n > 0; r.free && int(length-1) != n {
+				return true, bad("the torrent has another number of pieces")
+			}
+		}
 		m.Payload, err = r.take(int(length - 1))
+		r.free = false
 		return true, err
 	case Extended:
 		if length < 2 || length-2 > MaxExtended {
 			return true, bad("too short or too long")
 		}
 		p, err := r.take(int(length - 1))
-		if err == nil {
-			m.Ext, m.Payload = p[0], p[1:]
+		if err != nil || p == nil {
+			return false, err
 		}
-		return true, err
+		m.Ext, m.Payload = p[0], p[1:]
+		return true, nil
 	default:
 		if length-1 > MaxExtended {
 			return false, bad("unknown and too long to pass over")
@@ -171,16 +211,18 @@ func (r *Reader) pieceHeader(m *Message, length uint32) error {
 	return nil
 }
 
-// take returns the next n bytes in memory that is reused by the following Next.
+// take returns the next n bytes in memory that is valid until the following Next, or
+// nil, having left them to be skipped, if the budget has no room for them.
 func (r *Reader) take(n int) ([]byte, error) {
-	if cap(r.payload) < n {
-		// Grown as bytes come in, not by the length that the peer claims.
-		r.payload = make([]byte, 0, min(n, readBuffer))
-	}
 	p := r.payload[:0]
 	for len(p) < n {
 		if len(p) == cap(p) {
-			p = append(p, 0)[:len(p)]
+			var ok bool
+			if p, ok = r.grow(p, n); !ok {
+				r.block = n - len(p)
+				r.Close()
+				return nil, nil
+			}
 		}
 		chunk := p[len(p):min(n, cap(p))]
 		m, err := r.read(chunk)
@@ -189,8 +231,27 @@ func (r *Reader) take(n int) ([]byte, error) {
 			return nil, err
 		}
 	}
-	r.payload = p
+	if cap(p) <= keptPayload {
+		r.payload = p
+	}
 	return p, nil
+}
+
+// grow makes room in p, which is to have n bytes: as bytes come in, not by the length
+// that the peer claims.
+func (r *Reader) grow(p []byte, n int) ([]byte, bool) {
+	size := min(max(2*cap(p), readBuffer), n)
+	if n <= keptPayload && cap(p) >= readBuffer {
+		size = n
+	}
+	if size > keptPayload && r.budget != nil && !r.free {
+		more := int64(size) - r.taken
+		if !r.budget.Take(more) {
+			return p, false
+		}
+		r.taken += more
+	}
+	return append(make([]byte, 0, size), p...), true
 }
 
 // read reads some bytes, from the buffer first.

@@ -250,7 +250,7 @@ func TestMemoryFollowsWhatComesNotWhatIsClaimed(t *testing.T) {
 }
 
 func TestReaderReusesItsMemory(t *testing.T) {
-	ext := Message{ID: Extended, Payload: make([]byte, 20000)}
+	ext := Message{ID: Extended, Payload: make([]byte, keptPayload-1)}
 	piece := Message{ID: Piece, Length: BlockSize}
 	stream := append(piece.AppendTo(ext.AppendTo(nil)), make([]byte, BlockSize)...)
 	src := &loop{data: stream}
@@ -325,4 +325,87 @@ func (s *stepReader) Read(p []byte) (int, error) {
 	n := copy(p[:min(len(p), s.step)], s.data)
 	s.data = s.data[n:]
 	return n, nil
+}
+
+// budget is a Budget of so many bytes.
+type budget int64
+
+func (b *budget) Take(n int64) bool {
+	if n > int64(*b) {
+		return false
+	}
+	*b -= budget(n)
+	return true
+}
+
+func (b *budget) Release(n int64) { *b += budget(n) }
+
+func TestLongPayloadsTakeFromABudget(t *testing.T) {
+	long := Message{ID: BitfieldID, Payload: bytes.Repeat([]byte{7}, MaxBitfield)}
+	ext := Message{ID: Extended, Ext: 3, Payload: bytes.Repeat([]byte{9}, MaxExtended)}
+	short := Message{ID: Extended, Ext: 3, Payload: bytes.Repeat([]byte{5}, 16<<10)}
+	var stream []byte
+	for _, m := range []Message{long, ext, short, {ID: Choke}} {
+		stream = m.AppendTo(stream)
+	}
+	for _, all := range []budget{0, MaxExtended, MaxExtended + 1, MaxBitfield / 2, MaxBitfield} {
+		left := all
+		r := NewReader(iotest.OneByteReader(bytes.NewReader(stream)))
+		r.Bound(&left, nil)
+		var got []Message
+		for {
+			var m Message
+			if err := r.Next(&m); err != nil {
+				break
+			}
+			if len(m.Payload) > keptPayload && all-left < budget(len(m.Payload)) {
+				t.Errorf("of %d: a payload of %d bytes took %d", all, len(m.Payload), all-left)
+			}
+			got = append(got, m)
+		}
+		if r.Close(); left != all {
+			t.Errorf("of %d: %d are left at the end", all, left)
+		}
+		n := 3
+		if all > MaxExtended {
+			n = 4
+		}
+		if len(got) != n || got[0].ID != BitfieldID || got[n-1].ID != Choke || len(got[n-2].Payload) != len(short.Payload) {
+			t.Fatalf("of %d: %d messages came", all, len(got))
+		}
+		if whole := len(got[0].Payload) == MaxBitfield; whole != (all >= MaxBitfield) || !whole && got[0].Payload != nil {
+			t.Errorf("of %d: the bitfield has %d bytes", all, len(got[0].Payload))
+		}
+	}
+}
+
+func TestBitfieldsOfTheRightLengthTakeNothing(t *testing.T) {
+	long := Message{ID: BitfieldID, Payload: bytes.Repeat([]byte{7}, MaxBitfield)}
+	stream := long.AppendTo(nil)
+	for length, right := range map[int]bool{MaxBitfield: true, MaxBitfield - 1: false, 1: false} {
+		r := NewReader(bytes.NewReader(stream))
+		r.Bound(new(budget), func() int { return length })
+		var m Message
+		err := r.Next(&m)
+		if bad := (*ProtocolError)(nil); right != (err == nil) || err != nil && !errors.As(err, &bad) || right && len(m.Payload) != MaxBitfield {
+			t.Errorf("of %d bytes wanted: %d, %v", length, len(m.Payload), err)
+		}
+	}
+}
+
+func TestLongPayloadsAreNotKept(t *testing.T) {
+	var stream []byte
+	for _, m := range []Message{{ID: BitfieldID, Payload: make([]byte, MaxBitfield)}, {ID: Choke}} {
+		stream = m.AppendTo(stream)
+	}
+	r := NewReader(bytes.NewReader(stream))
+	var m Message
+	for range 2 {
+		if err := r.Next(&m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cap(r.payload) > keptPayload {
+		t.Errorf("%d bytes are kept for the life of the connection", cap(r.payload))
+	}
 }

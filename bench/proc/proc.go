@@ -12,6 +12,7 @@ package proc
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type Spec struct {
 	// OnLine, if set, is called from one goroutine with each line of standard
 	// output, without its newline. The slice is only valid during the call.
 	OnLine func(line []byte)
+	// OnErrorLine is the same for standard error. It must not wait.
+	OnErrorLine func(line []byte)
 }
 
 // Process is a running or finished child.
@@ -68,6 +71,9 @@ func Start(s Spec) (*Process, error) {
 	}
 	p.stdin = stdin
 	cmd.Stderr = &p.out
+	if s.OnErrorLine != nil {
+		cmd.Stderr = io.MultiWriter(&p.out, &lines{f: s.OnErrorLine})
+	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Path, err)
@@ -153,6 +159,24 @@ func (p *Process) Stop() {
 	case <-time.After(stopGrace):
 	}
 	p.Kill()
+}
+
+// lines is an io.Writer that calls f with each line.
+type lines struct {
+	f    func(line []byte)
+	rest []byte
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.rest = append(l.rest, b...)
+	for {
+		line, rest, whole := bytes.Cut(l.rest, []byte{'\n'})
+		if !whole {
+			return len(b), nil
+		}
+		l.f(trimEOL(line))
+		l.rest = rest
+	}
 }
 
 // tail is an io.Writer that keeps the newest maxOutput bytes.

@@ -66,12 +66,14 @@ type Member interface {
 // has a bound of its own. When all are taken, a newcomer gets the place of the
 // connection that is worth least: of the torrent that has the most beyond its share,
 // and there of the address that has the most. Who moves data keeps its place. Thus a
-// hundred connections from one address, or to one torrent, keep nobody out.
+// hundred connections from one address, or to one torrent, keep nobody out. Hosts whose
+// connections have been of no use before come last.
 type Connections struct {
 	mu      sync.Mutex
 	limit   int
 	taken   int
 	members map[any]map[*Place]struct{} // by torrent
+	record  record
 }
 
 // Place is a connection's place.
@@ -85,7 +87,7 @@ type Place struct {
 
 // NewConnections returns limit places.
 func NewConnections(limit int) *Connections {
-	return &Connections{limit: limit, members: make(map[any]map[*Place]struct{})}
+	return &Connections{limit: limit, members: make(map[any]map[*Place]struct{}), record: newRecord()}
 }
 
 // hostBits is how much of an IPv6 address tells hosts apart: who has one has all of
@@ -130,6 +132,7 @@ func (c *Connections) Admit(torrent any, most int, m Member, addr netip.Addr, no
 	victim, err := c.makeRoom(p, most, now)
 	if err == nil {
 		if victim != nil {
+			c.record.useless(victim.host, evictedWeight, now)
 			c.remove(victim)
 		}
 		if c.members[torrent] == nil {
@@ -151,7 +154,10 @@ func (c *Connections) Admit(torrent any, most int, m Member, addr netip.Addr, no
 // makeRoom returns who has to go for a newcomer, nil if nobody has.
 func (c *Connections) makeRoom(p *Place, most int, now time.Time) (*Place, error) {
 	own := c.members[p.torrent]
-	pool := own
+	pool, sharing := own, len(c.members)
+	if len(own) == 0 {
+		sharing++
+	}
 	switch {
 	case len(own) >= most:
 	case c.taken < c.limit:
@@ -163,7 +169,9 @@ func (c *Connections) makeRoom(p *Place, most int, now time.Time) (*Place, error
 			}
 		}
 	}
-	if victim := pick(pool, p.host, now); victim != nil {
+	// A torrent gets its share, whatever the others' connections are worth.
+	owing := len(own) < min(most, c.limit/sharing) && len(pool) > c.limit/sharing
+	if victim := c.pick(pool, p.host, owing, now); victim != nil {
 		return victim, nil
 	}
 	return nil, ErrFull
@@ -171,51 +179,80 @@ func (c *Connections) makeRoom(p *Place, most int, now time.Time) (*Place, error
 
 // A connection that moves nothing gives way to one with no better claim after a while:
 // one that is of no use soon, one that hopes to be unchoked when it has had its turns.
+// Where most move nothing, others are let in sooner; and who was of no use before gives
+// way at once to who was not.
 const (
 	uselessGrace = 15 * time.Second
 	hopingGrace  = time.Minute
+	scarceGrace  = 5 * time.Second
+	knownGrace   = time.Second
 )
 
-// mayGo reports whether a connection has had its time without moving anything.
-func (w Worth) mayGo(now time.Time) bool {
-	switch w.class(now) {
-	case useless:
-		return now.Sub(w.Joined) >= uselessGrace
-	case hoping:
-		return now.Sub(w.Joined) >= hopingGrace
-	default:
-		return false
-	}
-}
-
-// pick returns which of some connections gives way to a newcomer from a host: the one
-// worth least of the host that has the most, if that is more than the newcomer's would
-// have; else one that has been of no use for a while.
-func pick(pool map[*Place]struct{}, newcomer netip.Prefix, now time.Time) *Place {
-	counts := make(map[netip.Prefix]int)
+// pick returns which of some connections gives way to a newcomer from a host: one that
+// moves nothing and has had its time, or is of a host that has more than the newcomer's
+// would have; else, if that host has several, one that moves data. owing: the newcomer
+// has a right to a place, so that somebody goes in any case.
+func (c *Connections) pick(pool map[*Place]struct{}, newcomer netip.Prefix, owing bool, now time.Time) *Place {
+	counts, still := make(map[netip.Prefix]int), 0
+	worth := make(map[*Place]Worth, len(pool))
 	for p := range pool {
 		counts[p.host]++
+		worth[p] = p.member.Worth()
+		if !worth[p].Useful(now) {
+			still++
+		}
 	}
 	most := 0
 	for _, n := range counts {
 		most = max(most, n)
 	}
-	crowded := most > counts[newcomer]+1
+	scarce, clean := still*4 >= len(pool)*3, c.record.clean(newcomer, now)
+	own := counts[newcomer] + 1
 	var victim *Place
-	var least Worth
-	for p := range pool {
-		w := p.member.Worth()
+	var rank int
+	for p, w := range worth {
+		r := 0
 		switch {
-		case crowded && counts[p.host] < most:
-			continue
-		case !crowded && !w.mayGo(now):
+		case counts[p.host] == most && most > own && w.class(now) < moving: // of the crowd
+		case w.mayGo(c.grace(p.host, clean, scarce, now), now):
+			r = 1
+		case most > own+1 && counts[p.host] == most:
+			r = 2
+		case owing:
+			r = 3
+		default:
 			continue
 		}
-		if victim == nil || worthLess(w, least, now) {
-			victim, least = p, w
+		if victim == nil || r < rank || r == rank && worthLess(w, worth[victim], now) {
+			victim, rank = p, r
 		}
 	}
 	return victim
+}
+
+// grace returns how long a connection of a host may be of no use.
+func (c *Connections) grace(host netip.Prefix, cleanNewcomer, scarce bool, now time.Time) time.Duration {
+	switch {
+	case !cleanNewcomer:
+		return hopingGrace
+	case !c.record.clean(host, now):
+		return knownGrace
+	case scarce:
+		return scarceGrace
+	}
+	return hopingGrace
+}
+
+// mayGo reports whether a connection has had its time without moving anything.
+func (w Worth) mayGo(grace time.Duration, now time.Time) bool {
+	switch w.class(now) {
+	case useless:
+		return now.Sub(w.Joined) >= min(uselessGrace, grace)
+	case hoping:
+		return now.Sub(w.Joined) >= grace
+	default:
+		return false
+	}
 }
 
 // worthLess compares two connections. Of two that are worth the same the younger goes:
@@ -229,6 +266,14 @@ func worthLess(a, b Worth, now time.Time) bool {
 func (p *Place) Leave() {
 	p.of.mu.Lock()
 	defer p.of.mu.Unlock()
+	if !p.gone {
+		now := time.Now()
+		if p.member.Worth().Moved.IsZero() {
+			p.of.record.useless(p.host, 1, now)
+		} else {
+			p.of.record.useful(p.host)
+		}
+	}
 	p.of.remove(p)
 }
 

@@ -7,12 +7,59 @@ import (
 )
 
 // Gate bounds connections that have come in and whose handshake is not finished. When
-// it is full, the oldest of the host that has the most is shut out for a newcomer.
+// it is full, the oldest of the host that has the most is shut out for a newcomer. A host
+// that comes again and again is let in at a rate.
 type Gate struct {
 	mu     sync.Mutex
 	limit  int
 	inside map[*Visitor]struct{}
 	hosts  map[netip.Prefix]int
+	lately map[netip.Prefix]*visits
+}
+
+// visits is how many connections a host may still make.
+type visits struct {
+	left float64
+	last time.Time
+}
+
+// A host may make visitBurst connections at once, and visitsPerSecond more as time goes
+// by: each costs a handshake, which may be encrypted. maxVisits bounds the hosts that are
+// remembered.
+const (
+	visitBurst      = 100
+	visitsPerSecond = 2
+	maxVisits       = 8192
+)
+
+// allowed reports whether a host may make another connection. g.mu is held.
+func (g *Gate) allowed(host netip.Prefix, now time.Time) bool {
+	v := g.lately[host]
+	if v == nil {
+		if len(g.lately) >= maxVisits {
+			for other, v := range g.lately {
+				if v.fill(now); v.left >= visitBurst {
+					delete(g.lately, other)
+				}
+			}
+		}
+		if len(g.lately) >= maxVisits {
+			clear(g.lately)
+		}
+		v = &visits{visitBurst, now}
+		g.lately[host] = v
+	}
+	v.fill(now)
+	if v.left < 1 {
+		return false
+	}
+	v.left--
+	return true
+}
+
+func (v *visits) fill(now time.Time) {
+	v.left = min(v.left+now.Sub(v.last).Seconds()*visitsPerSecond, visitBurst)
+	v.last = now
 }
 
 // Visitor is a connection in a Gate.
@@ -29,7 +76,7 @@ const handshakeGrace = 2 * time.Second
 
 // NewGate returns a gate for limit connections.
 func NewGate(limit int) *Gate {
-	return &Gate{limit: limit, inside: make(map[*Visitor]struct{}), hosts: make(map[netip.Prefix]int)}
+	return &Gate{limit: limit, inside: make(map[*Visitor]struct{}), hosts: make(map[netip.Prefix]int), lately: make(map[netip.Prefix]*visits)}
 }
 
 // Enter lets a connection in, or returns nil: it is to be closed. close is called, at
@@ -37,6 +84,10 @@ func NewGate(limit int) *Gate {
 func (g *Gate) Enter(addr netip.Addr, now time.Time, close func()) *Visitor {
 	v := &Visitor{gate: g, host: HostOf(addr), since: now, close: close}
 	g.mu.Lock()
+	if !g.allowed(v.host, now) {
+		g.mu.Unlock()
+		return nil
+	}
 	var victim *Visitor
 	if len(g.inside) >= g.limit {
 		if victim = g.victim(v, now); victim == nil {

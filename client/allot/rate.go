@@ -42,6 +42,9 @@ func (u Upload) Set(bytesPerSecond int64) {
 	u.now.Store(l)
 }
 
+// Limited reports whether there is a limit.
+func (u Upload) Limited() bool { return u.now.Load().Limit() != rate.Inf }
+
 // ReserveN implements wire.Limiter.
 func (u Upload) ReserveN(now time.Time, n int) *rate.Reservation {
 	return u.now.Load().ReserveN(now, n)

@@ -44,6 +44,10 @@ type Peer struct {
 	Received, Sent float64
 	// SentInTurn is what it has taken since Changed, in bytes.
 	SentInTurn int64
+	// Idle: it is unchoked, and takes nothing. Wasted is how many turns its host had and
+	// did not use.
+	Idle   bool
+	Wasted int
 }
 
 // Config sets how many slots there are.
@@ -91,7 +95,7 @@ func (c *Choker) Rechoke(now time.Time, seeding bool, peers []Peer) map[int]bool
 	}
 	if seeding {
 		c.optimistic = -1
-		slices.SortStableFunc(want, func(a, b Peer) int { return c.bySeedingTurn(now, a, b) })
+		c.sortBySeedingTurn(now, want)
 		return c.share(want, 0)
 	}
 	slices.SortStableFunc(want, func(a, b Peer) int {
@@ -100,21 +104,45 @@ func (c *Choker) Rechoke(now time.Time, seeding bool, peers []Peer) map[int]bool
 	return c.share(c.promoteOptimistic(want), 0)
 }
 
-// bySeedingTurn puts first those whose turn lasts, then those who wait, the
-// longest first, and last those who had their turn.
-func (c *Choker) bySeedingTurn(now time.Time, a, b Peer) int {
-	class := func(p Peer) int {
+// The order of peers while seeding: those whose turn lasts, those who wait, those who had
+// their turn, and those who do not use it.
+const (
+	inTurn = iota
+	waiting
+	hadTurn
+	idle
+)
+
+// sortBySeedingTurn puts first those whose turn lasts, then those who wait: the longest
+// first, but behind others those of hosts that have wasted turns. Half of the slots are
+// for turns that are longer than usual at most: who is slow on purpose does not hold all.
+func (c *Choker) sortBySeedingTurn(now time.Time, want []Peer) {
+	overtime, class := 0, make(map[int]int, len(want))
+	for _, p := range want {
 		had := now.Sub(p.Changed)
 		switch {
-		case p.Unchoked && (had < turn || had < longTurn && p.Sent > 0 && p.SentInTurn < c.cfg.Turn):
-			return 0
 		case !p.Unchoked:
-			return 1
+			class[p.ID] = waiting
+		case p.Idle:
+			class[p.ID] = idle
+		case had < turn:
+			class[p.ID] = inTurn
+		case had < longTurn && p.Sent > 0 && p.SentInTurn < c.cfg.Turn && overtime < (c.cfg.Slots+1)/2:
+			overtime++
+			class[p.ID] = inTurn
 		default:
-			return 2
+			class[p.ID] = hadTurn
 		}
 	}
-	return cmp.Or(cmp.Compare(class(a), class(b)), a.Changed.Compare(b.Changed))
+	slices.SortStableFunc(want, func(a, b Peer) int {
+		if order := cmp.Compare(class[a.ID], class[b.ID]); order != 0 {
+			return order
+		}
+		if class[a.ID] == waiting && a.Wasted != b.Wasted {
+			return cmp.Compare(a.Wasted, b.Wasted)
+		}
+		return a.Changed.Compare(b.Changed)
+	})
 }
 
 // promoteOptimistic moves the peer in the optimistic slot to the front: the one

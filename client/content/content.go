@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -82,6 +83,7 @@ type Config struct {
 	Store   *disk.Store // nil: nothing is remembered
 	Host    Host
 	Readers *Readers
+	Logger  *slog.Logger
 }
 
 // Content is a torrent's data. See the package's comment for who may call what.

@@ -34,9 +34,10 @@ const (
 //
 // Never more is reserved than the limit and one piece. Who has open pieces gets what
 // is free. Who has none takes his turn before them: while somebody waits for that,
-// nobody else begins a further piece, and he may go over the limit if nobody has. A
-// piece that gets no blocks is reclaimed for who waits. So each torrent gets on,
-// however many there are and however large their pieces.
+// nobody else begins a further piece, and he may go over the limit if nobody has. So may
+// who has one piece, however large, while nobody waits: two keep a peer busy. A piece
+// that gets no blocks is reclaimed for who has to wait. So each torrent gets on, however
+// many there are and however large their pieces.
 type Memory struct {
 	limit int64
 
@@ -109,7 +110,10 @@ func (m *Memory) next() func() {
 func (m *Memory) mayHave(a *account, n int64, stretch bool) bool {
 	if a.open > 0 {
 		limit := m.limit - m.limit/stretchShare
-		if stretch {
+		switch {
+		case stretch && a.open == 1:
+			limit = m.limit + n
+		case stretch:
 			limit = m.limit
 		}
 		return m.reserved+n <= limit && (len(m.waiting) == 0 || m.noneWaits())

@@ -317,12 +317,15 @@ func TestOtherDataOfTwoTorrents(t *testing.T) {
 		if err := two.download(3); !isTaken(err) || !strings.Contains(err.Error(), "running") {
 			t.Errorf("%v; want that the cover is used by another torrent", err)
 		}
-		two.must(two.download(1)) // what nobody else has verified
-		if err := one.download(1); !isTaken(err) {
-			t.Errorf("%v; want that the track is used by another torrent", err)
+		if err := two.download(1); !isTaken(err) {
+			t.Errorf("%v; want that it writes no more to the file that it has lost", err)
+		}
+		two.must(two.download(4)) // what nobody else has verified
+		if err := one.download(4); !isTaken(err) {
+			t.Errorf("%v; want that the last file is used by another torrent", err)
 		}
 		one.wantPieces(3)
-		two.wantPieces(1)
+		two.wantPieces(4)
 	})
 	t.Run("at once in one process, and the first has ended", func(t *testing.T) {
 		dir, owners := t.TempDir(), NewOwners(NewStore(t.TempDir()))

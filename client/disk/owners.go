@@ -21,7 +21,6 @@ type Owners struct {
 
 	mu   sync.Mutex
 	live map[*Storage]*claimant
-	told claimsVersion
 }
 
 // NewOwners returns an Owners; store may be nil.
@@ -395,105 +394,4 @@ func (f *savedFile) state(store *Store) *State {
 func (f *savedFile) stands(store *Store, now Stamp) bool {
 	st := f.state(store)
 	return st != nil && st.Stamps[f.file].Size >= 0 && now.Size >= 0 && (!st.Clean || st.Stamps[f.file] == now)
-}
-
-// lockShared locks the shared files of a piece, always in the same order.
-func (s *Storage) lockShared(piece int) (unlock func()) {
-	var files []*sharedFile
-	s.mu.Lock()
-	if len(s.shares.files) > 0 {
-		_ = spans(s.cfg.Info, int64(piece)*s.cfg.Info.PieceLength, s.cfg.Info.PieceSize(piece), func(sp span) error {
-			if f := s.shares.files[sp.file]; f != nil {
-				files = append(files, f)
-			}
-			return nil
-		})
-	}
-	s.mu.Unlock()
-	slices.SortFunc(files, func(a, b *sharedFile) int { return strings.Compare(a.path, b.path) })
-	for _, f := range files {
-		f.mu.Lock()
-	}
-	return func() {
-		for _, f := range files {
-			f.mu.Unlock()
-		}
-	}
-}
-
-// isShared reports whether another torrent has a claim to a file that may stand.
-func (s *Storage) isShared(file int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := s.shares.files[file]
-	return f != nil && len(f.others(s)) > 0 ||
-		slices.ContainsFunc(s.shares.saved[file], func(f savedFile) bool { return !f.void })
-}
-
-// guardShared makes sure that what others have verified is not changed.
-func (s *Storage) guardShared(sp span, old, data []byte) error {
-	s.mu.Lock()
-	f, saved := s.shares.files[sp.file], s.shares.saved[sp.file]
-	s.mu.Unlock()
-	if f != nil {
-		for other, file := range f.others(s) {
-			if changes(other.cfg.Info, file, other.Verified().Has, sp.off, old, data) {
-				return &TakenError{Paths: []string{s.paths[sp.file]}, Count: 1, Running: !other.isClosed()}
-			}
-		}
-	}
-	for _, other := range saved {
-		st := other.state(s.cfg.Owners.store)
-		if st == nil || other.void {
-			continue
-		}
-		if changes(other.info, other.file, st.Have.Has, sp.off, old, data) {
-			return s.taken(sp.file)
-		}
-		if !st.Clean && time.Since(st.Saved) < stateFresh && changesData(old, data) {
-			return s.taken(sp.file) // it may have verified that since
-		}
-	}
-	return nil
-}
-
-// others returns the other torrents of this process that use a file.
-func (f *sharedFile) others(s *Storage) map[*Storage]int {
-	f.list.Lock()
-	defer f.list.Unlock()
-	others := maps.Clone(f.users)
-	delete(others, s)
-	return others
-}
-
-// changes reports whether writing data over old, at an offset of a file, changes
-// verified pieces of a torrent that has the file too.
-func changes(info *meta.Info, file int, good func(int) bool, off int64, old, data []byte) bool {
-	start := info.Files[file].Offset
-	for i := int64(0); i < int64(len(data)); {
-		piece := int((start + off + i) / info.PieceLength)
-		end := min(int64(piece+1)*info.PieceLength-start-off, int64(len(data)))
-		if piece >= info.NumPieces() || off+i >= info.Files[file].Length {
-			return false
-		}
-		if good(piece) {
-			for j := i; j < end; j++ {
-				if j >= int64(len(old)) || old[j] != data[j] {
-					return true
-				}
-			}
-		}
-		i = end
-	}
-	return false
-}
-
-// changesData reports whether writing data over old changes anything but zeros.
-func changesData(old, data []byte) bool {
-	for i, b := range old {
-		if b != 0 && b != data[i] {
-			return true
-		}
-	}
-	return false
 }

@@ -106,7 +106,7 @@ func (p *Piece) work() {
 		}
 		p.mu.Unlock()
 		for i := from; i < to; i++ {
-			p.sum.Write(p.blocks[i][:p.BlockLen(i)])
+			p.sum.Add(p.blocks[i][:p.BlockLen(i)])
 		}
 		p.mu.Lock()
 		p.hashed = to

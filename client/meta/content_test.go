@@ -123,7 +123,7 @@ func TestRefusedContent(t *testing.T) {
 	for _, test := range []struct{ arg, want string }{
 		{file("bomb.gz", gzipped(make([]byte, MaxTorrentSize+1))), "unpacked"},
 		{file("cut.gz", gzipped(make([]byte, 1<<20))[:100]), "cannot be unpacked"},
-		{file("twice.gz", gzipped(gzipped([]byte("x")))), "not a torrent"},
+		{file("twice.gz", gzipped(gzipped([]byte("x")))), "does not look like a torrent"},
 		{file("bad.magnet", []byte("magnet:?dn=x")), "no infohash"},
 		{large, "does not look like a torrent"},
 		{"file://elsewhere/x.torrent", "not the URL of a file"},

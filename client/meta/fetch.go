@@ -100,11 +100,7 @@ var errInward = errors.New("it leads to this computer or the local network, wher
 func (l *Loader) fetch(ctx context.Context, u *url.URL, stranger bool) (fetched, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	n := l.Network
-	if n == nil {
-		n = &plainNetwork{}
-	}
-	h := &hop{network: n, stranger: stranger}
+	h := &hop{network: orPlain(l.Network), stranger: stranger}
 	for range maxRedirects + 1 {
 		response, err := h.get(ctx, u)
 		if err != nil {
@@ -152,9 +148,6 @@ func readBody(u *url.URL, response *http.Response) (fetched, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxTorrentSize+1))
 	if err != nil {
 		return fetched{}, err
-	}
-	if len(body) > MaxTorrentSize {
-		return fetched{}, usagef("%s is larger than the %d bytes that a torrent may have", u.Redacted(), MaxTorrentSize)
 	}
 	return fetched{body: body}, nil
 }
@@ -218,7 +211,7 @@ func (h *hop) get(ctx context.Context, u *url.URL) (*http.Response, error) {
 	response, err := transport.RoundTrip(request)
 	h.speaker = reached
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", u.Redacted(), err)
+		return nil, &url.Error{Op: "Get", URL: u.Redacted(), Err: err}
 	}
 	return response, nil
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+
+	"github.com/causeway-bt/causeway/client/network"
 )
 
 // Network is how torrents are fetched. A nil one means the net package, and the proxy
@@ -20,42 +22,14 @@ type Network interface {
 	MayName(speaker, named netip.Addr) bool
 }
 
-// plainNetwork is the net package, with the policy that Network asks for.
-type plainNetwork struct{ net.Dialer }
-
-func (*plainNetwork) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, network, host)
-}
-
-func (*plainNetwork) HTTPTransport() *http.Transport {
-	return &http.Transport{Proxy: http.ProxyFromEnvironment}
-}
-
-func (*plainNetwork) MayName(speaker, named netip.Addr) bool {
-	return reach(named) >= reach(speaker)
-}
-
-// How far an address reaches: an inner one is smaller.
-const (
-	thisComputer = iota
-	thisLink
-	thisSite
-	everywhere
-)
-
-var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598: behind a provider's NAT
-
-// reach tells how far an address reaches; that of an unknown stranger is everywhere.
-func reach(addr netip.Addr) int {
-	switch addr = addr.Unmap(); {
-	case !addr.IsValid():
-		return everywhere
-	case addr.IsLoopback(), addr.IsUnspecified(): // to connect to 0.0.0.0 is to connect to oneself
-		return thisComputer
-	case addr.IsLinkLocalUnicast(), addr.IsMulticast():
-		return thisLink
-	case addr.IsPrivate(), sharedSpace.Contains(addr):
-		return thisSite
+// orPlain returns n, or the net package with the same policy.
+func orPlain(n Network) Network {
+	if n != nil {
+		return n
 	}
-	return everywhere
+	plain, err := network.New(network.Config{})
+	if err != nil {
+		panic(err) // it has nothing to go wrong with
+	}
+	return plain
 }

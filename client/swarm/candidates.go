@@ -1,8 +1,10 @@
 package swarm
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -101,10 +103,19 @@ func (cs *candidates) forget(c *Candidate) {
 	}
 }
 
-// ready returns up to n candidates to dial now, those with the fewest failures
-// first and ties at random, and when to look again.
+// ready returns up to n candidates to dial now, and when to look again. Those that the
+// user gave come first. The rest are taken from all who named some in turn, beginning with
+// those of whom the fewest are being dialled: a thousand addresses of one peer that lead
+// nowhere do not delay another's. Of one speaker's those with the fewest failures come
+// first, and ties at random.
 func (cs *candidates) ready(now time.Time, n int, usable func(*Candidate) bool) (out []*Candidate, again time.Time) {
+	bySpeaker := make(map[netip.Addr][]*Candidate)
+	dialling := make(map[netip.Addr]int)
+	found := 0
 	for _, c := range cs.byAddr {
+		if c.dialling {
+			dialling[c.speaker]++
+		}
 		if c.dialling || c.connected || c.self || !usable(c) {
 			continue
 		}
@@ -114,19 +125,32 @@ func (cs *candidates) ready(now time.Time, n int, usable func(*Candidate) bool) 
 			}
 			continue
 		}
-		out = append(out, c)
-	}
-	best := 0
-	for i, c := range out {
-		if c.failures == 0 {
-			out[i], out[best] = out[best], out[i]
-			best++
+		if found++; c.Given {
+			out = append(out, c)
+		} else {
+			bySpeaker[c.speaker] = append(bySpeaker[c.speaker], c)
 		}
 	}
-	if len(out) > n {
-		out, again = out[:n], now
+	for _, list := range bySpeaker {
+		slices.SortFunc(list, func(a, b *Candidate) int { return cmp.Compare(a.failures, b.failures) })
 	}
-	return out, again
+	for len(out) < min(n, found) {
+		next, least := netip.Addr{}, -1
+		for speaker := range bySpeaker {
+			if d := dialling[speaker]; least < 0 || d < least {
+				next, least = speaker, d
+			}
+		}
+		out = append(out, bySpeaker[next][0])
+		dialling[next]++
+		if bySpeaker[next] = bySpeaker[next][1:]; len(bySpeaker[next]) == 0 {
+			delete(bySpeaker, next)
+		}
+	}
+	if found > n {
+		again = now
+	}
+	return out[:min(n, len(out))], again
 }
 
 // failed notes that a candidate could not be reached or was of no use.

@@ -209,6 +209,9 @@ func (w *Web) completed() {
 // InfoHash implements ws.Torrent.
 func (w *Web) InfoHash() ws.ID { return ws.ID(w.s.cfg.InfoHash) }
 
+// PeerID implements ws.Torrent.
+func (w *Web) PeerID() ws.ID { return ws.ID(w.s.cfg.PeerID) }
+
 // Progress implements ws.Torrent.
 func (w *Web) Progress() ws.Progress {
 	st := w.s.host.Announced()

@@ -68,7 +68,7 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	var loaded []*meta.Source
 	named := make(namedOnce)
 	for _, source := range sources {
-		src, err := a.load(ctx, source)
+		src, err := a.load(ctx, source, f.engine.listen)
 		if err != nil {
 			return err
 		}

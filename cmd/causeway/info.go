@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,8 +20,10 @@ func (a *app) infoCommand() *cobra.Command {
 		Use:        "info SOURCE",
 		SuggestFor: []string{"show", "list", "ls", "metadata"},
 		Short:      "Show what is in a torrent",
-		Long: `Show what is in a torrent. For a magnet link or an infohash, the metadata is
-fetched from peers, without the data.`,
+		Long: `Show what is in a torrent, and how many seeds and leeches each of its trackers
+counts (all are asked at once, for eight seconds at most; not with --no-trackers).
+For a magnet link or an infohash, the metadata is fetched from peers, without the
+data.`,
 		Example:           `  causeway info holiday.torrent`,
 		Args:              arguments(1, 1, "one magnet link, .torrent file, URL or infohash"),
 		ValidArgsFunction: completeSource(1),
@@ -40,7 +43,7 @@ fetched from peers, without the data.`,
 }
 
 func (a *app) info(ctx context.Context, source, selection string, engine *engineFlags) error {
-	src, err := a.load(ctx, source)
+	src, err := a.load(ctx, source, engine.listen)
 	if err != nil {
 		return err
 	}
@@ -59,7 +62,14 @@ func (a *app) info(ctx context.Context, source, selection string, engine *engine
 	event := newTorrentEvent(torrent.Info, torrent.Magnet().String(), selected)
 	a.event("torrent", event)
 	a.result(strings.TrimRight(describe(torrent, &event, selected != nil), "\n"))
-	return nil
+	if engine.noTrk {
+		return nil
+	}
+	way, err := a.network(engine.listen)
+	if err != nil {
+		return err
+	}
+	return a.infoTrackers(ctx, torrent.Info.InfoHash, slices.Concat(slices.Concat(torrent.Trackers...), engine.trackerList()), way)
 }
 
 // describe is the table that people get.

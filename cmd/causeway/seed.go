@@ -138,7 +138,7 @@ func (a *app) makeSeed(ctx context.Context, path string, f *seedFlags) (seedable
 
 // loadSeed reads a .torrent file and finds its data.
 func (a *app) loadSeed(ctx context.Context, path string, f *seedFlags) (seedable, error) {
-	src, err := a.load(ctx, path)
+	src, err := a.load(ctx, path, f.engine.listen)
 	if err != nil {
 		return seedable{}, err
 	}

@@ -149,7 +149,7 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 	if err := f.check(a); err != nil {
 		return err
 	}
-	src, err := a.load(ctx, source)
+	src, err := a.load(ctx, source, f.engine.listen)
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,11 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 		a.printer.out = a.stderr
 		ignoreBrokenPipes()
 	}
-	if st.listener, err = f.http.listen(ctx); err != nil {
+	way, err := a.network(f.engine.listen)
+	if err != nil {
+		return err
+	}
+	if st.listener, err = f.http.listen(ctx, way); err != nil {
 		return err
 	}
 	defer st.listener.Close()
@@ -185,7 +189,7 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	preset := ""
 	if src.Magnet != nil {
 		preset = src.Magnet.Select
-		options.Peers = append(options.Peers[:len(options.Peers):len(options.Peers)], src.Magnet.Peers...)
+		options.LinkPeers = src.Magnet.Peers
 		// Which files are wanted is only known with the info dictionary.
 		torrent, err := st.fetchInfo(ctx, src, options, st.serveEarly)
 		if err != nil {
@@ -254,7 +258,7 @@ func (st *streaming) serve(torrent *client.Torrent) {
 			view := st.served.Load()
 			return !view.known() && infohash == view.InfoHash()
 		},
-		Listen: st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token,
+		Listen: st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token, Origins: st.flags.http.allowed,
 		Logger: st.app.logger(),
 	})
 	st.links = st.server.Links(st.listener.Addr())

@@ -21,17 +21,23 @@ const (
 type httpFlags struct {
 	address, token string
 	hosts          []string
-	given          func() bool // the address, explicitly
+	origins        []string
+	allowed        access.Origins // of origins
+	given          func() bool    // the address, explicitly
 }
 
 func (f *httpFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.address, "http", defaultHTTP, "serve HTTP on `HOST:PORT` (default "+defaultHTTP+", or any port if that is taken)")
 	flags.StringVar(&f.token, "token", "", "let in only who knows this `SECRET`; an address that other machines can reach needs one")
 	flags.StringArrayVar(&f.hosts, "allow-host", nil, "answer requests for this `NAME` of this machine too (repeatable)")
+	flags.StringArrayVar(&f.origins, "allow-origin", nil, "let web pages of this `ORIGIN` read what is served, as https://site.example; * lets all read the files (repeatable)")
 	f.given = func() bool { return flags.Changed("http") }
 }
 
-func (f *httpFlags) check() error {
+func (f *httpFlags) check() (err error) {
+	if f.allowed, err = access.ParseOrigins(f.origins); err != nil {
+		return usagef("--allow-origin: %v", err)
+	}
 	_, port, err := net.SplitHostPort(f.address)
 	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 		return usagef("--http needs HOST:PORT, such as %s, not %q", defaultHTTP, f.address)
@@ -39,13 +45,14 @@ func (f *httpFlags) check() error {
 	return nil
 }
 
-func (f *httpFlags) listen(ctx context.Context) (net.Listener, error) {
-	ln, err := access.Listen(ctx, f.address, f.token)
+// listen listens through network.
+func (f *httpFlags) listen(ctx context.Context, network access.Network) (net.Listener, error) {
+	ln, err := access.Listen(ctx, network, f.address, f.token)
 	if errors.Is(err, access.ErrTokenNeeded) {
 		return nil, usagef("--http %s can be reached from other machines, and whoever finds it could read everything; add --token SECRET, or serve on %s", f.address, defaultHTTP)
 	}
 	if err != nil && !f.given() {
-		return access.Listen(ctx, anyHTTP, f.token)
+		return access.Listen(ctx, network, anyHTTP, f.token)
 	}
 	return ln, err
 }

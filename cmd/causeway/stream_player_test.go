@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -235,7 +235,11 @@ func TestStreamCache(t *testing.T) {
 		if got := get(t, url); !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes that are not the file's %d", len(got), len(want))
 		}
-		if used := sizeOf(t, out); used == 0 || used > cache {
+		wantEmpty(t, out) // the cache has no name there
+		if runtime.GOOS != "linux" {
+			continue
+		}
+		if used := unnamed(t, s.Process.Pid, out); used == 0 || used > cache {
 			t.Errorf("%d bytes on disk, want at most %d", used, cache)
 		}
 	}
@@ -251,21 +255,69 @@ func TestStreamCache(t *testing.T) {
 	wantEmpty(t, out)
 }
 
-// sizeOf is the length of all files in a folder.
-func sizeOf(t *testing.T, folder string) (size int64) {
+// unnamed is the length of what a process has open in a folder, without a name.
+func unnamed(t *testing.T, pid int, folder string) (size int64) {
 	t.Helper()
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		info, err := entry.Info()
-		if err == nil {
-			size += info.Size()
-		}
-		return err
-	})
+	open := filepath.Join("/proc", fmt.Sprint(pid), "fd")
+	entries, err := os.ReadDir(open)
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, entry := range entries {
+		path := filepath.Join(open, entry.Name())
+		target, err := os.Readlink(path)
+		if err != nil || !strings.HasPrefix(target, folder) || !strings.HasSuffix(target, "(deleted)") {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil {
+			size += info.Size()
+		}
+	}
 	return size
+}
+
+// TestTwoCachesInOneFolder plays one film in two processes, at different places, with one
+// folder for what they cache: each has its own.
+func TestTwoCachesInOneFolder(t *testing.T) {
+	root, want := t.TempDir(), make([]byte, 24<<20)
+	rand.NewChaCha8([32]byte{}).Read(want)
+	if err := os.Mkdir(filepath.Join(root, "Films"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "Films", "Film.mkv"), want, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	seeder := startSeederOf(t, root, "Films")
+	out := t.TempDir()
+	var urls []string
+	for range 2 {
+		s := startStream(t, out, seeder.magnet, "--peer", seeder.address, "--cache", "8M")
+		urls = append(urls, s.event(t, "serving")["url"].(string))
+	}
+	var players sync.WaitGroup
+	for i, url := range urls {
+		players.Go(func() {
+			for at := range 20 {
+				from := (at + 10*i) % 20 << 20
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				request.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, from+1<<20-1))
+				response, err := http.DefaultClient.Do(request)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got, err := io.ReadAll(response.Body)
+				response.Body.Close()
+				if err != nil || !bytes.Equal(got, want[from:from+1<<20]) {
+					t.Errorf("player %d gets wrong bytes from %d on (%v)", i, from, err)
+					return
+				}
+			}
+		})
+	}
+	players.Wait()
 }

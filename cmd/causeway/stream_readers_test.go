@@ -66,7 +66,7 @@ func TestStreamManyReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	view := newTorrentView(torrent)
-	ln, err := access.Listen(t.Context(), "127.0.0.1:0", "")
+	ln, err := access.Listen(t.Context(), nil, "127.0.0.1:0", "")
 	if err != nil {
 		t.Fatal(err)
 	}

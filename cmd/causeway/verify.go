@@ -31,7 +31,7 @@ folder, or is that itself. The exit code is 0 if all of it is right.`,
 }
 
 func (a *app) verify(cmd *cobra.Command, source, folder string) error {
-	src, err := a.load(cmd.Context(), source)
+	src, err := a.load(cmd.Context(), source, "")
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,11 @@
 // DNS rebinding by the Host header, asks for a token, and refuses to listen
 // beyond this machine without one.
 //
-// It knows neither users nor rights: whoever is let in may do everything that
-// the handler behind it does. CORS is the handler's business too.
+// It tells web pages of other origins from everybody else by what browsers send. What
+// such a page may do is the handler's business, as is CORS. There are neither users nor
+// rights: whoever is let in may do everything that the handler behind it does.
 //
-//	ln, err := access.Listen(ctx, "127.0.0.1:8080", token)
+//	ln, err := access.Listen(ctx, nil, "127.0.0.1:8080", token)
 //	guard := access.New(ln.Addr(), token, hosts...)
 //	server := &http.Server{Handler: guard.Wrap(handler), ReadHeaderTimeout: ...}
 //
@@ -22,6 +23,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -32,24 +34,75 @@ const TokenParam = "token"
 // listened on without a token.
 var ErrTokenNeeded = errors.New("a token is needed off loopback")
 
-// Listen listens on a host:port. An address that is not loopback is refused with
-// ErrTokenNeeded unless there is a token; an empty host means all addresses.
-func Listen(ctx context.Context, addr, token string) (net.Listener, error) {
-	tcp, err := net.ResolveTCPAddr("tcp", addr)
+// Network is how Listen reaches the outside world.
+type Network interface {
+	Listen(ctx context.Context, network, address string) (net.Listener, error)
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// plainNetwork is package net.
+type plainNetwork struct{ net.Resolver }
+
+func (*plainNetwork) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	return config.Listen(ctx, network, address)
+}
+
+// Listen listens on a host:port through network, where nil is package net. An address
+// that is not loopback is refused with ErrTokenNeeded unless there is a token; an empty
+// host means all addresses.
+func Listen(ctx context.Context, network Network, addr, token string) (net.Listener, error) {
+	if network == nil {
+		network = &plainNetwork{}
+	}
+	ip, port, err := resolve(ctx, network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP on %q: %w; give HOST:PORT, such as 127.0.0.1:8080", addr, err)
 	}
-	if token == "" && !tcp.IP.IsLoopback() {
+	if token == "" && !ip.IsLoopback() {
 		return nil, fmt.Errorf("refusing to listen for HTTP on %s: whoever reaches it could read everything; add --token SECRET, or use --http 127.0.0.1:%d: %w",
-			addr, tcp.Port, ErrTokenNeeded)
+			addr, port, ErrTokenNeeded)
 	}
-	var config net.ListenConfig
+	host := ""
+	if ip.IsValid() {
+		host = ip.String()
+	}
 	// What was checked is what is listened on: the name is not resolved twice.
-	ln, err := config.Listen(ctx, "tcp", tcp.String())
+	ln, err := network.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP on %q: %w", addr, err)
 	}
 	return ln, nil
+}
+
+// resolve finds the address and the port of a host:port. The address of an empty host
+// is invalid. Of a name's addresses one of IPv4 is preferred, as package net does.
+func resolve(ctx context.Context, network Network, addr string) (netip.Addr, int, error) {
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return netip.Addr{}, 0, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil || host == "" {
+		return netip.Addr{}, port, err
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap(), port, nil
+	}
+	ips, err := network.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.Addr{}, 0, err
+	}
+	if len(ips) == 0 {
+		return netip.Addr{}, 0, fmt.Errorf("%s has no address", host)
+	}
+	first := ips[0].Unmap()
+	for _, ip := range ips {
+		if ip = ip.Unmap(); ip.Is4() {
+			return ip, port, nil
+		}
+	}
+	return first, port, nil
 }
 
 // Guard lets requests through to a handler, or not. It is safe for concurrent use.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 
 	"github.com/causeway-bt/causeway/stream/access"
@@ -99,19 +100,71 @@ func TestToken(t *testing.T) {
 
 func TestListenOffLoopbackNeedsAToken(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0"} {
-		if ln, err := access.Listen(t.Context(), addr, ""); !errors.Is(err, access.ErrTokenNeeded) {
+		if ln, err := access.Listen(t.Context(), nil, addr, ""); !errors.Is(err, access.ErrTokenNeeded) {
 			t.Errorf("%s: got %v, %v", addr, ln, err)
 		}
 	}
 	for addr, token := range map[string]string{"127.0.0.1:0": "", "localhost:0": "", "0.0.0.0:0": "x"} {
-		ln, err := access.Listen(t.Context(), addr, token)
+		ln, err := access.Listen(t.Context(), nil, addr, token)
 		if err != nil {
 			t.Errorf("%s: %v", addr, err)
 			continue
 		}
 		ln.Close()
 	}
-	if _, err := access.Listen(t.Context(), "127.0.0.1:nonsense", ""); err == nil {
+	if _, err := access.Listen(t.Context(), nil, "127.0.0.1:nonsense", ""); err == nil {
 		t.Error("a nonsense port was listened on")
+	}
+}
+
+func TestParseOrigins(t *testing.T) {
+	for _, text := range []string{"", "good.example", "https://", "https://good.example/page", "https://good.example?q", "//good.example",
+		"https://user@good.example", "https://good.example#x", "localhost:8080", "https://a b", "**"} {
+		if _, err := access.ParseOrigins([]string{text}); err == nil {
+			t.Errorf("%q was taken for an origin", text)
+		}
+	}
+}
+
+// fakeNetwork knows one name, and counts what is asked of it.
+type fakeNetwork struct {
+	looked   []string
+	listened []string
+}
+
+func (n *fakeNetwork) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	n.looked = append(n.looked, host)
+	if host != "media.example" {
+		return nil, errors.New("no such host")
+	}
+	return []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")}, nil
+}
+
+func (n *fakeNetwork) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	n.listened = append(n.listened, network+" "+address)
+	return net.Listen(network, "127.0.0.1:0")
+}
+
+func TestListenGoesThroughTheNetworkItIsGiven(t *testing.T) {
+	for addr, want := range map[string]string{
+		"127.0.0.1:0": "tcp 127.0.0.1:0", "media.example:80": "tcp 192.0.2.1:80", ":0": "tcp :0", "[::1]:8080": "tcp [::1]:8080",
+	} {
+		var network fakeNetwork
+		ln, err := access.Listen(t.Context(), &network, addr, "secret")
+		if err != nil {
+			t.Errorf("%s: %v", addr, err)
+			continue
+		}
+		ln.Close()
+		if len(network.listened) != 1 || network.listened[0] != want {
+			t.Errorf("%s: listened on %q, want %q", addr, network.listened, want)
+		}
+	}
+	var network fakeNetwork
+	if _, err := access.Listen(t.Context(), &network, "media.example:80", ""); !errors.Is(err, access.ErrTokenNeeded) {
+		t.Errorf("without a token: %v", err)
+	}
+	if _, err := access.Listen(t.Context(), &network, "nonesuch.example:80", "secret"); err == nil || len(network.looked) != 2 {
+		t.Errorf("%v, looked up %q", err, network.looked)
 	}
 }

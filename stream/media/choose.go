@@ -2,7 +2,6 @@ package media
 
 import (
 	"cmp"
-	"path"
 	"slices"
 	"strings"
 
@@ -62,68 +61,4 @@ func ComparePaths(a, b string) int {
 		}
 	}
 	return cmp.Or(cmp.Compare(len(as), len(bs)), cmp.Compare(a, b))
-}
-
-// subtitleFolders are the folders beside a video in which releases keep subtitles.
-var subtitleFolders = []string{"sub", "subs", "subtitle", "subtitles"}
-
-// Subtitles returns the indices of the subtitle files that belong to a video, in
-// natural order: those beside it, or in a Subs folder beside it, whose name
-// starts with the video's ("Film.srt", "Film.en.srt", "Subs/Film/2_English.srt").
-// Where the video is the only one in its folder, everything in Subs is its own.
-func Subtitles[F File](files []F, video int) []int {
-	if video < 0 || video >= len(files) {
-		return nil
-	}
-	var (
-		name = files[video].Path()
-		dir  = path.Dir(name)
-		only = videosIn(files, dir) == 1
-		subs []int
-	)
-	for i, f := range files {
-		if KindOf(f.Path()) == Subtitle && belongs(f.Path(), dir, Stem(name), only) {
-			subs = append(subs, i)
-		}
-	}
-	slices.SortStableFunc(subs, func(a, b int) int {
-		return ComparePaths(files[a].Path(), files[b].Path())
-	})
-	return subs
-}
-
-func videosIn[F File](files []F, dir string) int {
-	n := 0
-	for _, f := range files {
-		if KindOf(f.Path()) == Video && path.Dir(f.Path()) == dir {
-			n++
-		}
-	}
-	return n
-}
-
-func belongs(sub, dir, stem string, only bool) bool {
-	subDir := path.Dir(sub)
-	if subDir == dir {
-		return sharesStem(sub, stem)
-	}
-	parent, folder := path.Dir(subDir), path.Base(subDir)
-	if isSubtitleFolder(folder) && parent == dir {
-		return only || sharesStem(sub, stem)
-	}
-	// Subs/<stem>/2_English.srt
-	return isSubtitleFolder(path.Base(parent)) && path.Dir(parent) == dir &&
-		strings.EqualFold(folder, stem)
-}
-
-func isSubtitleFolder(name string) bool {
-	return slices.Contains(subtitleFolders, strings.ToLower(name))
-}
-
-// sharesStem reports whether the subtitle is named after the video, perhaps
-// with a language behind a separator: "Film 2.srt" is not that of "Film".
-func sharesStem(sub, stem string) bool {
-	name := strings.ToLower(Stem(sub))
-	rest, ok := strings.CutPrefix(name, strings.ToLower(stem))
-	return ok && (rest == "" || strings.ContainsRune(".-_([", rune(rest[0])))
 }

@@ -87,6 +87,43 @@ func TestSubtitlesOfAVideo(t *testing.T) {
 	}
 }
 
+// TestOneFilmWithOneSubtitle: they belong together whatever the subtitle is called.
+func TestOneFilmWithOneSubtitle(t *testing.T) {
+	for name, tc := range map[string]struct {
+		files []file
+		want  []int // of the first
+	}{
+		"any name":                   {[]file{{"Film.2020.1080p.mkv", 9000}, {"english.srt", 1}}, []int{1}},
+		"in a folder":                {[]file{{"Film/a.mkv", 9000}, {"Film/b.ass", 1}, {"Film/c.nfo", 1}}, []int{1}},
+		"with a sample":              {[]file{{"a.mkv", 9000}, {"sample.mkv", 90}, {"b.srt", 1}}, []int{2}},
+		"with music":                 {[]file{{"a.mkv", 9000}, {"theme.mp3", 900}, {"b.srt", 1}}, []int{2}},
+		"halves of a VobSub":         {[]file{{"a.mkv", 9000}, {"b.idx", 1}, {"b.sub", 50}}, []int{1, 2}},
+		"halves of different ones":   {[]file{{"a.mkv", 9000}, {"b.idx", 1}, {"c.sub", 50}}, nil},
+		"two subtitles":              {[]file{{"a.mkv", 9000}, {"b.srt", 1}, {"c.srt", 1}}, nil},
+		"one of two has its name":    {[]file{{"a.mkv", 9000}, {"a.srt", 1}, {"c.srt", 1}}, []int{1}},
+		"two films":                  {[]file{{"a.mkv", 9000}, {"b.mkv", 8000}, {"c.srt", 1}}, nil},
+		"of a sample":                {[]file{{"sample.mkv", 90}, {"a.mkv", 9000}, {"b.srt", 1}}, nil},
+		"elsewhere":                  {[]file{{"a.mkv", 9000}, {"other/b.srt", 1}}, nil},
+		"its own in Subs":            {[]file{{"a.mkv", 9000}, {"Subs/b.srt", 1}, {"c.srt", 1}}, []int{1}},
+		"in Subs, beside a sample":   {[]file{{"a.mkv", 9000}, {"sample.mkv", 90}, {"Subs/b.srt", 1}}, []int{2}},
+		"films of another folder":    {[]file{{"x/a.mkv", 9000}, {"y/b.mkv", 9000}, {"x/c.srt", 1}}, []int{2}},
+		"an empty film":              {[]file{{"a.mkv", 0}, {"b.srt", 1}}, []int{1}},
+		"two empty films, one in it": {[]file{{"a.mkv", 0}, {"b.mkv", 0}, {"c.srt", 1}}, nil},
+	} {
+		if got := media.Subtitles(tc.files, 0); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: got %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
+func TestKinds(t *testing.T) {
+	for _, name := range []string{"a.m2t", "a.tp", "a.evo", "a.wtv", "a.mpv", "a.ogx", "A.M2T", "a.ts", "a.mkv"} {
+		if media.KindOf(name) != media.Video || !media.KindOf(name).Playable() || media.Type(name) == "application/octet-stream" {
+			t.Errorf("%s is %s, %s", name, media.KindOf(name), media.Type(name))
+		}
+	}
+}
+
 func TestTypesNeverRunInABrowser(t *testing.T) {
 	for _, name := range []string{"a.html", "a.htm", "a.svg", "a.xhtml", "a.xml", "a.js", "a", "a.", ".mp4/x"} {
 		if got := media.Type(name); got != "application/octet-stream" {

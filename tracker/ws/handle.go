@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 const (
@@ -34,10 +36,13 @@ const (
 type Handle struct {
 	s       *socket
 	torrent Torrent
+	url     string // as it was given
 	hash    ID
+	peerID  ID // ours in the torrent
 	ctx     context.Context
 	cancel  context.CancelFunc
 	offers  *rate.Limiter // incoming
+	sending chan struct{} // held while an announce is sent, so that they keep their order
 
 	mu        sync.Mutex
 	closed    bool
@@ -54,22 +59,23 @@ type Handle struct {
 	telling   *time.Timer // passes on what came too soon after it
 }
 
-func newHandle(s *socket, torrent Torrent) *Handle {
+func newHandle(s *socket, torrent Torrent, url string) *Handle {
 	h := &Handle{
-		s: s, torrent: torrent, hash: torrent.InfoHash(),
+		s: s, torrent: torrent, url: url, hash: torrent.InfoHash(), peerID: torrent.PeerID(),
+		sending:  make(chan struct{}, 1),
 		offers:   rate.NewLimiter(torrentOfferRate, torrentOfferBurst),
 		interval: firstInterval,
-		status:   Status{URL: s.url},
+		status:   Status{URL: url},
 	}
 	h.ctx, h.cancel = context.WithCancel(s.ctx)
 	return h
 }
 
-// URL returns the tracker's URL.
-func (h *Handle) URL() string { return h.s.url }
+// URL returns the tracker's URL as it was given to Add, without white space around it.
+func (h *Handle) URL() string { return h.url }
 
 // Announce announces now, for instance because more peers are wanted.
-func (h *Handle) Announce() { h.s.m.spawn(h.announce) }
+func (h *Handle) Announce() { h.s.m.spawn(h.url, h.announce) }
 
 // Completed tells the tracker that the download is complete. Call it only when it
 // completes, not for a torrent that was complete before.
@@ -80,8 +86,8 @@ func (h *Handle) Completed() {
 	h.Announce()
 }
 
-// Close says "stopped" and ends the announces; it takes up to two seconds if the
-// tracker is slow.
+// Close says "stopped", after "completed" if that has yet to be said, and ends the
+// announces; it takes up to two seconds if the tracker is slow.
 func (h *Handle) Close() error {
 	h.mu.Lock()
 	if h.closed {
@@ -95,19 +101,53 @@ func (h *Handle) Close() error {
 	if h.telling != nil {
 		h.telling.Stop()
 	}
-	started := h.startedOn
 	h.mu.Unlock()
 	h.s.remove(h)
-	if l, _ := h.s.current(); l != nil && l == started {
-		ctx, cancel := context.WithTimeout(l.ctx, stopTimeout)
-		if err := h.s.send(ctx, l, h.message(eventStopped, nil)); err != nil {
-			h.s.m.config.Logger.Debug("stopped not sent", "error", err)
+	if l, _ := h.s.current(); l != nil {
+		if err := h.farewell(l); err != nil {
+			h.s.m.config.Logger.Debug("stopped not sent", "url", h.url, "error", err)
 		}
-		cancel()
 	}
 	h.cancel()
 	h.s.m.release(h.s)
 	return nil
+}
+
+// farewell tells the tracker what it has yet to hear, waits until it has read that,
+// and comes after any announce that is being sent.
+func (h *Handle) farewell(l *link) error {
+	ctx, cancel := context.WithTimeout(l.ctx, stopTimeout)
+	defer cancel()
+	select {
+	case h.sending <- struct{}{}:
+		defer func() { <-h.sending }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	h.mu.Lock()
+	started, completed := h.startedOn == l, h.completed
+	h.mu.Unlock()
+	var events []string
+	if !started && completed {
+		events = append(events, eventStarted) // so that it counts the download
+	}
+	if completed {
+		events = append(events, eventCompleted)
+	}
+	if started || completed {
+		events = append(events, eventStopped)
+	}
+	for _, event := range events {
+		if err := h.s.send(ctx, l, h.message(l, event, nil)); err != nil {
+			return err
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	// A connection that is closed while the tracker writes may take what it was sent
+	// along; the answer to a ping means that all before it was read.
+	return l.conn.Ping(ctx)
 }
 
 // announce sends one announce with its offers. Calls while it runs become one more
@@ -122,7 +162,7 @@ func (h *Handle) announce() {
 	h.busy = true
 	h.mu.Unlock()
 	for {
-		h.announceOnce()
+		_ = reach.Guard(h.s.m.config.Logger, h.url, h.announceOnce) // which is logged
 		h.mu.Lock()
 		if !h.again {
 			h.busy = false
@@ -145,7 +185,7 @@ func (h *Handle) announceOnce() {
 	if l == nil {
 		return // the next connection announces every torrent
 	}
-	event := h.nextEvent(l)
+	event, again := h.nextEvent(l)
 	var offers []Offer
 	if event != eventCompleted {
 		if n := min(h.torrent.WantOffers(), MaxOffers); n > 0 {
@@ -154,6 +194,12 @@ func (h *Handle) announceOnce() {
 			cancel()
 			offers = offers[:min(len(offers), MaxOffers)]
 		}
+	}
+	select {
+	case h.sending <- struct{}{}:
+		defer func() { <-h.sending }()
+	case <-h.ctx.Done():
+		return
 	}
 	h.mu.Lock()
 	closed := h.closed
@@ -164,23 +210,33 @@ func (h *Handle) announceOnce() {
 	h.s.mu.Lock()
 	h.s.announced = h
 	h.s.mu.Unlock()
-	if err := h.s.send(h.ctx, l, h.message(event, offers)); err != nil {
-		h.s.m.config.Logger.Debug("announce not sent", "error", err)
+	var err error
+	if again {
+		err = h.s.send(h.ctx, l, h.message(l, eventStopped, nil))
+	}
+	if err == nil {
+		err = h.s.send(h.ctx, l, h.message(l, event, offers))
+	}
+	if err != nil {
+		h.s.m.config.Logger.Debug("announce not sent", "url", h.url, "error", err)
 		return // the connection is broken, and the next announces again
 	}
 	h.sent(l, event, len(offers))
 }
 
-func (h *Handle) nextEvent(l *link) string {
+// nextEvent is what the tracker is to be told over a connection. again says that it was
+// told "started" over another one: trackers go on sending peers' offers to that if it
+// ended unnoticed, or if it was shared with another peer id, until they hear "stopped".
+func (h *Handle) nextEvent(l *link) (event string, again bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.startedOn != l:
-		return eventStarted
+		return eventStarted, h.startedOn != nil
 	case h.completed:
-		return eventCompleted
+		return eventCompleted, false
 	}
-	return eventUpdate
+	return eventUpdate, false
 }
 
 // sent notes a sent announce and plans the next.
@@ -212,14 +268,14 @@ func (h *Handle) plan() {
 	h.timer.Reset(jitter(h.interval))
 }
 
-// message is an announce as it stands now.
-func (h *Handle) message(event string, offers []Offer) announceMessage {
+// message is an announce over a connection as it stands now.
+func (h *Handle) message(l *link, event string, offers []Offer) announceMessage {
 	progress := h.torrent.Progress()
 	if progress.Left < 0 {
 		progress.Left = unknownLeft
 	}
 	m := announceMessage{
-		Action: actionAnnounce, InfoHash: h.hash, PeerID: h.s.m.config.PeerID, Event: event,
+		Action: actionAnnounce, InfoHash: h.hash, PeerID: l.announceAs(h.peerID), Event: event,
 		Uploaded: progress.Uploaded, Downloaded: progress.Downloaded, Left: progress.Left,
 		NumWant: len(offers),
 	}
@@ -253,7 +309,7 @@ func (h *Handle) replied(m message) {
 				h.plan()
 			}
 		}
-		if m.TrackerID != "" && len(m.TrackerID) <= maxText {
+		if m.TrackerID != "" && len(m.TrackerID) <= maxTrackerID {
 			h.trackerID = m.TrackerID
 		}
 	})
@@ -281,7 +337,7 @@ func (h *Handle) tell() {
 	}
 	if wait := tellInterval - time.Since(h.toldAt); wait > 0 {
 		if h.telling == nil {
-			h.telling = time.AfterFunc(wait, func() { h.s.m.spawn(h.tell) })
+			h.telling = time.AfterFunc(wait, func() { h.s.m.spawn(h.url, h.tell) })
 		} else {
 			h.telling.Reset(wait)
 		}

@@ -28,6 +28,7 @@ func idOf(s string) ID {
 // fakeTorrent records what a Manager does with it.
 type fakeTorrent struct {
 	hash ID
+	peer ID
 	want int
 
 	mu       sync.Mutex
@@ -38,9 +39,13 @@ type fakeTorrent struct {
 	statuses []Status
 }
 
-func newTorrent(name string) *fakeTorrent { return &fakeTorrent{hash: idOf(name), want: 5, left: -1} }
+func newTorrent(name string) *fakeTorrent {
+	return &fakeTorrent{hash: idOf(name), peer: testPeerID, want: 5, left: -1}
+}
 
 func (t *fakeTorrent) InfoHash() ID { return t.hash }
+
+func (t *fakeTorrent) PeerID() ID { return t.peer }
 
 func (t *fakeTorrent) Progress() Progress {
 	t.mu.Lock()
@@ -120,7 +125,7 @@ type received struct {
 }
 
 func (f *fakeTracker) manager() *Manager {
-	return New(Config{PeerID: testPeerID, Dial: f.dial})
+	return New(Config{Dial: f.dial})
 }
 
 func (f *fakeTracker) dial(context.Context, string) (Conn, error) {

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/causeway-bt/causeway/tracker"
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 const (
@@ -39,16 +40,11 @@ const (
 // ErrClosed is returned after Close.
 var ErrClosed = errors.New("tracker/ws: closed")
 
-// Config configures a Manager. Only PeerID is required.
+// Config configures a Manager. Nothing in it is required.
 type Config struct {
-	// PeerID is ours for all trackers and torrents. Browsers tell peers apart by
-	// it, and trackers close a connection that uses two.
-	PeerID ID
-
-	// HTTPClient makes the connections: its transport decides on TLS and proxies.
-	// Nil: http.DefaultClient, which takes proxies from the environment. Its
-	// Timeout must be zero.
-	HTTPClient *http.Client
+	// Network is how trackers are reached. Nil: package net, with proxies from the
+	// environment.
+	Network tracker.Network
 
 	// UserAgent is sent when connecting, if not empty.
 	UserAgent string
@@ -86,6 +82,11 @@ type Progress struct {
 type Torrent interface {
 	InfoHash() ID
 	Progress() Progress
+
+	// PeerID is ours in this torrent. It stays the same while the torrent is added,
+	// and should be another for each torrent, so that it does not tell a tracker or
+	// browsers which torrents are one client's.
+	PeerID() ID
 
 	// WantOffers says how many offers to send with an announce: 5 to MaxOffers
 	// while peers are wanted, 0 when there are enough.
@@ -156,8 +157,8 @@ type Manager struct {
 
 // New starts a Manager; nothing is connected until a torrent is added.
 func New(config Config) *Manager {
-	if config.HTTPClient == nil {
-		config.HTTPClient = http.DefaultClient
+	if config.Network == nil {
+		config.Network = reach.System{}
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -177,8 +178,8 @@ func New(config Config) *Manager {
 }
 
 // Add announces torrent to the tracker at rawURL (ws:// or wss://), now and at the
-// tracker's interval, until the handle is closed. A torrent may be added once for
-// each tracker.
+// tracker's interval, until the handle is closed. White space around rawURL does not
+// matter. A torrent may be added once for each tracker.
 func (m *Manager) Add(rawURL string, torrent Torrent) (*Handle, error) {
 	key, err := normalize(rawURL)
 	if err != nil {
@@ -190,9 +191,10 @@ func (m *Manager) Add(rawURL string, torrent Torrent) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := newHandle(s, torrent)
+	h := newHandle(s, torrent, reach.Trim(rawURL))
 	if !s.add(h) {
 		s.users--
+		h.cancel()
 		return nil, fmt.Errorf("tracker/ws: %x is announced to %s already", h.hash, key)
 	}
 	return h, nil
@@ -247,28 +249,27 @@ func (m *Manager) Close() error {
 	return nil
 }
 
-// spawn runs f in a goroutine that Close waits for.
-func (m *Manager) spawn(f func()) {
+// spawn runs f, which is about what the tracker at url sends, in a goroutine that Close
+// waits for. A panic ends f.
+func (m *Manager) spawn(url string, f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.closed {
-		m.wg.Go(f)
+		m.wg.Go(func() { _ = reach.Guard(m.config.Logger, url, f) }) // which is logged
 	}
 }
 
-// normalize makes the spellings of one tracker's URL equal.
+// normalize makes the spellings of one tracker's URL equal: only the host's case, and
+// whether an empty path is written, do not matter.
 func normalize(raw string) (string, error) {
-	u, err := url.Parse(raw)
+	u, err := reach.ParseURL(raw, "ws", "wss")
 	if err != nil {
-		return "", fmt.Errorf("tracker/ws: %w", err)
-	}
-	if u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
-		return "", fmt.Errorf("tracker/ws: %q: want ws://host or wss://host", raw)
+		return "", fmt.Errorf("tracker %s: %w", reach.Words(raw), err)
 	}
 	u.Host = strings.ToLower(u.Host)
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	u.RawPath = strings.TrimSuffix(u.RawPath, "/")
-	u.Fragment = ""
+	if u.Path == "" {
+		u.Path = "/"
+	}
 	return u.String(), nil
 }
 

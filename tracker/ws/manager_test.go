@@ -86,7 +86,7 @@ func TestOffersAndAnswersAreRelayed(t *testing.T) {
 		defer closeManager(t, m)
 		torrent, other := newTorrent("torrent"), newTorrent("other")
 		add(t, m, fakeURL, torrent)
-		add(t, m, fakeURL+"/", other)
+		add(t, m, " WS://TRACKER.example/announce\r\n", other)
 		synctest.Wait()
 		if len(tracker.dials) != 1 {
 			t.Fatalf("%d connections for one URL", len(tracker.dials))
@@ -148,7 +148,7 @@ func TestFailuresAndWarnings(t *testing.T) {
 
 		tracker.push(map[string]any{"action": "announce", "info_hash": torrent.hash, "failure reason": "not registered"})
 		synctest.Wait()
-		if err := torrent.last().Err; err == nil || err.Error() != "not registered" {
+		if err := torrent.last().Err; err == nil || err.Error() != "the tracker refused: not registered" {
 			t.Errorf("failure: %v", err)
 		}
 		ok := reply(torrent.hash, 60)
@@ -206,7 +206,7 @@ func TestScrape(t *testing.T) {
 }
 
 func TestAddChecksTheURL(t *testing.T) {
-	m := New(Config{PeerID: testPeerID})
+	m := New(Config{})
 	defer closeManager(t, m)
 	for _, bad := range []string{"", "http://tracker.example", "ws://", "wss:tracker", "ws://\x00"} {
 		if _, err := m.Add(bad, newTorrent("torrent")); err == nil {

@@ -26,7 +26,7 @@ const testTimeout = 30 * time.Second
 // peer is a ws.Torrent over a webrtcwire.Transport, the way the two are meant to
 // be joined.
 type peer struct {
-	hash      ws.ID
+	hash, id  ws.ID
 	left      int64
 	want      int
 	transport *webrtcwire.Transport
@@ -57,9 +57,8 @@ func newPeer(t *testing.T, hash ws.ID, left int64, want int) *peer {
 		conns: make(chan *webrtcwire.Conn, 16), offers: map[ws.ID]*webrtcwire.Offer{},
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	var id ws.ID
-	copy(id[:], "-CW0100-"+rand.Text())
-	p.manager = ws.New(ws.Config{PeerID: id})
+	copy(p.id[:], "-CW0100-"+rand.Text())
+	p.manager = ws.New(ws.Config{})
 	t.Cleanup(func() {
 		p.cancel()
 		if err := errors.Join(p.manager.Close(), p.transport.Close()); err != nil {
@@ -71,6 +70,7 @@ func newPeer(t *testing.T, hash ws.ID, left int64, want int) *peer {
 }
 
 func (p *peer) InfoHash() ws.ID       { return p.hash }
+func (p *peer) PeerID() ws.ID         { return p.id }
 func (p *peer) Progress() ws.Progress { return ws.Progress{Left: p.left} }
 func (p *peer) WantOffers() int       { return p.want }
 

@@ -2,20 +2,21 @@ package ws
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 // answerTimeout bounds the making of one answer. The offer lives 50 s at the
 // other end, of which the connection needs most.
 const answerTimeout = 10 * time.Second
 
-// maxText bounds a tracker's words that are passed on, in bytes.
-const maxText = 300
+// maxTrackerID bounds what a tracker wants to be told again, in bytes.
+const maxTrackerID = 300
 
 // handleMessage acts on one message of the tracker; it does not block.
-func (s *socket) handleMessage(m message) {
+func (s *socket) handleMessage(l *link, m message) {
 	if m.Failure != "" {
 		s.failed(m)
 		return
@@ -31,8 +32,12 @@ func (s *socket) handleMessage(m message) {
 		return
 	}
 	h := s.handle(*m.InfoHash)
-	if h == nil || m.PeerID != nil && *m.PeerID == s.m.config.PeerID {
-		return // a torrent removed meanwhile, or an echo of ourselves
+	if h == nil {
+		return // a torrent removed meanwhile
+	}
+	ours := l.heard(h.peerID)
+	if m.PeerID != nil && (*m.PeerID == ours || *m.PeerID == h.peerID) {
+		return // an echo of ourselves
 	}
 	switch {
 	case m.Offer != nil && m.PeerID != nil && m.OfferID != nil:
@@ -54,7 +59,7 @@ func (s *socket) offered(h *Handle, peer, offer ID, sdp string) {
 	default:
 		return
 	}
-	s.m.spawn(func() {
+	s.m.spawn(s.url, func() {
 		defer func() { <-s.m.answering }()
 		ctx, cancel := context.WithTimeout(h.ctx, answerTimeout)
 		defer cancel()
@@ -66,7 +71,7 @@ func (s *socket) offered(h *Handle, peer, offer ID, sdp string) {
 		l, err := s.current()
 		if err == nil && l != nil {
 			err = s.send(ctx, l, answerMessage{
-				Action: actionAnnounce, InfoHash: h.hash, PeerID: s.m.config.PeerID,
+				Action: actionAnnounce, InfoHash: h.hash, PeerID: l.idOf(h.peerID),
 				ToPeerID: peer, OfferID: offer, Answer: description{Type: "answer", SDP: answer},
 			})
 		}
@@ -81,7 +86,7 @@ func (s *socket) offered(h *Handle, peer, offer ID, sdp string) {
 func (s *socket) failed(m message) {
 	text := clip(m.Failure)
 	if m.Action == actionScrape {
-		s.endScrape(nil, fmt.Errorf("tracker %s: %s", s.url, text))
+		s.endScrape(nil, fmt.Errorf("the tracker refused: %s", text))
 		return
 	}
 	if m.Action == "" || m.InfoHash == nil {
@@ -89,7 +94,7 @@ func (s *socket) failed(m message) {
 		return
 	}
 	if h := s.handle(*m.InfoHash); h != nil {
-		h.report(func(status *Status) { status.Err = errors.New(text) })
+		h.report(func(status *Status) { status.Err = fmt.Errorf("the tracker refused: %s", text) })
 	}
 }
 
@@ -105,9 +110,4 @@ func (s *socket) warn(text string) {
 	}
 }
 
-func clip(text string) string {
-	if len(text) > maxText {
-		return text[:maxText] + "..."
-	}
-	return text
-}
+func clip(text string) string { return reach.Words(text) }

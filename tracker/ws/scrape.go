@@ -3,6 +3,8 @@ package ws
 import (
 	"context"
 	"fmt"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 // maxScrape bounds the torrents of one scrape; trackers take 50 and more.
@@ -25,7 +27,7 @@ func (s *scrape) fail(err error) { s.result <- scrapeResult{err: err} } // has r
 
 // Scrape asks the tracker at rawURL for the counts of up to 50 torrents; those
 // that it does not know are absent. It uses the connection that torrents share,
-// or makes one.
+// or makes one. Errors are in words.
 func (m *Manager) Scrape(ctx context.Context, rawURL string, hashes ...ID) (map[ID]Swarm, error) {
 	if len(hashes) == 0 || len(hashes) > maxScrape {
 		return nil, fmt.Errorf("tracker/ws: scrape of %d torrents, want 1 to %d", len(hashes), maxScrape)
@@ -45,7 +47,7 @@ func (m *Manager) Scrape(ctx context.Context, rawURL string, hashes ...ID) (map[
 	case s.scraping <- struct{}{}:
 		defer func() { <-s.scraping }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, reach.Explain(ctx.Err())
 	}
 	l, err := s.awaitLink(ctx)
 	if err != nil {
@@ -63,7 +65,7 @@ func (m *Manager) Scrape(ctx context.Context, rawURL string, hashes ...ID) (map[
 	case answer := <-question.result:
 		return swarms(hashes, answer.files), answer.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("scrape %s: %w", s.url, ctx.Err())
+		return nil, reach.Explain(ctx.Err())
 	case <-s.ctx.Done():
 		return nil, ErrClosed
 	}

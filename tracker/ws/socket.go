@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/causeway-bt/causeway/tracker/internal/reach"
 )
 
 const (
@@ -20,22 +22,13 @@ const (
 	dialTimeout  = 10 * time.Second
 	writeTimeout = 10 * time.Second
 
-	// Reconnecting: after 1 s, doubling. While a tracker was there within
-	// outageWindow it has probably only restarted, and everybody is waiting for
-	// it: then the wait stays short enough that all torrents are announced within
-	// 5 s of its return. Else it grows to maxBackoff.
-	minBackoff    = time.Second
-	outageBackoff = 3 * time.Second
-	outageWindow  = 10 * time.Minute
-	maxBackoff    = time.Minute
-
 	// messageRate and messageBurst bound how fast a tracker's messages are read.
 	// What is beyond waits in its own socket.
 	messageRate  = 500
 	messageBurst = 1000
 )
 
-var errSilent = errors.New("tracker does not answer pings")
+var errSilent = errors.New("the tracker does not answer pings")
 
 // socket is the connection to one tracker, made again whenever it breaks.
 type socket struct {
@@ -48,22 +41,18 @@ type socket struct {
 	mu        sync.Mutex
 	handles   map[ID]*Handle
 	link      *link         // nil: not connected
-	linked    chan struct{} // closed while link is set
+	linked    chan struct{} // closed while link is set, and when a connection could not be made
 	failure   error         // why not
 	announced *Handle       // the last to announce: errors without infohash are about it
 	scrape    *scrape       // the one that waits for its answer
 
 	scraping chan struct{} // held by the scrape in flight
-}
-
-// link is one connection of a socket.
-type link struct {
-	conn Conn
-	ctx  context.Context // ends with the connection
+	retry    chan struct{} // has something in it when a torrent was added meanwhile
+	identity identity      // of what the tracker is told; touched by run only
 }
 
 func newSocket(m *Manager, url string) *socket {
-	s := &socket{m: m, url: url, handles: map[ID]*Handle{}, linked: make(chan struct{}), scraping: make(chan struct{}, 1)}
+	s := &socket{m: m, url: url, handles: map[ID]*Handle{}, linked: make(chan struct{}), scraping: make(chan struct{}, 1), retry: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(m.ctx)
 	return s
 }
@@ -77,7 +66,11 @@ func (s *socket) add(h *Handle) bool {
 	}
 	s.handles[h.hash] = h
 	if s.link != nil {
-		s.m.wg.Go(h.announce) // m.mu is held and m is not closed
+		s.m.wg.Go(h.announce) // m.mu is held and m is not closed; it guards itself
+	}
+	select {
+	case s.retry <- struct{}{}:
+	default:
 	}
 	return true
 }
@@ -119,19 +112,22 @@ func (s *socket) current() (*link, error) {
 	return s.link, nil
 }
 
-// awaitLink waits for a connection.
+// awaitLink waits for a connection, or for what keeps it from being made.
 func (s *socket) awaitLink(ctx context.Context) (*link, error) {
 	for {
 		s.mu.Lock()
 		l, linked, failure := s.link, s.linked, s.failure
 		s.mu.Unlock()
-		if l != nil {
+		switch {
+		case l != nil:
 			return l, nil
+		case failure != nil:
+			return nil, failure
 		}
 		select {
 		case <-linked:
 		case <-ctx.Done():
-			return nil, errors.Join(failure, fmt.Errorf("wait for %s: %w", s.url, ctx.Err()))
+			return nil, reach.Explain(ctx.Err())
 		case <-s.ctx.Done():
 			return nil, ErrClosed
 		}
@@ -140,35 +136,45 @@ func (s *socket) awaitLink(ctx context.Context) (*link, error) {
 
 // run keeps the socket connected until its context ends.
 func (s *socket) run() {
-	var lastContact time.Time
-	failures := 0
+	waits := waits{since: time.Now()}
 	for s.ctx.Err() == nil {
-		contact, err := s.session()
-		if contact {
-			lastContact, failures = time.Now(), 0
+		begun := time.Now()
+		var contact bool
+		var err error
+		if fault := reach.Guard(s.m.config.Logger, s.url, func() { contact, err = s.session() }); fault != nil {
+			err = fault
 		}
 		if s.ctx.Err() != nil {
 			return
 		}
 		s.down(err)
-		wait := jitter(backoff(failures, !lastContact.IsZero() && time.Since(lastContact) < outageWindow))
-		failures++
+		now := time.Now()
+		wait := waits.next(contact, now.Sub(begun), now)
 		s.m.config.Logger.Debug("tracker lost", "url", s.url, "error", err, "retry", wait)
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-s.ctx.Done():
-			timer.Stop()
-		}
+		s.rest(now, wait)
 	}
 }
 
-func backoff(failures int, outage bool) time.Duration {
-	limit := maxBackoff
-	if outage {
-		limit = outageBackoff
+// rest waits. A torrent that is added has no need to wait for longer than maxFirstWait.
+func (s *socket) rest(since time.Time, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select { // of a torrent that was added before
+	case <-s.retry:
+	default:
 	}
-	return min(minBackoff<<min(failures, 6), limit)
+	select {
+	case <-timer.C:
+		return
+	case <-s.ctx.Done():
+		return
+	case <-s.retry:
+	}
+	timer.Reset(min(wait, maxFirstWait) - time.Since(since))
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
 }
 
 // session is one connection from dialling to its end. contact says whether the
@@ -178,29 +184,30 @@ func (s *socket) session() (contact bool, err error) {
 	conn, err := s.m.config.Dial(dialling, s.url)
 	cancelDial()
 	if err != nil {
-		return false, fmt.Errorf("connect to %s: %w", s.url, err)
+		return false, fmt.Errorf("cannot connect: %w", reach.Explain(err))
 	}
 	ctx, cancel := context.WithCancelCause(s.ctx)
-	l := &link{conn: conn, ctx: ctx}
+	l := &link{conn: conn, ctx: ctx, shared: s.identity.shared}
 	var wg sync.WaitGroup
 	defer func() {
 		cancel(nil)
 		_ = conn.Close() // err says what happened
 		wg.Wait()
+		s.identity.learn(l)
 	}()
 	wg.Go(func() { s.keepAlive(l, cancel) })
 	s.up(l)
 	limiter := rate.NewLimiter(messageRate, messageBurst)
 	for {
 		if err := limiter.Wait(ctx); err != nil {
-			return contact, fmt.Errorf("lost %s: %w", s.url, context.Cause(ctx))
+			return contact, fmt.Errorf("lost: %w", context.Cause(ctx))
 		}
 		b, err := conn.Read(ctx)
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		if err != nil {
-			return contact, fmt.Errorf("lost %s: %w", s.url, err)
+			return contact, fmt.Errorf("lost: %w", err)
 		}
 		m, err := parseMessage(b)
 		if err != nil {
@@ -208,7 +215,7 @@ func (s *socket) session() (contact bool, err error) {
 			continue
 		}
 		contact = true
-		s.handleMessage(m)
+		s.handleMessage(l, m)
 	}
 }
 
@@ -240,16 +247,17 @@ func (s *socket) up(l *link) {
 	s.mu.Unlock()
 	s.m.config.Logger.Debug("tracker connected", "url", s.url)
 	for _, h := range s.list() {
-		s.m.spawn(h.announce)
+		s.m.spawn(h.url, h.announce)
 	}
 }
 
 // down tells every torrent that the tracker is gone.
 func (s *socket) down(err error) {
 	s.mu.Lock()
-	if s.link != nil {
-		s.linked = make(chan struct{})
+	if s.link == nil {
+		close(s.linked) // for who waits
 	}
+	s.linked = make(chan struct{})
 	s.link, s.failure = nil, err
 	waiting := s.scrape
 	s.scrape = nil

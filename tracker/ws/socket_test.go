@@ -1,6 +1,8 @@
 package ws
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -33,8 +35,13 @@ func TestTrackerComesBack(t *testing.T) {
 			back := time.Now()
 			time.Sleep(5 * time.Second)
 			seen := map[ID]bool{}
+			stopped := map[ID]bool{}
 			for _, r := range tracker.take() {
-				if r.Event != eventStarted || seen[r.InfoHash] {
+				if r.Event == eventStopped && !stopped[r.InfoHash] && !seen[r.InfoHash] {
+					stopped[r.InfoHash] = true // for the connection before
+					continue
+				}
+				if r.Event != eventStarted || seen[r.InfoHash] || !stopped[r.InfoHash] {
 					t.Fatalf("announced %q after the outage, or twice", r.Event)
 				}
 				seen[r.InfoHash] = true
@@ -71,7 +78,7 @@ func checkGaps(t *testing.T, gaps []time.Duration, waits ...time.Duration) {
 	}
 }
 
-func TestWaitsGrowToAMinute(t *testing.T) {
+func TestWaitsGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		trackers := [2]*fakeTracker{{t: t, down: true}, {t: t, down: true}}
 		torrent := newTorrent("torrent")
@@ -89,6 +96,8 @@ func TestWaitsGrowToAMinute(t *testing.T) {
 				t.Errorf("%d attempts in ten minutes", len(gaps))
 			}
 		}
+		time.Sleep(24 * time.Hour)
+		checkGrowth(t, trackers[0].gaps())
 		for i := range min(len(first), len(second)) {
 			if first[i] == second[i] {
 				t.Errorf("both clients waited %v before attempt %d", first[i], i+1)
@@ -109,10 +118,65 @@ func TestWaitsStayShortForTenMinutes(t *testing.T) {
 		time.Sleep(9 * time.Minute)
 		recent := tracker.gaps()
 		checkGaps(t, recent, 1*time.Second, 2*time.Second, 3*time.Second)
+		time.Sleep(24 * time.Hour)
+		checkGrowth(t, tracker.gaps())
+	})
+}
+
+// checkGrowth wants waits that doubled from one minute to an hour, in a day.
+func checkGrowth(t *testing.T, gaps []time.Duration) {
+	t.Helper()
+	i := slices.IndexFunc(gaps, func(gap time.Duration) bool { return gap > maxFirstWait })
+	if i < 0 {
+		t.Fatal("no wait of more than a minute in a day")
+	}
+	checkGaps(t, gaps[i:], 2*time.Minute, 4*time.Minute, 8*time.Minute, 16*time.Minute, 32*time.Minute, time.Hour)
+	if n := len(gaps) - i; n > 35 {
+		t.Errorf("%d attempts in a day", n)
+	}
+}
+
+func TestConnectionsThatAreDroppedAtOnceDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracker, torrent := announced(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { // drops each connection after a reply
+			defer close(done)
+			for ctx.Err() == nil {
+				tracker.push(reply(torrent.hash, 1800))
+				synctest.Wait()
+				tracker.setDown(true)
+				tracker.setDown(false)
+				for n := len(tracker.gaps()); len(tracker.gaps()) == n && ctx.Err() == nil; {
+					time.Sleep(3 * time.Second)
+				}
+			}
+		}()
+		time.Sleep(6 * time.Hour)
+		cancel()
+		<-done
+		checkGrowth(t, tracker.gaps())
+	})
+}
+
+func TestAddedTorrentDoesNotWaitAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tracker := &fakeTracker{t: t, down: true}
+		m := tracker.manager()
+		defer closeManager(t, m)
+		add(t, m, fakeURL, newTorrent("first"))
+		time.Sleep(10 * time.Hour)
+		for n := len(tracker.gaps()); len(tracker.gaps()) == n; { // the next wait begins
+			time.Sleep(time.Second)
+		}
+		tracker.setDown(false)
 		time.Sleep(2 * time.Minute)
-		since := len(tracker.gaps())
-		time.Sleep(10 * time.Minute)
-		checkGaps(t, tracker.gaps()[since:], time.Minute)
+		add(t, m, fakeURL, newTorrent("second"))
+		time.Sleep(time.Second)
+		if got := tracker.take(); len(got) != 2 {
+			t.Errorf("announced %+v", got)
+		}
 	})
 }
 
