@@ -342,6 +342,7 @@ func TestCallsWithAContextThatEnds(t *testing.T) {
 
 // Many call at once, in any order.
 func TestCallsAllAtOnce(t *testing.T) {
+	t.Parallel()
 	l := newLife(t, func(cfg *Config, _ *meta.Source, _ *TorrentOptions) { cfg.DownLimit = 1 << 20 })
 	a, b := l.t.TempDir(), l.t.TempDir()
 	var callers sync.WaitGroup

@@ -64,6 +64,7 @@ func within5(t *testing.T, what string, got, want float64) {
 // A download limit is kept, and nothing is fetched twice because of it. `make bench` has the
 // whole matrix.
 func TestDownloadLimitIsKept(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		limit, seeds int
 		d            time.Duration
@@ -90,6 +91,7 @@ func TestDownloadLimitIsKept(t *testing.T) {
 // The end of a limited download does not wait long for a seed that has stopped sending, and
 // still nothing comes twice from those that send.
 func TestLimitedDownloadEnds(t *testing.T) {
+	t.Parallel()
 	dir, torrent := makeTorrent(t, "data.bin", 16*64<<10)
 	data := readData(t, dir)
 	cfg := plain(t)
@@ -113,6 +115,7 @@ func TestLimitedDownloadEnds(t *testing.T) {
 // The limit of a client is shared fairly among its torrents, however many peers each has;
 // what one does not want the others get.
 func TestLimitIsSharedFairly(t *testing.T) {
+	t.Parallel()
 	const limit = 600 << 10
 	cfg := plain(t)
 	cfg.DownLimit = limit
@@ -161,6 +164,7 @@ func TestLimitIsSharedFairly(t *testing.T) {
 
 // Limits change at any time, up, down, to none and back, and hold at once.
 func TestLimitsChangeAtRunTime(t *testing.T) {
+	t.Parallel()
 	dir, torrent := makeTorrentOf(t, 256<<10, "data.bin", 100<<20)
 	c := newClient(t, plain(t))
 	leech := add(t, c, &meta.Source{Torrent: torrent},
@@ -191,6 +195,7 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 
 // What a reader waits for comes first under a limit, too.
 func TestLimitAndReaders(t *testing.T) {
+	t.Parallel()
 	const limit = 400 << 10
 	dir, torrent := makeTorrent(t, "data.bin", 16<<20)
 	cfg := plain(t)
@@ -254,6 +259,7 @@ func leeches(t *testing.T, torrent *meta.Torrent, n int) (addrs []string) {
 
 // An upload limit is kept, whoever comes and goes meanwhile, and when it changes.
 func TestUploadLimitIsKept(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		limit, leeches int
 		d              time.Duration

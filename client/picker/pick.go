@@ -175,8 +175,10 @@ func (c *choice) deadlines() (left bool) {
 			continue
 		}
 		c.takeFree(pc)
+		// While it is we who wait, a piece that is late says nothing of those who owe it.
+		late := c.now.After(d.at) && !c.p.throttled
 		c.takeOwed(pc, func(b *block) bool {
-			return len(b.asked) < maxAsked && (c.now.After(d.at) || b.overdue(c.now))
+			return len(b.asked) < maxAsked && (late || b.overdue(c.now))
 		})
 	}
 	return left

@@ -131,6 +131,20 @@ func TestLateBlockOfADeadlineIsAskedTwice(t *testing.T) {
 	tb.check(t)
 }
 
+// While a limit holds us back, a deadline that has passed is nobody's fault; to be slow is.
+func TestDeadlineThatALimitMissesIsNoLateness(t *testing.T) {
+	tb := lay(10, 1)
+	a, b := tb.join("a"), tb.join("b")
+	a.Hurry = 5 * time.Second
+	tb.SetThrottled(true)
+	tb.SetDeadlines(map[int]time.Time{7: tb.now.Add(time.Second)})
+	tb.pick(a, 4)
+	tb.now = tb.now.Add(2 * time.Second)
+	expect(t, "of a second, after the deadline", tb.pick(b, 4), []Request(nil))
+	tb.now = tb.now.Add(4 * time.Second)
+	expect(t, "of a second, when the first is slow", tb.pick(b, 4), blocks(7, 0, 4))
+}
+
 func TestHurryComesBeforeTheDeadline(t *testing.T) {
 	tb := lay(10, 1)
 	a, b := tb.join("a"), tb.join("b")
