@@ -12,7 +12,7 @@ BENCHFLAGS  ?=
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Interop tests mostly wait for other programs, so more of them than there are cores
 # run side by side; two packages at a time keep two cores busy without starving timers.
-TESTFLAGS   ?= -race -p 2 -parallel 4 -timeout 20m
+TESTFLAGS   ?= -race -p 2 -parallel 4 -timeout 35m
 # The race detector keeps memory and makes a connection five times as expensive:
 # ten thousand of them, and the memory that they leave, are looked at without it.
 LEAKFLAGS   := -timeout 10m -run LeaveNothing

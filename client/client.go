@@ -275,6 +275,14 @@ func (c *Client) port() int { return c.udp.LocalAddr().Port }
 func (c *Client) SetLimits(l Limits) {
 	c.down.Set(l.Down)
 	c.up.Set(l.Up)
+	for _, t := range c.Torrents() {
+		t.spawn(func() {
+			t.do(func() {
+				t.limitsChanged()
+				t.wakeUp()
+			})
+		})
+	}
 	c.cfg.OnEvent(LimitsEvent{Limits: Limits{Down: l.Down, Up: l.Up}})
 }
 

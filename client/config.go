@@ -110,6 +110,9 @@ type TorrentOptions struct {
 	Select string
 	// Peers are addresses to dial, host:port each.
 	Peers []string
+	// LinkPeers are addresses to dial, too, that a magnet link names: a stranger's word,
+	// by which nobody inside of this network is dialled.
+	LinkPeers []string
 	// Trackers are announced to besides the torrent's own, each a tier of its own.
 	Trackers []string
 	// MetadataOnly fetches the info dictionary and nothing else.

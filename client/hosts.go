@@ -88,13 +88,12 @@ func (h *contentHost) Wake() { h.t.wakeUp() }
 
 // completed follows the moment in which the last wanted piece is there.
 func (t *Torrent) completed() {
-	t.complete.set()
-	if n := t.downloaded.Load(); n > t.loop.told {
-		t.loop.told = n
+	if t.loop.content.Gained() { // else trackers have heard of it, or never will
 		for _, s := range t.swarms {
 			s.Completed()
 		}
 	}
+	t.complete.set() // after that, a command may exit
 	t.client.cfg.OnEvent(CompleteEvent{t.infoHash})
 	t.tellState()
 	for p := range t.loop.peers {

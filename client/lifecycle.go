@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/content"
 	"github.com/causeway-bt/causeway/client/disk"
-	"github.com/causeway-bt/causeway/client/meta"
 )
 
 // phase is where a torrent stands in its life.
@@ -55,11 +53,17 @@ type run struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	checked chan struct{} // closed when the check of the files has ended; nil: none was begun
+	// content is what was opened for it, for who has waited for checked.
+	content *content.Content
 }
+
+// ErrNoInfo is returned by what needs to know what is in the torrent, before GotInfo.
+var ErrNoInfo = errors.New("what is in the torrent is not known yet")
 
 var (
 	errStopped = errors.New("the torrent was stopped")
 	errRecheck = errors.New("the files are being checked anew")
+	errMoving  = errors.New("the files are being moved")
 )
 
 // enter changes the phase.
@@ -72,17 +76,21 @@ func (t *Torrent) enter(next phase) {
 	t.tellState()
 }
 
-// tellState reports the state.
+// tellState reports the state, if it is another than before.
 func (t *Torrent) tellState() {
-	t.client.cfg.OnEvent(StateEvent{InfoHash: t.infoHash, State: t.state(), Err: t.Err()})
+	state := t.state()
+	if state == t.loop.told {
+		return
+	}
+	t.loop.told = state
+	t.client.cfg.OnEvent(StateEvent{InfoHash: t.infoHash, State: state, Err: t.Err()})
 }
 
-// begin goes to the first phase of a torrent that is to run.
+// begin goes to the first phase of a torrent that is to run, unless it is closing.
 func (t *Torrent) begin() {
-	l := &t.loop
-	t.setErr(nil)
-	l.run = &run{}
-	l.run.ctx, l.run.cancel = context.WithCancel(t.ctx)
+	if !t.newRun() {
+		return
+	}
 	switch {
 	case t.Info() == nil:
 		t.enter(phaseMetadata)
@@ -94,6 +102,18 @@ func (t *Torrent) begin() {
 		t.check(false)
 	}
 	t.wakeUp()
+}
+
+// newRun reports false if the torrent is closing: nothing is begun then.
+func (t *Torrent) newRun() bool {
+	if t.ctx.Err() != nil {
+		return false
+	}
+	t.setErr(nil)
+	r := &run{}
+	r.ctx, r.cancel = context.WithCancel(t.ctx)
+	t.loop.run = r
+	return true
 }
 
 func (t *Torrent) startSwarms() {
@@ -116,7 +136,12 @@ func (t *Torrent) check(again bool) {
 		var found content.Found
 		if err == nil {
 			host.content.Store(c)
-			t.do(func() { t.loop.content = c })
+			r.content = c
+			t.do(func() {
+				if t.loop.run == r {
+					t.loop.content = c
+				}
+			})
 			found, err = t.checkFiles(r.ctx, c)
 		}
 		t.do(func() { t.filesChecked(r, c, found, err) })
@@ -134,7 +159,7 @@ func (t *Torrent) contentConfig(ctx context.Context, again bool, host content.Ho
 		Trusted: t.opts.Trusted, KeepLonger: t.opts.KeepLonger, Sequential: t.opts.Sequential,
 		Overwrite: t.opts.Overwrite, Recheck: again, Ended: ctx.Done(),
 		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles, Owners: t.client.owners, Store: t.client.store,
-		Host: host, Readers: t.readers,
+		Host: host, Readers: t.readers, Logger: t.log,
 	}
 	if cfg.Cache > 0 {
 		cfg.Cache = content.BoundCache(info, cfg.Selected, cfg.Cache)
@@ -192,8 +217,12 @@ func (t *Torrent) filesChecked(r *run, c *content.Content, found content.Found, 
 		t.fail(err)
 		return
 	}
+	if selected := *t.selected.Load(); !slices.Equal(selected, c.Selected()) { // changed meanwhile
+		c.Reselect(selected, func(err error) { t.filesChecked(r, c, found, err) })
+		return
+	}
 	if dir := c.Dir(); dir != t.Dir() { // a move of an earlier run was finished
-		t.dir.Store(&dir)
+		t.moved(dir)
 	}
 	t.content.Store(c)
 	t.lastContent.Store(c)
@@ -230,6 +259,7 @@ func (t *Torrent) halt(next phase, why error) (settle func() error) {
 	}
 	l.metadata = metadataFetch{}
 	l.throttled = false
+	t.complete.reset()
 	t.enter(next)
 	return func() error { return t.settle(r, c) }
 }
@@ -239,13 +269,17 @@ func (t *Torrent) halt(next phase, why error) (settle func() error) {
 func (t *Torrent) settle(r *run, c *content.Content) error {
 	if r != nil && r.checked != nil {
 		<-r.checked
+		c = r.content // it may have been opened only just now
 	}
 	if c == nil {
 		return nil
 	}
 	c.Wait()
 	var last *disk.State
-	if err := t.call(func() { last = c.Last() }); err != nil {
+	if err := t.call(func() {
+		t.readMail() // the last pieces
+		last = c.Last()
+	}); err != nil {
 		return err
 	}
 	return c.Close(last)
@@ -259,292 +293,56 @@ func (t *Torrent) fail(err error) {
 	}
 	t.log.Error("torrent failed", "err", err)
 	t.setErr(err)
-	l.unsettled = t.halt(phaseError, fmt.Errorf("the torrent failed: %w", err))
-	t.spawn(func() {
-		t.changing <- struct{}{}
-		defer func() { <-t.changing }()
-		t.settleFailed()
-	})
-	for _, s := range t.swarms {
-		s.Stop()
-	}
-}
-
-// settleFailed closes the files of a torrent that has failed, which comes before anything
-// else is done with it.
-func (t *Torrent) settleFailed() {
-	var settle func() error
-	if err := t.call(func() { settle, t.loop.unsettled = t.loop.unsettled, nil }); err != nil || settle == nil {
-		return
-	}
-	if err := settle(); err != nil {
-		t.log.Debug("saving the state of a torrent that failed", "err", err)
-	}
-}
-
-// change runs f, which changes the torrent's life and may wait, alone. It returns
-// early when ctx ends; what was begun is then finished all the same.
-func (t *Torrent) change(ctx context.Context, f func() error) error {
-	select {
-	case t.changing <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.ended:
-		return ErrClosed
-	}
-	result := make(chan error, 1)
-	if !t.spawn(func() {
-		defer func() { <-t.changing }()
-		t.settleFailed()
-		result <- f()
-	}) {
-		<-t.changing
-		return ErrClosed
-	}
-	select {
-	case err := <-result:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.ended:
-		return ErrClosed
-	}
-}
-
-// Start begins to download or to seed, or tries again after an error. A torrent that is
-// started stays as it is.
-func (t *Torrent) Start(ctx context.Context) error {
-	return t.change(ctx, func() error {
-		return t.call(func() {
-			if t.loop.run == nil {
-				t.begin()
-			}
-		})
-	})
-}
-
-// Stop ends that: peers are let go, trackers are told so, the files are closed and
-// what is known of them is saved. The error says that this failed.
-func (t *Torrent) Stop(ctx context.Context) error {
-	return t.change(ctx, t.stop)
-}
-
-func (t *Torrent) stop() error {
-	var settle func() error
+	settle := t.halt(phaseError, fmt.Errorf("the torrent failed: %w", err))
 	var left []<-chan struct{}
-	if err := t.call(func() {
-		if t.loop.phase == phaseStopped {
-			return
+	for _, s := range t.swarms {
+		left = append(left, s.Stop())
+	}
+	settled := make(chan struct{})
+	l.settling = settled
+	t.spawn(func() {
+		defer close(settled)
+		if err := settle(); err != nil && !errors.Is(err, disk.ErrClosed) {
+			t.log.Debug("saving the state of a torrent that failed", "err", err)
 		}
-		t.setErr(nil)
-		t.readers.SetErr(errStopped)
-		for _, s := range t.swarms {
-			left = append(left, s.Stop())
+		for _, l := range left {
+			<-l
 		}
-		settle = t.halt(phaseStopped, errStopped)
-	}); err != nil || settle == nil {
+	})
+}
+
+// settled waits until a torrent that has failed is done with its files.
+func (t *Torrent) settled() error {
+	var settling <-chan struct{}
+	if err := t.call(func() { settling = t.loop.settling }); err != nil || settling == nil {
 		return err
 	}
-	err := settle()
-	for _, l := range left {
-		<-l
-	}
-	return err
-}
-
-// Recheck hashes all that is there, whatever is remembered of it. It returns when that
-// has begun; a torrent that is not started is started.
-func (t *Torrent) Recheck(ctx context.Context) error {
-	if t.Info() == nil {
-		return errors.New("what is in the torrent is not known yet")
-	}
-	return t.change(ctx, func() error {
-		var settle func() error
-		if err := t.call(func() {
-			if t.loop.run != nil {
-				settle = t.halt(phaseStopped, errRecheck)
-			}
-		}); err != nil {
-			return err
-		}
-		if settle != nil {
-			if err := settle(); err != nil {
-				return err
-			}
-		}
-		return t.call(func() {
-			t.setErr(nil)
-			t.loop.run = &run{}
-			t.loop.run.ctx, t.loop.run.cancel = context.WithCancel(t.ctx)
-			t.check(true)
-		})
-	})
-}
-
-// Select changes which files are wanted: see TorrentOptions.Select.
-func (t *Torrent) Select(ctx context.Context, list string) error {
-	info := t.Info()
-	if info == nil {
-		return errors.New("what is in the torrent is not known yet")
-	}
-	selected, err := meta.ParseSelection(list, info)
-	if err != nil {
-		return err
-	}
-	return t.change(ctx, func() error {
-		result := make(chan error, 1)
-		if err := t.call(func() {
-			done := func(err error) {
-				if err == nil {
-					t.selected.Store(&selected)
-					t.client.cfg.OnEvent(SelectionEvent{t.infoHash, slices.Clone(selected)})
-				}
-				result <- err
-			}
-			if t.loop.phase != phaseLive {
-				done(nil)
-				return
-			}
-			t.loop.content.Select(selected, func(err error) {
-				done(err)
-				t.requestAll(time.Now())
-				t.wakeUp()
-			})
-		}); err != nil {
-			return err
-		}
-		select {
-		case err := <-result:
-			return err
-		case <-t.ended:
-			return ErrClosed
-		}
-	})
-}
-
-// Limits returns the limits of the torrent.
-func (t *Torrent) Limits() Limits { return *t.limits.Load() }
-
-// SetLimits changes them.
-func (t *Torrent) SetLimits(l Limits) error {
-	return t.call(func() {
-		t.limits.Store(&l)
-		t.down.Set(l.Down)
-		t.up.Set(l.Up)
-		t.setSlots()
-		t.client.cfg.OnEvent(LimitsEvent{t.infoHash, l})
-		t.wakeUp()
-	})
-}
-
-// Move moves the files to another folder, and goes on there.
-func (t *Torrent) Move(ctx context.Context, dir string) error {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return fmt.Errorf("finding the folder %s: %w", dir, err)
-	}
-	if dir == t.Dir() {
+	select {
+	case <-settling:
 		return nil
+	case <-t.ended:
+		return ErrClosed
 	}
-	return t.change(ctx, func() error {
-		var live *content.Content
-		if err := t.call(func() {
-			if t.loop.phase == phaseLive {
-				live = t.loop.content
-			}
-		}); err != nil {
-			return err
-		}
-		if live == nil {
-			return t.moveStopped(ctx, dir)
-		}
-		if err := live.Move(ctx, dir); err != nil {
-			return err
-		}
-		return t.call(func() { t.moved(dir) })
-	})
 }
 
-// moved takes in that the files are in another folder.
-func (t *Torrent) moved(dir string) {
-	t.dir.Store(&dir)
-	t.client.cfg.OnEvent(MovedEvent{t.infoHash, dir})
-}
-
-// moveStopped moves a torrent that is not live, and goes on with what it did.
-func (t *Torrent) moveStopped(ctx context.Context, dir string) error {
+// pause halts a torrent, and waits for its disk; what it has failed with is waited for
+// as well.
+func (t *Torrent) pause(next phase, why error) error {
 	var settle func() error
-	running := false
-	if err := t.call(func() {
-		running = t.loop.run != nil
-		settle = t.halt(phaseMoving, errRecheck)
-	}); err != nil {
+	if err := t.call(func() { settle = t.halt(next, why) }); err != nil {
 		return err
 	}
-	err := settle()
-	if err == nil && t.Info() != nil {
-		err = t.withFiles(ctx, func(c *content.Content) error { return c.Move(ctx, dir) })
-	}
-	return errors.Join(err, t.call(func() {
-		if err == nil {
-			t.moved(dir)
-		}
-		if running {
-			t.begin()
-		} else {
-			t.enter(phaseStopped)
-		}
-	}))
+	return errors.Join(settle(), t.settled())
 }
 
-// withFiles opens the files of a torrent that is stopped, for f.
-func (t *Torrent) withFiles(ctx context.Context, f func(*content.Content) error) error {
-	c, err := content.Open(t.contentConfig(ctx, false, &contentHost{t: t}))
-	if err != nil {
-		return err
-	}
-	_, err = t.checkFiles(ctx, c)
-	if err == nil {
-		err = f(c)
-	}
-	return errors.Join(err, c.Close(nil))
+// within returns a context that ends with ctx, and with the torrent.
+func (t *Torrent) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(t.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
-// forget removes the part file and the state of a torrent that is stopped, and with data
-// its files.
-func (t *Torrent) forget(ctx context.Context, data bool) error {
-	if t.Info() != nil {
-		err := t.withFiles(ctx, func(c *content.Content) error {
-			kept, err := c.Remove(ctx, data)
-			for _, path := range kept {
-				t.client.warn(t.infoHash, fmt.Sprintf("%s is kept: it is not only this torrent's, or was changed", path))
-			}
-			return err
-		})
-		// What is not the torrent's own keeps nobody from forgetting it.
-		if taken := (*disk.TakenError)(nil); err != nil && !errors.As(err, &taken) {
-			return err
-		}
-	}
-	if t.client.store == nil {
-		return nil
-	}
-	return t.client.store.Delete(t.infoHash, t.Dir())
-}
-
-// Remove stops the torrent, forgets what is remembered of it and takes it from the
-// client; with data, its files are deleted, but for those that are not its own.
-func (t *Torrent) Remove(ctx context.Context, data bool) error {
-	err := t.change(ctx, func() error {
-		return errors.Join(t.stop(), t.forget(ctx, data))
-	})
-	if errors.Is(err, ErrClosed) || ctx.Err() != nil {
-		return err
-	}
-	err = errors.Join(err, t.Close())
-	t.client.cfg.OnEvent(RemovedEvent{t.infoHash, data})
-	return err
-}
+var errFault = errors.New("a fault of this program; its log says more")
 
 // Close ends the torrent, saves its state and takes it from the client; the error says
 // that this failed. Its files stay where they are.
@@ -597,12 +395,12 @@ func (t *Torrent) drain() {
 	for {
 		select {
 		case f := <-t.commands:
-			f()
+			t.guarded(f)
 			t.pending.Add(-1)
 		case c := <-t.joins:
 			c.Close()
 		case <-t.mail.wake:
-			t.readMail()
+			t.guarded(t.readMail)
 		case <-done:
 			return
 		}

@@ -157,7 +157,7 @@ func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 
 // readBlock takes in the block of a Piece message.
 func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
-	req, ok := p.Take(m.Index, m.Begin, m.Length)
+	req, left, ok := p.Arrived(m.Index, m.Begin, m.Length)
 	length := int(m.Length)
 	p.reading.messages++
 	if !ok || req.Cancelled {
@@ -171,7 +171,6 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 		p.count(length, length)
 		return r.SkipBlock()
 	}
-	left := p.Owed()
 	p.reading.unrequested = max(p.reading.unrequested-1, 0)
 	memory := p.t.client.memory
 	b := memory.Get()

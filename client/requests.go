@@ -21,6 +21,11 @@ func (t *Torrent) requestAll(now time.Time) {
 	}
 }
 
+// throttledFor is how long a torrent that got less than it wanted counts as held back by
+// its limits. At the end of a download it gets all that it wants; what is late then is
+// asked of others, too.
+const throttledFor = 2 * time.Second
+
 // downLimits returns all that bound what is asked of a peer.
 func (t *Torrent) downLimits(p *peer) [3]*allot.Rate {
 	own, _ := p.swarm.Limits()
@@ -35,12 +40,12 @@ func (t *Torrent) allowed(p *peer, n int, now time.Time) int {
 	for i, limit := range limits {
 		got := limit.Take(t, granted, wire.BlockSize, now)
 		for _, before := range limits[:i] {
-			before.Give(int64(granted-got) * wire.BlockSize)
+			before.Give(t, int64(granted-got)*wire.BlockSize)
 		}
 		granted = got
 	}
 	if granted < n {
-		t.loop.throttled = true
+		t.loop.throttled, t.loop.throttledAt = true, now
 	}
 	return granted
 }
@@ -49,7 +54,7 @@ func (t *Torrent) allowed(p *peer, n int, now time.Time) int {
 // for what comes without having been asked for. It may be called from any goroutine.
 func (t *Torrent) refund(p *peer, bytes int64) {
 	for _, limit := range t.downLimits(p) {
-		limit.Give(bytes)
+		limit.Give(t, bytes)
 	}
 }
 
@@ -82,7 +87,7 @@ func (t *Torrent) request(p *peer, now time.Time) {
 		}
 	}
 	// While we are the ones who wait, nobody is late, and nothing is asked for twice.
-	c.Picker.SetThrottled(limited)
+	c.Picker.SetThrottled(limited && now.Sub(l.throttledAt) < throttledFor)
 	l.picks = l.picks[:0]
 	if !s.Pick.Choking {
 		if !c.Streaming() {
@@ -92,10 +97,14 @@ func (t *Torrent) request(p *peer, now time.Time) {
 	} else {
 		l.picks = c.Picker.PickFrom(l.picks, &s.Pick, room, s.Allowed)
 	}
-	if limited && len(l.picks) < room {
-		t.refund(p, int64(room-len(l.picks))*wire.BlockSize)
-	}
 	l.asks = c.Asked(l.asks[:0], l.picks, now)
+	if limited { // of what was granted, what is not asked for; the last block is shorter
+		rest := int64(room) * wire.BlockSize
+		for _, r := range l.asks {
+			rest -= int64(r.Length())
+		}
+		t.refund(p, rest)
+	}
 	s.Ask(l.asks, now)
 	clear(l.asks)
 }

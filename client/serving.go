@@ -21,6 +21,13 @@ func (t *Torrent) setSlots() {
 	t.loop.choker.Set(slots.All, slots.Web, turn)
 }
 
+// limitsChanged has what waits for the limits on what is sent look at them anew.
+func (t *Torrent) limitsChanged() {
+	for p := range t.loop.peers {
+		p.w.LimitsChanged()
+	}
+}
+
 // slots returns how many upload slots a torrent has, and how many of them are kept for
 // browsers: none if they cannot come.
 func (c *Client) slots(l Limits) allot.Slots {

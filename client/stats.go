@@ -1,9 +1,11 @@
 package client
 
 import (
+	"cmp"
 	"math"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/content"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker"
 )
@@ -32,7 +34,8 @@ type PeerCounts struct {
 type Stats struct {
 	State State
 	// Completed is verified data, Wanted what is in selected files, Length all.
-	// Left is what is wanted and lacking.
+	// Left is what is wanted and lacking. Of a torrent that is stopped it is what was
+	// known last.
 	Completed, Wanted, Left, Length int64
 	// Checked is how far the check of the files is, of ToCheck; 0 of 0 as long as
 	// nothing has to be hashed.
@@ -112,6 +115,10 @@ func (t *Torrent) stats() Stats {
 			s.Completed, s.Wanted, s.Left = sizes.Completed, sizes.Wanted, sizes.Left
 		}
 	}
+	if last := t.lastContent.Load(); last != nil && l.phase != phaseLive {
+		sizes := content.SizesOf(t.Info(), last.Verified(), *t.selected.Load())
+		s.Completed, s.Wanted, s.Left = sizes.Completed, sizes.Wanted, sizes.Left
+	}
 	switch {
 	case s.State == StateSeeding:
 		s.ETA = 0
@@ -134,7 +141,8 @@ func (t *Torrent) stats() Stats {
 // announceStats is what announces carry. It does not wait for the event loop.
 func (t *Torrent) announceStats() tracker.Stats {
 	s := tracker.Stats{Uploaded: t.uploaded.Load(), Downloaded: t.downloaded.Load(), Left: swarm.UnknownLeft}
-	if c := t.content.Load(); c != nil {
+	// Of a torrent that stops, what was known last is told.
+	if c := cmp.Or(t.content.Load(), t.lastContent.Load()); c != nil {
 		s.Left = c.Left()
 	}
 	return s

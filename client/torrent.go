@@ -69,6 +69,8 @@ type Torrent struct {
 	spawning sync.Mutex     // guards tasks against an Add after its Wait
 	closing  bool           // guarded by spawning
 	changing chan struct{}  // held by Start, Stop and the like: one at a time
+	// removed: nothing may follow but Close; removedOnce: and that was told.
+	removed, removedOnce atomic.Bool
 
 	loop loop
 }
@@ -84,11 +86,12 @@ type sourceInfo struct {
 // loop is the state that only the event loop touches.
 type loop struct {
 	phase phase
-	run   *run // nil while stopped
-	// unsettled is what is left to be done after a failure: see halt.
-	unsettled func() error
-	timer     *time.Timer
-	due       time.Time // when timer is to fire
+	told  State // in the last StateEvent
+	run   *run  // nil while stopped
+	timer *time.Timer
+	due   time.Time // when timer is to fire
+	// settling is closed when the last failure is done with the files; nil: none was.
+	settling <-chan struct{}
 
 	peers      map[*peer]struct{}
 	byID       map[[20]byte]*peer
@@ -96,11 +99,11 @@ type loop struct {
 	bans       *source.Bans
 
 	metadata metadataFetch
-	told     int64            // bytes that were downloaded when trackers were told of completion
 	content  *content.Content // as Torrent.content; set before it is checked
 
 	fillSoon    bool      // peers wait for upload slots that may be free
 	throttled   bool      // a limit kept us from asking for more
+	throttledAt time.Time // when one did last
 	lastPeer    time.Time // when a peer was last connected
 	choker      *choker.Choker
 	nextRechoke time.Time
@@ -172,7 +175,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		bans:  source.NewBans(), wasters: make(map[netip.Prefix]int),
 	}
 	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})
-	peers, named := opts.Peers, []string(nil)
+	peers, named := opts.Peers, slices.Clone(opts.LinkPeers)
 	var trackers [][]string
 	if src.Torrent != nil {
 		trackers = slices.Clone(src.Torrent.Trackers)
@@ -187,7 +190,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		for _, url := range m.Trackers {
 			trackers = append(trackers, []string{url})
 		}
-		named = m.Peers
+		named = append(named, m.Peers...)
 		if info := t.storedInfo(); info != nil {
 			if err := t.setInfo(info); err != nil {
 				t.cancel()
@@ -302,7 +305,8 @@ func (t *Torrent) Owns(file int) bool {
 func (t *Torrent) GotInfo() <-chan struct{} { return t.gotInfo.done() }
 
 // Complete is closed once every wanted file is there. When that is no longer so,
-// because more is selected or data was lost, the next call returns another channel.
+// because more is selected or data was lost, or not known, because the torrent was
+// stopped or is checked anew, the next call returns another channel.
 func (t *Torrent) Complete() <-chan struct{} { return t.complete.done() }
 
 // Failed is closed when the torrent cannot go on; Err then says why, and Start tries

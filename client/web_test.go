@@ -17,6 +17,7 @@ func web(t *testing.T) Config {
 // introduce has one torrent answer an offer of another, as a tracker would.
 func introduce(t *testing.T, from, to *Torrent) error {
 	t.Helper()
+	until(t, 5*time.Second, "whoever answers lives", func() bool { return to.content.Load() != nil })
 	offers := offersOf(t, from)
 	answer, err := to.swarms[0].Web().Answer(t.Context(), ws.ID(from.swarms[0].PeerID()), offers[0].ID, offers[0].SDP)
 	if err == nil {

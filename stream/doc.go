@@ -23,8 +23,13 @@
 //	/t/<infohash>/<index or path>.vtt a subtitle file as WebVTT
 //	/t/<infohash>/stats.json          its open responses
 //
+// Whoever holds places and does nothing with them loses them to others: connections
+// (conns.go) and responses (seats.go) are bounded, and of either the one worth least gives
+// way, of the address that has most. Pages of other origins than the server's own may
+// neither read nor have anything fetched unless Config.Origins has theirs (cors.go).
+//
 // RFC 9110 (ranges, conditional requests), RFC 6266 and 8187 (Content-Disposition),
 // BEP 19 (a file's URL, and /t/<infohash> for many files, are web seeds), the
-// Fetch standard's CORS, and the DLNA guidelines' transferMode and
+// Fetch standard's CORS and Fetch Metadata, and the DLNA guidelines' transferMode and
 // contentFeatures headers.
 package stream

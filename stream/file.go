@@ -14,9 +14,10 @@ import (
 )
 
 const (
-	// fileCSP keeps what a torrent brings from acting as a page of this origin; a
-	// browser's own player still plays.
-	fileCSP = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+	// fileCSP keeps what a torrent brings from acting as a page of this origin: there are
+	// no scripts. A browser's own player still plays; it asks for the film anew, and
+	// without allow-same-origin as a page of no origin, which is refused.
+	fileCSP = "sandbox allow-same-origin; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 	// retryAfter is in seconds, for a client that found all responses taken, or the
 	// metadata of a torrent not there yet.
 	retryAfter = "1"

@@ -10,37 +10,54 @@ import (
 )
 
 const (
-	// maxMaking bounds how many pages, playlists and subtitles are made at once: a
-	// torrent of many files takes a while and tens of MiB.
+	// maxMaking bounds how many pages and playlists are made at once, and how many
+	// subtitles are converted: a torrent of many files, or a file of many lines, takes a
+	// while and tens of MiB.
 	maxMaking = 2
-	// maxHeld bounds the subtitle files in memory, in bytes.
+	// maxHeld bounds the subtitle files in memory, and what was made and waits for
+	// clients to take it, in bytes; a single one may be larger.
 	maxHeld = 8 * subtitle.MaxSize
 )
 
-// make runs what costs time and memory, a few at once, and answers with an error itself
-// if that fails.
-func (s *Server) make(w http.ResponseWriter, r *http.Request, build func() ([]byte, error)) (text []byte, ok bool) {
-	select {
-	case s.making <- struct{}{}:
-		defer func() { <-s.making }()
-	case <-r.Context().Done():
-		return nil, false
-	}
-	text, err := build()
+// turns bounds what is done at once.
+type turns chan struct{}
+
+func newTurns() turns { return make(turns, maxMaking) }
+
+// serveMade answers with what build makes when it is its turn, or with an error if that
+// fails; serve gets the text.
+func (s *Server) serveMade(w http.ResponseWriter, r *http.Request, at turns, build func() ([]byte, error), serve func(text []byte)) {
+	text, err := at.take(r, build)
 	limitAnswer(w)
 	if err != nil {
 		s.log.Warn("answer not made", "path", r.URL.Path, "err", err)
 		http.Error(w, "this cannot be made of what the torrent has", http.StatusUnprocessableEntity)
-		return nil, false
+		return
 	}
-	return text, true
+	size := int64(len(text))
+	if !s.held.take(size) {
+		busy(w, "too many answers are being sent; try again")
+		return
+	}
+	defer s.held.give(size)
+	serve(text)
+}
+
+func (t turns) take(r *http.Request, build func() ([]byte, error)) ([]byte, error) {
+	select {
+	case t <- struct{}{}:
+		defer func() { <-t }()
+		return build()
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
 }
 
 // heldBytes counts bytes up to maxHeld.
 type heldBytes struct{ n atomic.Int64 }
 
 func (h *heldBytes) take(n int64) bool {
-	if h.n.Add(n) > maxHeld {
+	if sum := h.n.Add(n); sum > maxHeld && sum > n {
 		h.n.Add(-n)
 		return false
 	}

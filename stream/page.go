@@ -48,7 +48,7 @@ type pageSubtitle struct{ Name, Link string }
 // servePage answers with a page that lists the torrents' files.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request, torrents []Torrent) {
 	links := s.linksFor(r)
-	text, ok := s.make(w, r, func() ([]byte, error) {
+	s.serveMade(w, r, s.pages, func() ([]byte, error) {
 		p := page{Title: "Causeway", Style: links.to("/style.css"), Playlist: links.PlaylistOfAll()}
 		if r.URL.Path != "/" {
 			p.Title, p.Index, p.Playlist = torrents[0].Name(), links.Index(), links.Playlist(torrents[0])
@@ -59,12 +59,10 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, torrents []To
 		var b bytes.Buffer
 		err := pageTemplate.Execute(&b, p)
 		return b.Bytes(), err
+	}, func(text []byte) {
+		w.Header().Set("Content-Security-Policy", pageCSP)
+		serveText(w, r, "text/html; charset=utf-8", text)
 	})
-	if !ok {
-		return
-	}
-	w.Header().Set("Content-Security-Policy", pageCSP)
-	serveText(w, r, "text/html; charset=utf-8", text)
 }
 
 func describe(t Torrent, links Links) pageTorrent {
@@ -73,6 +71,7 @@ func describe(t Torrent, links Links) pageTorrent {
 		files = t.Files()
 		total int64
 	)
+	subtitles := media.NewMatcher(files)
 	for i, f := range files {
 		if isPadding(f.Path()) {
 			continue
@@ -89,7 +88,7 @@ func describe(t Torrent, links Links) pageTorrent {
 			Playable: kind.Playable(),
 		}
 		if kind == media.Video && len(files) <= maxMatched {
-			for _, sub := range media.Subtitles(files, i) {
+			for _, sub := range subtitles.Subtitles(i) {
 				row.Subtitles = append(row.Subtitles, pageSubtitle{title(files[sub]), links.Subtitle(t, sub)})
 			}
 		}

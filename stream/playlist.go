@@ -19,7 +19,7 @@ const playlistType = "audio/x-mpegurl; charset=utf-8"
 // servePlaylist answers with the torrents' audio and video files in natural order.
 func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, torrents []Torrent) {
 	links := s.linksFor(r)
-	text, ok := s.make(w, r, func() ([]byte, error) {
+	s.serveMade(w, r, s.pages, func() ([]byte, error) {
 		var b bytes.Buffer
 		b.WriteString("#EXTM3U\n")
 		for _, t := range torrents {
@@ -29,12 +29,10 @@ func (s *Server) servePlaylist(w http.ResponseWriter, r *http.Request, torrents 
 			}
 		}
 		return b.Bytes(), nil
+	}, func(text []byte) {
+		w.Header().Set("Content-Disposition", contentDisposition("inline", playlistName(torrents)))
+		serveText(w, r, playlistType, text)
 	})
-	if !ok {
-		return
-	}
-	w.Header().Set("Content-Disposition", contentDisposition("inline", playlistName(torrents)))
-	serveText(w, r, playlistType, text)
 }
 
 func playlistName(torrents []Torrent) string {
@@ -78,16 +76,14 @@ func (s *Server) serveVTT(w http.ResponseWriter, r *http.Request, t Torrent, ind
 		http.Error(w, "cannot read the subtitle file", http.StatusInternalServerError)
 		return
 	}
-	vtt, ok := s.make(w, r, func() ([]byte, error) { return subtitle.WebVTT(f.Path(), data) })
-	if !ok {
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/vtt; charset=utf-8")
-	h.Set("Content-Disposition", contentDisposition("inline", media.Stem(f.Path())+vttSuffix))
-	h.Set("Content-Security-Policy", fileCSP)
-	h.Set("Cache-Control", "private, no-cache")
-	http.ServeContent(w, r, "", f.ModTime(), bytes.NewReader(vtt))
+	s.serveMade(w, r, s.convert, func() ([]byte, error) { return subtitle.WebVTT(f.Path(), data) }, func(vtt []byte) {
+		h := w.Header()
+		h.Set("Content-Type", "text/vtt; charset=utf-8")
+		h.Set("Content-Disposition", contentDisposition("inline", media.Stem(f.Path())+vttSuffix))
+		h.Set("Content-Security-Policy", fileCSP)
+		h.Set("Cache-Control", "private, no-cache")
+		http.ServeContent(w, r, "", f.ModTime(), bytes.NewReader(vtt))
+	})
 }
 
 // readSubtitle reads the whole of a small file, wanted at once.

@@ -77,8 +77,9 @@ type Server struct {
 	log     *slog.Logger
 	handler http.Handler
 	seats   seatTable
-	making  chan struct{} // holds what is being made of pages and subtitles
-	held    heldBytes     // of subtitles
+	pages   turns     // at making pages and playlists
+	convert turns     // at converting subtitles
+	held    heldBytes // of subtitles
 	readers readerTable
 	rates   bitrates
 
@@ -107,7 +108,7 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, seats: seatTable{limit: cfg.MaxResponses}, making: make(chan struct{}, maxMaking)}
+	s := &Server{cfg: cfg, log: cfg.Logger, seats: seatTable{limit: cfg.MaxResponses}, pages: newTurns(), convert: newTurns()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.rates.start = s.probe
 	guard := access.New(cfg.Listen, cfg.Token, cfg.Hosts...)

@@ -24,7 +24,7 @@ func (a *Announcer) Close(ctx context.Context) {
 	if !already {
 		for _, tr := range a.all() {
 			// What may bring, or be, "completed" has half of the time to end.
-			if tr.cut != nil && !(a.completed && tr.wasIncomplete) {
+			if tr.cut != nil && (!a.completed || !tr.wasIncomplete) {
 				tr.cut(errCut)
 			}
 		}

@@ -105,7 +105,7 @@ func (o *outside) fetch(ctx context.Context, f family, u *url.URL, check func([]
 // inWords prefers why ctx ended, if it did, over what came of that.
 func inWords(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
-		return cause
+		err = cause
 	}
 	return reach.Explain(err)
 }

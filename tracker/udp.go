@@ -71,14 +71,11 @@ func (s *udpSession) converse(ctx context.Context, n Network, network string, u 
 		return fmt.Errorf("no address of the tracker is known: %w", err)
 	}
 	body, err := s.exchange(ctx, conn, server, action, question)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
-	}
-	if errors.Is(err, errUDPSilent) {
+	if errors.Is(err, errUDPSilent) && ctx.Err() == nil {
 		return fmt.Errorf("%w at %v (UDP)", err, server)
 	}
 	if err != nil {
-		return reach.Explain(err)
+		return inWords(ctx, err)
 	}
 	return answered(body, server.Addr().Unmap())
 }

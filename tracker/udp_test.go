@@ -131,8 +131,8 @@ func TestHostileUDPTrackers(t *testing.T) {
 		"error":            {func(_ int, p []byte) []byte { return answerTo(p, 3, []byte("no\x1b such\x00")...) }, "refused: no\uFFFD such"},
 		"short connect":    {func(_ int, p []byte) []byte { return answerTo(p, 0, 1) }, "connection id"},
 		"another action":   {func(_ int, p []byte) []byte { return answerTo(p, 2) }, "action 2"},
-		"other and nobody": {func(_ int, p []byte) []byte { return answerTo(make([]byte, 16), 0, make([]byte, 8)...) }, "deadline"},
-		"empty packets":    {func(_ int, p []byte) []byte { return []byte{} }, "deadline"},
+		"other and nobody": {func(_ int, p []byte) []byte { return answerTo(make([]byte, 16), 0, make([]byte, 8)...) }, "no answer in time"},
+		"empty packets":    {func(_ int, p []byte) []byte { return []byte{} }, "no answer in time"},
 		"short announce": {func(_ int, p []byte) []byte {
 			if len(p) == 16 {
 				return wellBehaved(4)(0, p)

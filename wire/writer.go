@@ -94,6 +94,8 @@ type Writer struct {
 	control []byte
 	serve   []Block
 	err     error
+	paid    int       // bytes that the limiters were asked for, not yet sent
+	due     time.Time // when they may be sent
 
 	// Owned by Run.
 	spare []byte      // the control buffer that is not in use
@@ -101,8 +103,6 @@ type Writer struct {
 	run   []Block     // the batch being sent
 	parts [][]byte    // memory of what one write consists of
 	out   net.Buffers // what is left of it
-	paid  int         // bytes that the limiters were asked for, not yet sent
-	due   time.Time   // when they may be sent
 
 	began     time.Time    // what lastWrite counts from
 	lastWrite atomic.Int64 // nanoseconds by the monotonic clock: that of the calendar may be set back
@@ -195,6 +195,14 @@ func (w *Writer) StopServing(keep func(Block) bool) {
 		}
 	}
 	w.serve = kept
+	w.mu.Unlock()
+	w.signal()
+}
+
+// LimitsChanged has the Writer ask the limiters anew for what waits for them.
+func (w *Writer) LimitsChanged() {
+	w.mu.Lock()
+	w.paid, w.due = 0, time.Time{}
 	w.mu.Unlock()
 	w.signal()
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -426,3 +427,28 @@ func BenchmarkServe(b *testing.B) {
 type zeros struct{}
 
 func (zeros) ReadBlocks([]byte, uint32, uint32) error { return nil }
+
+// What waits for a limit goes when the limit is lifted, not when it would have gone.
+func TestLimitsChange(t *testing.T) {
+	s := &sink{}
+	limiter := &changing{}
+	limiter.Store(rate.NewLimiter(1, BlockSize+pieceHeaderLen))
+	bubble(t, s, WriterConfig{Source: &pattern{}, Limiters: []Limiter{limiter}}, func(w *Writer, _ <-chan error) {
+		limiter.Load().AllowN(time.Now(), limiter.Burst())
+		w.Serve(block(0, 0))
+		time.Sleep(time.Second)
+		limiter.Store(rate.NewLimiter(rate.Inf, 1<<30))
+		start := time.Now()
+		w.LimitsChanged()
+		synctest.Wait()
+		if n := len(s.messages(t)); n != 1 || time.Since(start) > 0 {
+			t.Errorf("%d blocks were sent after %v", n, time.Since(start))
+		}
+	})
+}
+
+// changing is a limiter that is replaced.
+type changing struct{ atomic.Pointer[rate.Limiter] }
+
+func (c *changing) ReserveN(now time.Time, n int) *rate.Reservation { return c.Load().ReserveN(now, n) }
+func (c *changing) Burst() int                                      { return c.Load().Burst() }

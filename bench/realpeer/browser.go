@@ -34,6 +34,9 @@ type BrowserOptions struct {
 
 	Relay    *TURN // the only way to others
 	SkipHash bool  // of the content, once complete
+
+	HTML  string   // of pages of the caller's own instead: they report by POST /event
+	Typed []string // URLs that are opened as well, as if somebody had typed them
 }
 
 // PageEvent is something that a page reported.
@@ -110,6 +113,7 @@ func LaunchBrowser(dir string, o BrowserOptions) (*Browser, error) {
 		go func() { _ = b.server.Serve(listener) }() // until Stop
 		urls = append(urls, fmt.Sprintf("http://%s/?%d", listener.Addr(), i))
 	}
+	urls = append(urls, o.Typed...)
 	flags, err := json.Marshal(map[string]any{
 		"browser": map[Program]string{Chromium: "chrome", Firefox: "firefox"}[o.Browser],
 		"path":    browserPath, "profile": filepath.Join(dir, "profile"),
@@ -140,6 +144,10 @@ func (b *Browser) site(scripts string, o BrowserOptions) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if o.HTML != "" {
+			_, _ = io.WriteString(w, o.HTML)
+			return
+		}
 		_, _ = w.Write(pageSource)
 	})
 	serve := func(path, file string) {

@@ -2,6 +2,8 @@ package content
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -81,6 +83,7 @@ type Config struct {
 	Store   *disk.Store // nil: nothing is remembered
 	Host    Host
 	Readers *Readers
+	Logger  *slog.Logger
 }
 
 // Content is a torrent's data. See the package's comment for who may call what.
@@ -112,6 +115,15 @@ type Content struct {
 	state      resumeState
 }
 
+// Selected says for each file whether it is wanted.
+func (c *Content) Selected() []bool { return c.selected }
+
+// Gained reports whether anything was downloaded since Begin.
+func (c *Content) Gained() bool {
+	downloaded, _ := c.host.Counters()
+	return downloaded > c.state.receivedBefore
+}
+
 // Open prepares the files of a torrent, and takes its time for looking at them. It is
 // for any goroutine.
 func Open(cfg Config) (*Content, error) {
@@ -119,8 +131,13 @@ func Open(cfg Config) (*Content, error) {
 		cfg: cfg, host: cfg.Host, info: cfg.Info, selected: slices.Clone(cfg.Selected),
 		pieces: make(map[int]*disk.Piece), suspects: make(map[int]*suspect), lent: make(map[int]struct{}),
 	}
-	var err error
-	c.storage, err = disk.Open(disk.Config{
+	// It may hang: then what is opened late is closed by nobody else.
+	type opened struct {
+		storage *disk.Storage
+		err     error
+	}
+	result := make(chan opened, 1)
+	config := disk.Config{
 		Info: cfg.Info, Verifier: cfg.Verifier, Dir: cfg.Dir, Selected: cfg.Selected,
 		Allocation: cfg.Allocation, Cache: cfg.Cache,
 		Memory: cfg.Memory, Pool: cfg.Pool, Handles: cfg.Handles,
@@ -129,11 +146,23 @@ func Open(cfg Config) (*Content, error) {
 		Lost:    func(pieces []int) { c.later(func() { c.lost(pieces) }) },
 		Room:    c.onceALoop(c.host.Wake),
 		Reclaim: func(piece int) { c.later(func() { c.Abandon(piece) }) },
+	}
+	err := c.patiently(func() error {
+		storage, err := disk.Open(config)
+		result <- opened{storage, err}
+		return nil
 	})
 	if err != nil {
+		go func() {
+			if o := <-result; o.err == nil {
+				o.storage.Close()
+			}
+		}()
 		return nil, err
 	}
-	return c, nil
+	o := <-result
+	c.storage = o.storage
+	return c, o.err
 }
 
 // later has the loop do something, without waiting for it.
@@ -184,6 +213,31 @@ func (c *Content) countLeft() {
 // Sizes are what there is of a torrent, in bytes: verified, in wanted pieces, and of
 // these lacking.
 type Sizes struct{ Completed, Wanted, Left int64 }
+
+// SizesOf returns how much there is of a torrent with these pieces and selected files.
+// It is for any goroutine.
+func SizesOf(info *meta.Info, verified *Set, selected []bool) (s Sizes) {
+	last := -1 // the last piece that was counted as wanted
+	for i, wanted := range selected {
+		if !wanted {
+			continue
+		}
+		from, end := disk.PieceRange(info, i)
+		for p := max(from, last+1); p < end; p++ {
+			last = p
+			s.Wanted += info.PieceSize(p)
+			if !verified.Has(p) {
+				s.Left += info.PieceSize(p)
+			}
+		}
+	}
+	for p := range info.NumPieces() {
+		if verified.Has(p) {
+			s.Completed += info.PieceSize(p)
+		}
+	}
+	return s
+}
 
 // Sizes returns how much there is.
 func (c *Content) Sizes() Sizes { return Sizes{c.completed, c.wanted, c.wantedLeft} }
@@ -387,14 +441,47 @@ func (c *Content) Close(last *disk.State) error {
 // It is for any goroutine, after Close, too.
 func (c *Content) Owns(file int) bool { return c.storage.Owns(file) }
 
-// Move brings the files to another folder while they are used; see disk.Storage.Move. It
-// is for any goroutine.
-func (c *Content) Move(ctx context.Context, dir string) error { return c.storage.Move(ctx, dir) }
+// Move brings the files to another folder while they are used; see disk.Storage.Move.
+// When that fails they are brought back, unless the torrent is ending: then the next run
+// finishes it. It is for any goroutine.
+func (c *Content) Move(ctx context.Context, dir string) error {
+	err := c.patiently(func() error { return c.storage.Move(ctx, dir) })
+	select {
+	case <-c.cfg.Ended:
+		return err
+	default:
+	}
+	if err == nil {
+		return nil
+	}
+	ending, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	return errors.Join(err, c.patiently(func() error {
+		go func() {
+			select {
+			case <-c.cfg.Ended:
+				cancel()
+			case <-ending.Done():
+			}
+		}()
+		return c.storage.MoveBack(ending, dir)
+	}))
+}
 
 // Remove removes what the torrent made on disk, with data also its own files, and
 // returns those that it kept: see disk.Storage.Remove. Only Close may follow.
 func (c *Content) Remove(ctx context.Context, data bool) (kept []string, err error) {
-	return c.storage.Remove(ctx, data)
+	result := make(chan []string, 1)
+	err = c.patiently(func() error {
+		kept, err := c.storage.Remove(ctx, data)
+		result <- kept
+		return err
+	})
+	select {
+	case kept = <-result:
+	default: // it hangs
+	}
+	return kept, err
 }
 
 // Late takes in a piece that ended after Drop.
@@ -414,6 +501,18 @@ func (c *Content) OwnFile(file int) (path string, ok bool) { return c.storage.Ow
 // given up. What the files need for that happens in its own time; done is called in the
 // event loop with what kept it from happening.
 func (c *Content) Select(selected []bool, done func(error)) {
+	c.reselect(selected, func(err error) {
+		if err == nil {
+			c.apply()
+		}
+		done(err)
+	})
+}
+
+// Reselect is Select before Begin.
+func (c *Content) Reselect(selected []bool, done func(error)) { c.reselect(selected, done) }
+
+func (c *Content) reselect(selected []bool, done func(error)) {
 	selected = slices.Clone(selected)
 	c.task(func() {
 		err := c.patiently(func() error {
@@ -425,20 +524,20 @@ func (c *Content) Select(selected []bool, done func(error)) {
 		})
 		c.host.Do(func() {
 			if err == nil {
-				c.apply(selected)
+				c.selected = selected
 			}
 			done(err)
 		})
 	})
 }
 
-func (c *Content) apply(selected []bool) {
-	c.selected = selected
+// apply makes wanted what is selected, and nothing else.
+func (c *Content) apply() {
 	if c.Cached() {
 		return
 	}
 	wanted := make(map[int]struct{})
-	for i := range c.wantedPieces(selected) {
+	for i := range c.wantedPieces(c.selected) {
 		wanted[i] = struct{}{}
 		c.want(i)
 		delete(c.lent, i)

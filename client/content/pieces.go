@@ -77,6 +77,9 @@ func (c *Content) Ended(r disk.Result) {
 	delete(c.pieces, r.Piece)
 	if r.Err != nil {
 		c.Picker.Abandon(r.Piece)
+		if fault := (*disk.PanicError)(nil); errors.As(r.Err, &fault) {
+			c.cfg.Logger.Error("panic in a disk worker; please report this", "panic", fault.Value, "stack", string(fault.Stack))
+		}
 		if !errors.Is(r.Err, disk.ErrClosed) {
 			c.host.Fail(r.Err)
 		}

@@ -238,6 +238,12 @@ func (r *Reader) Section(off, n int64) (f *os.File, fileOff, avail int64, ok boo
 	if avail <= 0 || c == nil {
 		return nil, 0, 0, false
 	}
+	if err := c.storage.Fresh(r.file); err != nil {
+		return nil, 0, 0, false // somebody wrote to it: Read finds out what is right
+	}
+	if avail = min(r.available(off, n), n); avail <= 0 {
+		return nil, 0, 0, false
+	}
 	if r.handle == nil {
 		path, ok := c.OwnFile(r.file)
 		if !ok {

@@ -110,14 +110,23 @@ func (s *Storage) writesOf(place int) *writes {
 	return s.writes[place]
 }
 
-// Fresh looks at a file, if that was not done just now. It is for those who read it by
-// its path; ReadAt does it by itself.
+// errDoubt says that pieces have to be hashed before they can be relied on.
+var errDoubt = errors.New("files were changed, and are being checked")
+
+// Fresh looks at a file, if that was not done just now, and fails while pieces are in
+// doubt. It is for those who read a file by its path; ReadAt does it by itself.
 func (s *Storage) Fresh(file int) error {
 	if !s.enter() {
 		return ErrClosed
 	}
 	defer s.leave()
-	return s.lookIfDue(file)
+	if err := s.lookIfDue(file); err != nil {
+		return err
+	}
+	if s.doubts.count.Load() != 0 {
+		return errDoubt
+	}
+	return nil
 }
 
 // fresh makes sure that what is about to be read was not changed.

@@ -134,7 +134,7 @@ func (s *Storage) verify(piece int) (ok bool, err error) {
 		case err != nil:
 			return false, err
 		}
-		h.Write(part)
+		h.Add(part)
 		off += int64(len(part))
 		left -= int64(len(part))
 	}

@@ -284,6 +284,16 @@ func (s *Store) beginMove(infoHash [20]byte, from, to string) error {
 	return s.put(bucketMoves, stateKey(infoHash, from), []byte(to))
 }
 
+// endMove notes that the move of a torrent was taken back.
+func (s *Store) endMove(infoHash [20]byte, from string) error {
+	return s.update(func(tx *bolt.Tx) error {
+		if moves := tx.Bucket(bucketMoves); moves != nil {
+			return moves.Delete(stateKey(infoHash, from))
+		}
+		return nil
+	})
+}
+
 // MovingTo returns the folder that a torrent was being moved to when the process ended,
 // or "". See Entry.
 func (s *Store) MovingTo(infoHash [20]byte, dir string) (string, error) {

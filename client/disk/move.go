@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,11 @@ func (s *Storage) Move(ctx context.Context, dir string) error {
 			return err
 		}
 	}
+	s.mu.Lock()
+	if s.before == nil {
+		s.before = slices.Clone(s.paths)
+	}
+	s.mu.Unlock()
 	for place := range s.paths {
 		if err := m.one(ctx, place); err != nil {
 			return err
@@ -51,7 +57,7 @@ func (s *Storage) Move(ctx context.Context, dir string) error {
 	}
 	m.removeFolders(from)
 	s.mu.Lock()
-	s.dir = to
+	s.dir, s.before = to, nil
 	s.mu.Unlock()
 	if store != nil {
 		if err := store.Rename(s.cfg.Info.InfoHash, from, to); err != nil {
@@ -66,6 +72,31 @@ func (s *Storage) Move(ctx context.Context, dir string) error {
 	}
 	s.cfg.Owners.quit(s)
 	return s.cfg.Owners.join(s)
+}
+
+// MoveBack brings back what a Move to dir has moved that failed in this run, so that the
+// torrent goes on as before. When that fails as well, the move remains one to be finished.
+func (s *Storage) MoveBack(ctx context.Context, dir string) error {
+	s.mu.Lock()
+	before, from := s.before, s.dir
+	s.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	m := &move{s: s, to: before}
+	for place := range before {
+		if err := m.one(ctx, place); err != nil {
+			return err
+		}
+	}
+	removeEmpty(s.cfg.Info, dir, before, from)
+	s.mu.Lock()
+	s.before = nil
+	s.mu.Unlock()
+	if store := s.cfg.Owners.storeOf(); store != nil {
+		return store.endMove(s.cfg.Info.InfoHash, from)
+	}
+	return nil
 }
 
 func (o *Owners) storeOf() *Store {

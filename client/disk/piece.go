@@ -85,7 +85,7 @@ func (p *Piece) Drop() bool {
 	free := !p.atWork
 	p.mu.Unlock()
 	if free {
-		p.end()
+		p.end(nil)
 	}
 	return true
 }
@@ -97,7 +97,7 @@ func (p *Piece) work() {
 		if p.dropped {
 			p.atWork = false
 			p.mu.Unlock()
-			p.end()
+			p.end(nil)
 			return
 		}
 		from, to := p.hashed, p.ready
@@ -106,7 +106,7 @@ func (p *Piece) work() {
 		}
 		p.mu.Unlock()
 		for i := from; i < to; i++ {
-			p.sum.Write(p.blocks[i][:p.BlockLen(i)])
+			p.sum.Add(p.blocks[i][:p.BlockLen(i)])
 		}
 		p.mu.Lock()
 		p.hashed = to
@@ -144,8 +144,7 @@ func (p *Piece) finish() {
 	} else {
 		r.Digests = p.digests()
 	}
-	p.end()
-	p.store.cfg.Done(r)
+	p.end(func() { p.store.cfg.Done(r) })
 }
 
 func (p *Piece) digests() []uint64 {
@@ -167,11 +166,16 @@ func (p *Piece) parts() [][]byte {
 	return parts
 }
 
-// end gives the piece's memory back.
-func (p *Piece) end() {
+// end gives the piece's memory back, then tells of it (nil: nobody). Who waits for the
+// last piece has heard of it.
+func (p *Piece) end(tell func()) {
+	if tell == nil {
+		tell = func() {}
+	}
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
+		tell()
 		return
 	}
 	p.ended = true
@@ -182,6 +186,7 @@ func (p *Piece) end() {
 	memory.Put(blocks...)
 	memory.ended(p)
 	memory.release(&p.store.account, p.size)
+	tell()
 	p.store.pieceEnded()
 }
 
@@ -191,10 +196,11 @@ func (p *Piece) failed(err error) {
 	tell := !p.dropped && !p.ended
 	p.whole = true // too late for Drop
 	p.mu.Unlock()
-	p.end()
-	if tell {
-		p.store.cfg.Done(Result{Piece: p.Index, Err: fmt.Errorf("piece %d: %w", p.Index, err), From: p.from})
-	}
+	p.end(func() {
+		if tell {
+			p.store.cfg.Done(Result{Piece: p.Index, Err: fmt.Errorf("piece %d: %w", p.Index, err), From: p.from})
+		}
+	})
 }
 
 // progress returns how many blocks are there, and whether no more are waited for.

@@ -75,6 +75,7 @@ type Storage struct {
 	mu      sync.Mutex
 	dir     string
 	paths   []string  // by place, "" for padding
+	before  []string  // the same, before a Move that has not ended; nil: there is none
 	real    []bool    // by file: its bytes are in the file itself, not in the part file
 	seen    []bool    // by place: there was a file
 	touched []bool    // by place: written to since the last sync

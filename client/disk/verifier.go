@@ -18,8 +18,7 @@ type Verifier interface {
 // Sum takes in the bytes of one piece, in order and in parts of any size. It is used by
 // one goroutine at a time.
 type Sum interface {
-	// Write never fails.
-	Write(p []byte) (int, error)
+	Add(p []byte)
 	// Right reports whether the bytes are those of the piece, once all are in.
 	Right() bool
 }
@@ -32,8 +31,10 @@ type pieces struct{ info *meta.Info }
 func (v pieces) Begin(piece int) Sum { return &pieceSum{sha1.New(), v.info.PieceHash(piece)} }
 
 type pieceSum struct {
-	hash.Hash
+	sum  hash.Hash
 	want []byte
 }
 
-func (s *pieceSum) Right() bool { return bytes.Equal(s.Sum(nil), s.want) }
+func (s *pieceSum) Add(p []byte) { s.sum.Write(p) } // which never fails
+
+func (s *pieceSum) Right() bool { return bytes.Equal(s.sum.Sum(nil), s.want) }

@@ -4,7 +4,9 @@
 // are safe relative paths on every operating system, and the infohash is over
 // the exact bytes received.
 //
-// It does not talk to peers or trackers, and it does not write data.
+// It does not talk to peers or trackers, and it does not write data. Over HTTP it fetches
+// what a person names, and what a magnet link names ("xs", "as"); where strangers may
+// send it is the policy of the Network that it is handed.
 //
 //	src, err := meta.Load(ctx, "ubuntu.torrent", os.Stdin)
 //	if src.Torrent != nil {

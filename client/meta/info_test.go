@@ -69,6 +69,7 @@ func TestRefusedInfo(t *testing.T) {
 			dict{"path": list{"b"}, "length": int64(math.MaxInt64)})), "64 bits"},
 		{"all files empty", infoOf(t, 1, folder(dict{"path": list{"a"}, "length": 0})), "no data"},
 		{"too many files", []byte("d5:filesl" + strings.Repeat("d6:lengthi1e4:pathl1:aee", maxFiles+1) + "e6:pieces0:e"), "files that are allowed"},
+		{"too many of one name", []byte("d5:filesl" + strings.Repeat("d6:lengthi1e4:pathl1:aee", maxRenamed+2) + "e6:pieces0:e"), "names that others have too"},
 		{"too many folders", manyFolders(maxFolders/50 + 1), "folders that are allowed"},
 		{"path a string", infoOf(t, 1, folder(dict{"path": "a", "length": 1})), "not a list"},
 		{"path of numbers", infoOf(t, 1, folder(dict{"path": list{1}, "length": 1})), "not a string"},

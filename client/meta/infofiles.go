@@ -18,6 +18,9 @@ const (
 
 	// maxFolders bounds its folders for the same reasons.
 	maxFolders = 500_000
+
+	// maxRenamed bounds its files and folders whose names are taken by others.
+	maxRenamed = 500_000
 )
 
 // rawFile holds the values of one entry of "files", still bencoded.
@@ -63,10 +66,13 @@ func (i *Info) setMultiFile(list []byte) error {
 		i.Files = append(i.Files, file)
 		return rest, nil
 	})
-	if err == nil && len(i.Files) == 0 {
-		err = errors.New("its list of files is empty")
+	if err != nil {
+		return err
 	}
-	i.originals = namer.finish()
+	if len(i.Files) == 0 {
+		return errors.New("its list of files is empty")
+	}
+	i.originals, err = namer.finish()
 	return err
 }
 

@@ -199,11 +199,14 @@ func (n *namer) take(wanted child, raw string) bool {
 
 // finish gives all names that are still wanted. It returns what is needed to find files
 // under the names that the torrent itself uses, nil if that are the same.
-func (n *namer) finish() *originals {
+func (n *namer) finish() (*originals, error) {
 	if len(n.changed) == 0 {
-		return nil
+		return nil, nil
 	}
-	rivals := n.settle()
+	rivals, err := n.settle()
+	if err != nil {
+		return nil, err
+	}
 	for _, file := range n.changed {
 		last := len(file.names) - 1
 		if file.claim >= 0 {
@@ -216,7 +219,7 @@ func (n *namer) finish() *originals {
 			}
 		}
 	}
-	return n.originals(rivals)
+	return n.originals(rivals), nil
 }
 
 // rivals are what files and folders are called that want the same name in a folder, and
@@ -225,7 +228,7 @@ type rivals map[child][]string
 
 // settle gives a name to each claim: the one that is wanted if it is free, else the
 // first free one of "name (2)", "name (3)" and so on.
-func (n *namer) settle() rivals {
+func (n *namer) settle() (rivals, error) {
 	var late []int
 	rivals := make(rivals)
 	rivalRaws := make(map[child]bool)
@@ -234,7 +237,9 @@ func (n *namer) settle() rivals {
 		if n.take(c.child, c.raw) {
 			continue
 		}
-		late = append(late, i)
+		if late = append(late, i); len(late) > maxRenamed {
+			return nil, fmt.Errorf("more than %d of its files and folders have names that others have too", maxRenamed)
+		}
 		key := child{c.folder, foldName(c.name)}
 		if rivals[key] == nil {
 			holder := n.taken[key]
@@ -265,5 +270,5 @@ func (n *namer) settle() rivals {
 			}
 		}
 	}
-	return rivals
+	return rivals, nil
 }

@@ -149,9 +149,9 @@ func TestPathsAreDistinctWhateverIsOnDisk(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the paths of this test are not those of Windows")
 	}
-	rounds := 20_000
+	rounds := 5000
 	if testing.Short() {
-		rounds = 2000
+		rounds = 1000
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range rounds {

@@ -86,12 +86,13 @@ func (s *Source) Take(piece, begin, length uint32) (Request, bool) {
 	return s.requests.take(piece, begin, length)
 }
 
-// Owed returns how many requests are not answered. It may be called from any
-// goroutine.
-func (s *Source) Owed() int {
+// Arrived is Take for a block that has come; left is how many requests are not answered
+// yet. It may be called from any goroutine.
+func (s *Source) Arrived(piece, begin, length uint32) (r Request, left int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.requests.len()
+	r, ok = s.requests.take(piece, begin, length)
+	return r, s.requests.len(), ok
 }
 
 // Cancel takes a request back, and forgets it.

@@ -65,7 +65,11 @@ func (a *app) info(ctx context.Context, source, selection string, engine *engine
 	if engine.noTrk {
 		return nil
 	}
-	return a.infoTrackers(ctx, torrent.Info.InfoHash, slices.Concat(slices.Concat(torrent.Trackers...), engine.trackerList()))
+	way, err := a.network(engine.listen)
+	if err != nil {
+		return err
+	}
+	return a.infoTrackers(ctx, torrent.Info.InfoHash, slices.Concat(slices.Concat(torrent.Trackers...), engine.trackerList()), way)
 }
 
 // describe is the table that people get.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/tracker"
 	"github.com/causeway-bt/causeway/tracker/ws"
 )
@@ -40,7 +41,7 @@ type scrapeEvent struct {
 
 // infoTrackers shows what the trackers count of a torrent. One that does not answer says
 // why; it is no failure.
-func (a *app) infoTrackers(ctx context.Context, infoHash [20]byte, urls []string) error {
+func (a *app) infoTrackers(ctx context.Context, infoHash [20]byte, urls []string, way *network.Network) error {
 	seen := map[string]bool{}
 	urls = slices.DeleteFunc(urls, func(url string) bool {
 		again := seen[url]
@@ -52,7 +53,7 @@ func (a *app) infoTrackers(ctx context.Context, infoHash [20]byte, urls []string
 	}
 	bounded, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
-	answers := a.scrapeAll(bounded, infoHash, urls)
+	answers := a.scrapeAll(bounded, infoHash, urls, way)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -77,10 +78,10 @@ func (a *app) infoTrackers(ctx context.Context, infoHash [20]byte, urls []string
 }
 
 // scrapeAll asks all trackers side by side.
-func (a *app) scrapeAll(ctx context.Context, infoHash [20]byte, urls []string) []scraped {
+func (a *app) scrapeAll(ctx context.Context, infoHash [20]byte, urls []string, way *network.Network) []scraped {
 	const userAgent = "Causeway/" + client.Version
-	scraper := tracker.Scraper{UserAgent: userAgent, Logger: a.logger()}
-	sockets := ws.New(ws.Config{UserAgent: userAgent, Logger: a.logger()})
+	scraper := tracker.Scraper{Network: way, UserAgent: userAgent, Logger: a.logger()}
+	sockets := ws.New(ws.Config{Network: way, UserAgent: userAgent, Logger: a.logger()})
 	defer sockets.Close()
 	slots := make(chan struct{}, scrapesAtOnce)
 	answers := make([]scraped, len(urls))

@@ -64,6 +64,7 @@ type app struct {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, stdout: stdout, stderr: stderr}
 	a.printer = newPrinter(stdout, stderr)
+	defer a.log.flush()
 	ctx, stop := a.interruptible()
 	defer stop()
 	root := a.rootCommand()
@@ -122,9 +123,9 @@ func (a *app) rootCommand() *cobra.Command {
 	root.Short = "A BitTorrent client"
 	root.Long = `Causeway downloads and seeds torrents.
 
-A SOURCE is a magnet link, a path of a .torrent file, an http(s) URL of one, an
-infohash, or - for a .torrent file on standard input. Sources alone are
-downloaded, as with "causeway download".`
+A SOURCE is a magnet link, an infohash, a path or an http, https or file URL of a
+.torrent file (gzipped or not) or of a text with a magnet link, or - for one of these
+on standard input. Sources alone are downloaded, as with "causeway download".`
 	root.Example = `  causeway 'magnet:?xt=urn:btih:...'
   causeway create Holiday --tracker udp://tracker.example:6969`
 	root.SilenceErrors, root.SilenceUsage = true, true

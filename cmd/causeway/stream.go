@@ -161,7 +161,11 @@ func (a *app) stream(ctx context.Context, source string, f *streamFlags) error {
 		a.printer.out = a.stderr
 		ignoreBrokenPipes()
 	}
-	if st.listener, err = f.http.listen(ctx, nil); err != nil {
+	way, err := a.network(f.engine.listen)
+	if err != nil {
+		return err
+	}
+	if st.listener, err = f.http.listen(ctx, way); err != nil {
 		return err
 	}
 	defer st.listener.Close()
@@ -185,7 +189,7 @@ func (st *streaming) start(ctx context.Context, src *meta.Source) error {
 	preset := ""
 	if src.Magnet != nil {
 		preset = src.Magnet.Select
-		options.Peers = append(options.Peers[:len(options.Peers):len(options.Peers)], src.Magnet.Peers...)
+		options.LinkPeers = src.Magnet.Peers
 		// Which files are wanted is only known with the info dictionary.
 		torrent, err := st.fetchInfo(ctx, src, options, st.serveEarly)
 		if err != nil {

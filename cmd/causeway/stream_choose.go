@@ -101,12 +101,13 @@ func (c choice) matchSubtitles(files []candidate) {
 	if len(files) > maxMatched {
 		played = played[:1]
 	}
+	matcher := media.NewMatcher(files)
 	for _, index := range played {
 		video := slices.IndexFunc(files, func(f candidate) bool { return f.index == index })
 		if video < 0 || media.KindOf(files[video].path) != media.Video {
 			continue
 		}
-		for _, sub := range media.Subtitles(files, video) {
+		for _, sub := range matcher.Subtitles(video) {
 			c.subtitles[index] = append(c.subtitles[index], files[sub].index)
 		}
 	}

@@ -45,7 +45,7 @@ func (f *httpFlags) check() (err error) {
 	return nil
 }
 
-// listen listens through network, where nil is package net.
+// listen listens through network.
 func (f *httpFlags) listen(ctx context.Context, network access.Network) (net.Listener, error) {
 	ln, err := access.Listen(ctx, network, f.address, f.token)
 	if errors.Is(err, access.ErrTokenNeeded) {

@@ -109,6 +109,8 @@ func TestStreamUsage(t *testing.T) {
 		{"--http :0", "--token"},
 		{"--http nonsense", "HOST:PORT"},
 		{"--http 127.0.0.1:99999", "HOST:PORT"},
+		{"--allow-origin site.example", "SCHEME://HOST"},
+		{"--allow-origin https://site.example/page", "SCHEME://HOST"},
 		{"--file 77", "0 to 5"},
 		{"--file *.pdf", "matches no file"},
 		{"--on-done nonesuch-program", "--on-done"},

@@ -29,7 +29,7 @@ func TestUsageErrors(t *testing.T) {
 	}{
 		{"--nonsense", "`causeway` has no flag --nonsense; see `causeway --help`"},
 		{"creat album", "did you mean `causeway create`?"},
-		{"donwload x", "there is no command \"donwload\", and no file of that name; did you mean `causeway download`?"},
+		{"dwnload x", "there is no command \"dwnload\", and no file of that name; did you mean `causeway download`?"},
 		{"sed", "did you mean `causeway seed`?"},
 		{"Stream x", "did you mean `causeway stream`?"},
 		{"ver", "did you mean `causeway verify` or `causeway version`?"},
@@ -43,7 +43,7 @@ func TestUsageErrors(t *testing.T) {
 		{"mount x y", "there is no command \"mount\""},
 		{"-q -o x tracker", "there is no command \"tracker\""},
 		{"album.torrent info", "the command goes first: `causeway info album.torrent`"},
-		{"help donwload", "did you mean `causeway download`?"},
+		{"help dwnload", "did you mean `causeway download`?"},
 		{"album.torent", "is no file, magnet link"},
 		{"folder/tracker", "is no file, magnet link"},
 		{"0123456789abcdef0123456789abcdef0123456", "infohash (40 hexadecimal"},

@@ -25,7 +25,13 @@ import (
 // times the longest film's, small enough to be held in memory.
 const MaxSize = 8 << 20
 
-// ErrTooLarge means that a file is longer than MaxSize.
+// maxLines bounds the time that a conversion takes, to a few seconds: the parsers spend
+// 20 µs on a line, however short. A long film has ten thousand, and every syllable of its
+// songs moving on its own hardly a hundred thousand.
+const maxLines = 200_000
+
+// ErrTooLarge means that a file is longer than MaxSize, or has more lines than any
+// subtitles.
 var ErrTooLarge = errors.New("subtitle file is too large")
 
 type parser func([]byte) (*astisub.Subtitles, error)
@@ -65,7 +71,11 @@ func WebVTT(name string, data []byte) (vtt []byte, err error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("convert %q to WebVTT: %d bytes, at most %d: %w", name, len(data), MaxSize, ErrTooLarge)
 	}
-	subs, err := parse(decode(name, data))
+	text := decode(name, data)
+	if lines := max(bytes.Count(text, []byte("\n")), bytes.Count(text, []byte("\r"))); lines > maxLines {
+		return nil, fmt.Errorf("convert %q to WebVTT: %d lines, at most %d: %w", name, lines, maxLines, ErrTooLarge)
+	}
+	subs, err := parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("convert %q to WebVTT: %w", name, err)
 	}

@@ -97,3 +97,20 @@ func FuzzWebVTT(f *testing.F) {
 		}
 	})
 }
+
+// TestManyLinesAreRefused, which would take minutes.
+func TestManyLinesAreRefused(t *testing.T) {
+	for name, line := range map[string]string{"lines.srt": "x\n", "returns.srt": "x\r", "arrows.vtt": "-->\r\n", "empty.ass": "\n"} {
+		data := []byte("1\n00:00:01,000 --> 00:00:02,000\n" + strings.Repeat(line, subtitle.MaxSize/len(line)-20))
+		if _, err := subtitle.WebVTT(name, data); !errors.Is(err, subtitle.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	var film strings.Builder
+	for range 40_000 {
+		film.WriteString("1\n00:00:01,000 --> 00:00:02,000\nx\n\n")
+	}
+	if _, err := subtitle.WebVTT("long.srt", []byte(film.String())); err != nil {
+		t.Error(err)
+	}
+}

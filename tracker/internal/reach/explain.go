@@ -157,7 +157,7 @@ var httpErrors = []struct{ part, text string }{
 	{"server closed idle connection", "the server closed the connection without an answer"},
 	{"readLoopPeekFailLocked", "the server's answer is not HTTP"}, // it came before the request
 	{"malformed HTTP", "the server's answer is not HTTP"},
-	{"exceeded", "the server's answer has a header that is too large"},
+	{"response headers exceeded", "the server's answer has a header that is too large"},
 	{"TLS handshake timeout", "the server did not finish the TLS handshake in time"},
 	{"awaiting response headers", "the server gave no answer in time"},
 	{"unsupported protocol scheme", "the server redirected to something that is not http or https"},
