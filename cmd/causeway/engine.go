@@ -208,14 +208,6 @@ type listeningEvent struct {
 	PeerID string `json:"peer_id"`
 }
 
-// logWriter prints log lines between the bars.
-type logWriter struct{ printer *printer }
-
-func (w logWriter) Write(line []byte) (int, error) {
-	w.printer.print(string(line[:max(len(line)-1, 0)]))
-	return len(line), nil
-}
-
 // defaultStateDir is where programs of this kind keep their state on each system.
 func defaultStateDir() (string, error) {
 	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
