@@ -30,6 +30,7 @@ type bench struct {
 	runs     int
 	size     int64 // bytes of the transfer
 	pairs    []string
+	duration time.Duration // of the storm
 	log      io.Writer
 	out      io.Writer
 }
@@ -46,6 +47,7 @@ var sections = []section{
 	{"stream", (*bench).stream},
 	{"finished", (*bench).finished},
 	{"limit", (*bench).limit},
+	{"storm", (*bench).storm},
 }
 
 func main() {
@@ -62,10 +64,11 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var only, size, tmp, pairs string
 	flags.StringVar(&b.causeway, "causeway", "bin/causeway", "the program to measure")
-	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, limit")
+	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, limit, storm")
 	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher), or ours for the page; lt-lt and node always; default all")
 	flags.IntVar(&b.runs, "runs", 5, "measured runs, after one for warming up")
 	flags.StringVar(&size, "size", "2G", "size of the transfer, in bytes with K, M or G (1024)")
+	flags.DurationVar(&b.duration, "storm", 5*time.Minute, "how long the storm lasts")
 	flags.StringVar(&tmp, "tmp", "/dev/shm", "tmpfs for the content; wants three times the size")
 	out := flags.String("out", filepath.Join("bench", "out"), "folder to keep the tables in")
 	if err := flags.Parse(args); err != nil {

@@ -35,7 +35,9 @@ func TestStartAfterTheDiskWasFull(t *testing.T) {
 	before := l.Stats()
 	l.must(os.Remove(ballast))
 	l.finish()
-	if s := l.Stats(); s.Downloaded-before.Downloaded > s.Length-before.Completed {
+	// On a slow machine a late block is asked for again.
+	const again = 4 * 16 << 10
+	if s := l.Stats(); s.Downloaded-before.Downloaded > s.Length-before.Completed+again {
 		t.Errorf("%d bytes came for %d that were lacking", s.Downloaded-before.Downloaded, s.Length-before.Completed)
 	}
 	l.nothingLeft()

@@ -35,6 +35,8 @@ func (h *harm) bitfield() []byte {
 // longest is the longest bitfield that is not refused by its length alone, in bytes.
 const longest = 1 << 20
 
+var longBitfield = message(msgBitfield, make([]byte, longest)...)
+
 // Mute connects, and says nothing.
 func Mute() Kind { return Kind{Name: "mute", mute: true} }
 
@@ -54,7 +56,7 @@ func Hoarder() Kind {
 // LongBitfield sends a bitfield of 1 MiB, and says nothing more.
 func LongBitfield() Kind {
 	return Kind{Name: "a bitfield of 1 MiB", act: func(h *harm) error {
-		if _, err := h.Write(message(msgBitfield, make([]byte, longest)...)); err != nil {
+		if _, err := h.Write(longBitfield); err != nil {
 			return err
 		}
 		return h.stay()
@@ -64,8 +66,7 @@ func LongBitfield() Kind {
 // HalfBitfield sends all but the last byte of a bitfield of 1 MiB.
 func HalfBitfield() Kind {
 	return Kind{Name: "most of a bitfield of 1 MiB", act: func(h *harm) error {
-		all := message(msgBitfield, make([]byte, longest)...)
-		if _, err := h.Write(all[:len(all)-1]); err != nil {
+		if _, err := h.Write(longBitfield[:len(longBitfield)-1]); err != nil {
 			return err
 		}
 		return h.stay()

@@ -2,8 +2,6 @@ package main_test
 
 import (
 	"fmt"
-	"regexp"
-	"sync"
 	"testing"
 	"time"
 
@@ -11,39 +9,15 @@ import (
 	"github.com/causeway-bt/causeway/bench/fixture"
 	"github.com/causeway-bt/causeway/bench/hostile"
 	"github.com/causeway-bt/causeway/bench/proc"
+	"github.com/causeway-bt/causeway/bench/storm"
 )
 
-// lateness is by how much the program's event loops were late at most, as they say with
-// -v.
-type lateness struct {
-	mu   sync.Mutex
-	most time.Duration
-}
-
-var lateLine = regexp.MustCompile(`the event loop was late.* by=(\S+)`)
-
-func (l *lateness) line(b []byte) {
-	if f := lateLine.FindSubmatch(b); f != nil {
-		if d, err := time.ParseDuration(string(f[1])); err == nil {
-			l.mu.Lock()
-			l.most = max(l.most, d)
-			l.mu.Unlock()
-		}
-	}
-}
-
-func (l *lateness) Most() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.most
-}
-
 // startTimed is start, with -v.
-func startTimed(t *testing.T, arguments ...string) (*cli.Run, *lateness) {
+func startTimed(t *testing.T, arguments ...string) (*cli.Run, *storm.Lateness) {
 	t.Helper()
-	late := &lateness{}
+	late := &storm.Lateness{}
 	run, err := cli.StartSpec(proc.Spec{
-		Path: program(t), Args: args(arguments, []string{"--json", "-v"}), OnErrorLine: late.line,
+		Path: program(t), Args: args(arguments, []string{"--json", "-v"}), OnErrorLine: late.Line,
 		Env: append([]string{"CAUSEWAY_STATE=" + t.TempDir()}, cli.Isolated...),
 	})
 	if err != nil {
@@ -68,7 +42,7 @@ func listening(t *testing.T, run *cli.Run) string {
 	return loopbackAddr(t, l.TCP)
 }
 
-func storm(t *testing.T, tor *fixture.Torrent, target string, n, addresses int, kinds ...hostile.Kind) *hostile.Crowd {
+func stormAt(t *testing.T, tor *fixture.Torrent, target string, n, addresses int, kinds ...hostile.Kind) *hostile.Crowd {
 	t.Helper()
 	c := hostile.Storm(tor, target, n, addresses, kinds...)
 	t.Cleanup(c.Close)
@@ -91,7 +65,7 @@ func (s siege) String() string {
 // begin starts the crowd, and waits until it is there.
 func (s siege) begin(t *testing.T, tor *fixture.Torrent, target string) {
 	t.Helper()
-	c := storm(t, tor, target, s.n, s.addresses, s.kind)
+	c := stormAt(t, tor, target, s.n, s.addresses, s.kind)
 	eventually(t, patience, "the crowd", func() bool {
 		r := c.Report()
 		return r.Dials >= int64(s.n) && (s.kind.Name == hostile.Mute().Name || r.Greeted >= int64(min(s.n, 100)))
@@ -157,6 +131,34 @@ func TestCrowdsKeepNobodyOut(t *testing.T) {
 					t.Errorf("the honest transfer took %v, want less than %v", took, crowdBound)
 				}
 			})
+		}
+	}
+}
+
+// A thousand hostile peers of all kinds, from 50 addresses, at a download and at a seed:
+// honest transfers go on as without them. `make bench BENCHFLAGS='-only storm'` is the
+// same for longer.
+func TestStorm(t *testing.T) {
+	r, err := storm.Run(within(t, 3*patience), storm.Options{
+		Causeway: program(t), Work: t.TempDir(), Duration: 35 * time.Second, Rate: 2 << 20,
+	})
+	t.Logf("%+v", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Crowd.Greeted < 1000 || r.Waiting.Greeted == 0 {
+		t.Errorf("there was no storm: %+v", r)
+	}
+	for name, p := range map[string]storm.Pair{"download": r.Download, "seed": r.Seed} {
+		if p.Storm.Took > p.Calm.Took*3/2 {
+			t.Errorf("%s: %v, without the storm %v", name, p.Storm.Took, p.Calm.Took)
+		}
+		if more := p.Storm.Memory - p.Calm.Memory; more > 150<<20 {
+			t.Errorf("%s: %d MiB more than without the storm", name, more>>20)
+		}
+		// What the machine does to the other is as likely to hit this one.
+		if p.Storm.Late > 100*time.Millisecond+2*p.Calm.Late {
+			t.Errorf("%s: the event loop was late by %v, without the storm by %v", name, p.Storm.Late, p.Calm.Late)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/causeway-bt/causeway/bench/fixture"
 	"github.com/causeway-bt/causeway/bench/hostile"
 	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/bench/storm"
 )
 
 // manySmall is content of so many small files with long names, and so large metadata.
@@ -56,7 +57,7 @@ func TestDrippedMetadataDelaysLittle(t *testing.T) {
 			run, late := startTimed(t, args([]string{"download", tor.Magnet(), "-o", dir}, alone)...)
 			peak := watchMemory(run)
 			target := listening(t, run)
-			crowd := storm(t, tor, target, c.n, c.addresses, c.kinds...)
+			crowd := stormAt(t, tor, target, c.n, c.addresses, c.kinds...)
 			eventually(t, patience, "the crowd", func() bool { return crowd.Report().Greeted >= int64(c.n) })
 			began := time.Now()
 			start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--peer", target}, alone)...)
@@ -89,7 +90,7 @@ func TestFloodsDelayLittle(t *testing.T) {
 			// One at a time: how long it takes is what counts, beside what an equal transfer
 			// without the crowd takes at the same time.
 			tor := single(t, 16<<20)
-			download := func() (*cli.Run, *lateness, string) {
+			download := func() (*cli.Run, *storm.Lateness, string) {
 				dir := t.TempDir()
 				run, late := startTimed(t, args([]string{"download", tor.Path, "-o", dir}, alone)...)
 				return run, late, dir
@@ -97,7 +98,7 @@ func TestFloodsDelayLittle(t *testing.T) {
 			run, late, dir := download()
 			calm, calmLate, calmDir := download()
 			target, calmTarget := listening(t, run), listening(t, calm)
-			crowd := storm(t, tor, target, 100, 20, kind)
+			crowd := stormAt(t, tor, target, 100, 20, kind)
 			eventually(t, patience, "the crowd", func() bool { return crowd.Report().Greeted >= 100 })
 			began := time.Now()
 			// It gives to both what it gets; nobody else has anything for them.
