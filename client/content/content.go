@@ -1,8 +1,6 @@
 package content
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -393,166 +391,10 @@ func (c *Content) setComplete() {
 // Complete reports whether every wanted piece is there, and the files have their length.
 func (c *Content) Complete() bool { return c.complete }
 
-// Drop gives up the pieces that are open, and their memory.
-func (c *Content) Drop() {
-	for index, piece := range c.pieces {
-		if piece.Drop() {
-			delete(c.pieces, index)
-		}
-	}
-}
-
-// Wait waits for the disk: pieces that are still being written, and saves under way.
-// Drop comes before it. It is for any goroutine.
-func (c *Content) Wait() {
-	c.storage.Wait()
-	c.tasks.Wait()
-}
-
-// Last returns the state to be saved for good, nil if there is nothing new. It comes
-// after Wait, and after it the event loop has nothing more to do with the Content.
-func (c *Content) Last() *disk.State {
-	if c.Picker == nil {
-		return nil
-	}
-	_, uploaded := c.host.Counters()
-	changed := c.state.dirty || c.state.saving || c.state.syncing || c.state.syncNext || uploaded > c.state.sentBefore
-	if !c.keepsState() || (!changed && c.wantedLeft == 0) {
-		return nil
-	}
-	return c.snapshot(true)
-}
-
-// Close saves the last state, if there is one, and closes the files. It is for any
-// goroutine.
-func (c *Content) Close(last *disk.State) error {
-	defer c.storage.Close()
-	if last == nil {
-		return nil
-	}
-	if err := c.patiently(func() error { return c.store(last) }); err != nil {
-		return err
-	}
-	// It is saved; a kill from now on costs nothing.
-	return c.patiently(func() error { return c.storeSynced(*last) })
-}
-
 // Owns reports whether a file is the torrent's own, and as it left it: it may be removed.
 // It is for any goroutine, after Close, too.
 func (c *Content) Owns(file int) bool { return c.storage.Owns(file) }
 
-// Move brings the files to another folder while they are used; see disk.Storage.Move.
-// When that fails they are brought back, unless the torrent is ending: then the next run
-// finishes it. It is for any goroutine.
-func (c *Content) Move(ctx context.Context, dir string) error {
-	err := c.patiently(func() error { return c.storage.Move(ctx, dir) })
-	select {
-	case <-c.cfg.Ended:
-		return err
-	default:
-	}
-	if err == nil {
-		return nil
-	}
-	ending, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	return errors.Join(err, c.patiently(func() error {
-		go func() {
-			select {
-			case <-c.cfg.Ended:
-				cancel()
-			case <-ending.Done():
-			}
-		}()
-		return c.storage.MoveBack(ending, dir)
-	}))
-}
-
-// Remove removes what the torrent made on disk, with data also its own files, and
-// returns those that it kept: see disk.Storage.Remove. Only Close may follow.
-func (c *Content) Remove(ctx context.Context, data bool) (kept []string, err error) {
-	result := make(chan []string, 1)
-	err = c.patiently(func() error {
-		kept, err := c.storage.Remove(ctx, data)
-		result <- kept
-		return err
-	})
-	select {
-	case kept = <-result:
-	default: // it hangs
-	}
-	return kept, err
-}
-
-// Late takes in a piece that ended after Drop.
-func (c *Content) Late(r disk.Result) {
-	delete(c.pieces, r.Piece)
-	if r.OK && c.Picker != nil {
-		c.verified.Load().add(r.Piece)
-		c.state.dirty = true
-	}
-}
-
 // OwnFile returns the path of a file whose bytes lie in it at their own offsets. It may
 // be called from any goroutine.
 func (c *Content) OwnFile(file int) (path string, ok bool) { return c.storage.OwnFile(file) }
-
-// Select changes which files are wanted. Pieces that are open and no longer wanted are
-// given up. What the files need for that happens in its own time; done is called in the
-// event loop with what kept it from happening.
-func (c *Content) Select(selected []bool, done func(error)) {
-	c.reselect(selected, func(err error) {
-		if err == nil {
-			c.apply()
-		}
-		done(err)
-	})
-}
-
-// Reselect is Select before Begin.
-func (c *Content) Reselect(selected []bool, done func(error)) { c.reselect(selected, done) }
-
-func (c *Content) reselect(selected []bool, done func(error)) {
-	selected = slices.Clone(selected)
-	c.task(func() {
-		err := c.patiently(func() error {
-			err := c.storage.SetSelected(context.Background(), selected)
-			if err == nil && !c.Cached() {
-				err = c.storage.CreateEmpty()
-			}
-			return err
-		})
-		c.host.Do(func() {
-			if err == nil {
-				c.selected = selected
-			}
-			done(err)
-		})
-	})
-}
-
-// apply makes wanted what is selected, and nothing else.
-func (c *Content) apply() {
-	if c.Cached() {
-		return
-	}
-	wanted := make(map[int]struct{})
-	for i := range c.wantedPieces(c.selected) {
-		wanted[i] = struct{}{}
-		c.want(i)
-		delete(c.lent, i)
-	}
-	for i := range c.info.NumPieces() {
-		if _, still := wanted[i]; still || !c.Picker.Wants(i) {
-			continue
-		}
-		if _, lent := c.lent[i]; lent {
-			continue // readers want it
-		}
-		c.Abandon(i)
-		c.unwant(i)
-	}
-	c.countLeft()
-	c.state.dirty = true
-	c.checkComplete()
-}
