@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -74,6 +75,9 @@ type peer struct {
 	chokes         float64 // that count against it
 	lastChoke      time.Time
 	metadataServed int // pieces of it that were sent
+
+	// Owned by the writer.
+	servedBlocks []uint16 // by piece
 }
 
 // event is a message of a peer that the loop must hear of.
@@ -255,6 +259,9 @@ func (t *Torrent) drop(p *peer, why error) {
 		delete(l.byID, p.peerID)
 		t.peerIDs.Delete(p.peerID)
 	}
+	if errors.Is(why, errGreedy) {
+		t.wasteTurns(p, mostWasted)
+	}
 	p.updateWorth()
 	p.place.Leave()
 	t.countPeers()
@@ -317,6 +324,7 @@ func (p *peer) recoverPanic() {
 // served counts what the writer sent.
 func (p *peer) served(piece uint32, n int64) {
 	p.sent.Add(n)
+	p.countServed(piece, n)
 	p.useful.Add(n)
 	p.lastSent.Store(int64(time.Since(p.joined)))
 	p.lastPayload.Store(int64(time.Since(p.joined)))
@@ -328,6 +336,24 @@ func (p *peer) served(piece uint32, n int64) {
 		} else {
 			p.t.bridgedToClassic.Add(n)
 		}
+	}
+}
+
+// maxServed is how often over a peer may have a piece: it may lose what came, or find it
+// wrong. Who goes on asking wants to keep others from a slot.
+const maxServed = 4
+
+var errGreedy = fmt.Errorf("it took a piece more than %d times", maxServed)
+
+func (p *peer) countServed(piece uint32, n int64) {
+	info := p.t.Info()
+	if p.servedBlocks == nil {
+		p.servedBlocks = make([]uint16, info.NumPieces())
+	}
+	blocks := &p.servedBlocks[piece]
+	*blocks = uint16(min(int64(*blocks)+max(n/wire.BlockSize, 1), math.MaxUint16))
+	if int64(*blocks) > maxServed*(info.PieceLength/wire.BlockSize+1) {
+		p.end(errGreedy)
 	}
 }
 
