@@ -339,14 +339,21 @@ func (p *peer) served(piece uint32, n int64) {
 	}
 }
 
-// maxServed is how often over a peer may have a piece: it may lose what came, or find it
-// wrong. Who goes on asking wants to keep others from a slot.
-const maxServed = 4
+// maxServed is how often over a peer may have a piece: it may lose what came, find it
+// wrong, or keep only what is being watched. Who goes on asking wants to keep others from
+// a slot. Torrents of more than maxCounted pieces are not watched for it.
+const (
+	maxServed  = 16
+	maxCounted = 1 << 16
+)
 
 var errGreedy = fmt.Errorf("it took a piece more than %d times", maxServed)
 
 func (p *peer) countServed(piece uint32, n int64) {
 	info := p.t.Info()
+	if info.NumPieces() > maxCounted {
+		return
+	}
 	if p.servedBlocks == nil {
 		p.servedBlocks = make([]uint16, info.NumPieces())
 	}
