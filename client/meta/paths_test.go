@@ -93,7 +93,7 @@ func checkPaths(t *testing.T, info *Info, files *fakeFiles, paths []string) {
 		if info.Files[i].Pad {
 			continue
 		}
-		if !strings.HasPrefix(path, "/root/") || filepath.Clean(path) != path {
+		if !strings.HasPrefix(path, "/folder/") || filepath.Clean(path) != path {
 			t.Fatalf("file %d is at %q", i, path)
 		}
 		if other, twice := seen[files.key(path)]; twice {
@@ -182,7 +182,7 @@ func TestPathsAreDistinctWhateverIsOnDisk(t *testing.T) {
 			if random.IntN(2) == 0 {
 				parts = list[random.IntN(len(list))]
 			}
-			files.write(filepath.Join(append([]string{"/root/n"}, parts...)...))
+			files.write(filepath.Join(append([]string{"/folder/n"}, parts...)...))
 		}
 		before := maps.Clone(files.nodes)
 		checkRuns(t, info, files, random.IntN)
@@ -214,7 +214,7 @@ func FuzzPaths(f *testing.F) {
 		files := newFakeFiles(folds)
 		for path := range strings.SplitSeq(onDisk, "\n") {
 			if filepath.IsLocal(path) {
-				files.write(filepath.Join("/root/n", path))
+				files.write(filepath.Join("/folder/n", path))
 			}
 		}
 		checkRuns(t, info, files, rand.New(rand.NewPCG(uint64(len(list)), uint64(len(onDisk)))).IntN)
@@ -266,11 +266,11 @@ func TestPathsFindsWhatOnlyOneFileClaims(t *testing.T) {
 			}
 			files := newFakeFiles(test.folds)
 			for _, path := range test.onDisk {
-				files.write("/root/n/" + path)
+				files.write("/folder/n/" + path)
 			}
 			var found []string
 			for _, path := range info.pathsAt(files, "/root") {
-				found = append(found, strings.TrimPrefix(path, "/root/n/"))
+				found = append(found, strings.TrimPrefix(path, "/folder/n/"))
 			}
 			if !reflect.DeepEqual(found, test.found) {
 				t.Errorf("found %q, want %q", found, test.found)
@@ -289,13 +289,13 @@ func TestPathsWhenBothNamesOfTheFolderAreThere(t *testing.T) {
 		t.Skip("the names of this test cannot exist on Windows")
 	}
 	files := newFakeFiles(false)
-	files.write("/root/What_/other")
-	files.write("/root/What?/a")
-	if got := info.pathsAt(files, "/root"); got[0] != "/root/What?/a" {
+	files.write("/folder/What_/other")
+	files.write("/folder/What?/a")
+	if got := info.pathsAt(files, "/root"); got[0] != "/folder/What?/a" {
 		t.Errorf("our data is looked for at %q", got)
 	}
-	files.write("/root/What_/a")
-	if got := info.pathsAt(files, "/root"); got[0] != "/root/What_/a" {
+	files.write("/folder/What_/a")
+	if got := info.pathsAt(files, "/root"); got[0] != "/folder/What_/a" {
 		t.Errorf("our data under the safe name is looked for at %q", got)
 	}
 }
