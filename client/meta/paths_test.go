@@ -100,7 +100,7 @@ func checkPaths(t *testing.T, info *Info, files *fakeFiles, paths []string) {
 			t.Fatalf("files %d and %d are both at %q", other, i, path)
 		}
 		seen[files.key(path)] = i
-		for folder := filepath.Dir(path); folder != "/root"; folder = filepath.Dir(folder) {
+		for folder := filepath.Dir(path); folder != "/folder"; folder = filepath.Dir(folder) {
 			folders[files.key(folder)] = i
 		}
 	}
@@ -115,7 +115,7 @@ func checkPaths(t *testing.T, info *Info, files *fakeFiles, paths []string) {
 // fails if a later run looks for a file elsewhere than an earlier.
 func checkRuns(t *testing.T, info *Info, files *fakeFiles, pick func(n int) int) {
 	t.Helper()
-	first := info.pathsAt(files, "/root")
+	first := info.pathsAt(files, "/folder")
 	checkPaths(t, info, files, first)
 	for range 3 {
 		for range len(first) {
@@ -123,7 +123,7 @@ func checkRuns(t *testing.T, info *Info, files *fakeFiles, pick func(n int) int)
 				files.write(path)
 			}
 		}
-		if again := info.pathsAt(files, "/root"); !slices.Equal(first, again) {
+		if again := info.pathsAt(files, "/folder"); !slices.Equal(first, again) {
 			t.Fatalf("the first run has %q, a later one %q", first, again)
 		}
 	}
@@ -132,7 +132,7 @@ func checkRuns(t *testing.T, info *Info, files *fakeFiles, pick func(n int) int)
 			files.write(path)
 		}
 	}
-	if again := info.pathsAt(files, "/root"); !slices.Equal(first, again) {
+	if again := info.pathsAt(files, "/folder"); !slices.Equal(first, again) {
 		t.Fatalf("when it is complete, %q is looked for at %q", first, again)
 	}
 }
@@ -269,7 +269,7 @@ func TestPathsFindsWhatOnlyOneFileClaims(t *testing.T) {
 				files.write("/folder/n/" + path)
 			}
 			var found []string
-			for _, path := range info.pathsAt(files, "/root") {
+			for _, path := range info.pathsAt(files, "/folder") {
 				found = append(found, strings.TrimPrefix(path, "/folder/n/"))
 			}
 			if !reflect.DeepEqual(found, test.found) {
@@ -291,11 +291,11 @@ func TestPathsWhenBothNamesOfTheFolderAreThere(t *testing.T) {
 	files := newFakeFiles(false)
 	files.write("/folder/What_/other")
 	files.write("/folder/What?/a")
-	if got := info.pathsAt(files, "/root"); got[0] != "/folder/What?/a" {
+	if got := info.pathsAt(files, "/folder"); got[0] != "/folder/What?/a" {
 		t.Errorf("our data is looked for at %q", got)
 	}
 	files.write("/folder/What_/a")
-	if got := info.pathsAt(files, "/root"); got[0] != "/folder/What_/a" {
+	if got := info.pathsAt(files, "/folder"); got[0] != "/folder/What_/a" {
 		t.Errorf("our data under the safe name is looked for at %q", got)
 	}
 }
