@@ -195,7 +195,9 @@ func (t *Torrent) readMail() {
 			t.mail.fromPeer(m.peers[i:]...) // the rest has its turn soon
 			break
 		}
-		t.readInbox(p, now)
+		if err := t.guardTask("handling messages", func() error { t.readInbox(p, now); return nil }); err != nil {
+			t.drop(p, err)
+		}
 	}
 	for _, r := range m.results {
 		if r.of != t.loop.content || t.loop.phase != phaseLive {

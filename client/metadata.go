@@ -378,7 +378,10 @@ func (t *Torrent) lookAtMetadata(p *peer) {
 		var info *meta.Info
 		var err error
 		if !forged {
-			info, err = meta.ParseInfo(bytes.Join(parts, nil))
+			err = t.guardTask("parsing metadata", func() (err error) {
+				info, err = meta.ParseInfo(bytes.Join(parts, nil))
+				return err
+			})
 		}
 		t.do(func() {
 			if r == t.loop.run {
@@ -417,7 +420,11 @@ func (t *Torrent) fetchSources() {
 	}
 	t.spawn(func() {
 		loader := meta.Loader{Network: t.client.net}
-		torrent, err := loader.FetchSources(r.ctx, m)
+		var torrent *meta.Torrent
+		err := t.guardTask("fetching the link's sources", func() (err error) {
+			torrent, err = loader.FetchSources(r.ctx, m)
+			return err
+		})
 		if err != nil {
 			t.log.Debug("the link's sources gave no metadata", "err", err)
 			return

@@ -27,6 +27,8 @@ const (
 	// bytesPerMessage is how many bytes of an extension message cost as much as a message
 	// more.
 	bytesPerMessage = 256
+	// blockCost is what a block costs that was not asked for, or no longer.
+	blockCost = 2
 	// maxExtHandshakes bounds how often a peer may tell its extensions at once; each
 	// extHandshakeInterval allows another.
 	maxExtHandshakes     = 8

@@ -244,6 +244,18 @@ func (t *Torrent) recoverPanic() {
 	}
 }
 
+// guardTask runs f, which looks at what a stranger sent, and turns a panic into an error:
+// it is no reason for the torrent to end.
+func (t *Torrent) guardTask(what string, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.log.Error("panic; please report this", "doing", what, "panic", r, "stack", stack())
+			err = fmt.Errorf("%s: panic: %v", what, r)
+		}
+	}()
+	return f()
+}
+
 // connected returns a peer if it is connected, else nil, from any goroutine.
 func (t *Torrent) connected(peerID [20]byte) *peer {
 	p, _ := t.peerIDs.Load(peerID)

@@ -58,25 +58,37 @@ func Storm(t *fixture.Torrent, target string, n, addresses int, kinds ...Kind) *
 // Wait has a crowd of peers listen, each at an address (Loopback) of its own, and do
 // harm to who connects. It returns their addresses, HOST:PORT.
 func Wait(t *fixture.Torrent, n int, kinds ...Kind) (*Crowd, []string, error) {
+	hosts, list := make([]string, n), make([]Kind, n)
+	for i := range n {
+		hosts[i], list[i] = Loopback(i), kinds[i%len(kinds)]
+	}
+	return wait(t, hosts, list)
+}
+
+// WaitAt is Wait for one peer at an address.
+func WaitAt(host string, t *fixture.Torrent, kind Kind) (*Crowd, []string, error) {
+	return wait(t, []string{host}, []Kind{kind})
+}
+
+func wait(t *fixture.Torrent, hosts []string, kinds []Kind) (*Crowd, []string, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Crowd{torrent: t, stop: cancel}
 	var addrs []string
-	for i := range n {
-		l, err := net.Listen("tcp", net.JoinHostPort(Loopback(i), "0"))
+	for i, host := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			c.Close()
 			return nil, nil, fmt.Errorf("start a crowd: %w", err)
 		}
 		c.listeners = append(c.listeners, l)
 		addrs = append(addrs, l.Addr().String())
-		kind := kinds[i%len(kinds)]
 		c.wg.Go(func() {
 			for {
 				conn, err := l.Accept()
 				if err != nil {
 					return // closed
 				}
-				c.wg.Go(func() { c.meet(ctx, kind, conn, false) })
+				c.wg.Go(func() { c.meet(ctx, kinds[i], conn, false) })
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package hostile
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -186,6 +187,24 @@ func FloodPEX() Kind {
 				return err
 			}
 		}
+	}}
+}
+
+// TellsOf names peers, HOST:PORT of IPv4 each, by peer exchange, and says nothing more.
+func TellsOf(peers ...string) Kind {
+	var added []byte
+	for _, p := range peers {
+		a := netip.MustParseAddrPort(p)
+		added = append(added, a.Addr().AsSlice()...)
+		added = binary.BigEndian.AppendUint16(added, a.Port())
+	}
+	return Kind{Name: "tells of others", act: func(h *harm) error {
+		all := extended(0, []byte("d1:md6:ut_pexi1eee"))
+		all = append(all, extended(theirPEX, fmt.Appendf(nil, "d5:added%d:%se", len(added), added))...)
+		if _, err := h.Write(all); err != nil {
+			return err
+		}
+		return h.stay()
 	}}
 }
 

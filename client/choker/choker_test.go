@@ -233,3 +233,92 @@ func TestOddConfigurations(t *testing.T) {
 		}
 	}
 }
+
+// While seeding, a slow peer keeps its slot until it has a piece, whatever that takes up
+// to ten minutes; one that has got it gives way after its turn.
+func TestSlowPeerGetsAPieceInATurn(t *testing.T) {
+	const rate, piece = 20_000, 4 << 20 // 210 s
+	r := newRoom(2, 0, 1)
+	r.Set(2, 0, piece)
+	r.add(1, 1, false, 0) // the slow one
+	r.add(2, 9, false, 0)
+	var sent int64 // in its turn
+	whole := 0
+	for range 20 * 60 / int(Interval/time.Second) {
+		for i := range r.peers {
+			p := &r.peers[i]
+			if !p.Unchoked {
+				p.Sent, p.SentInTurn = 0, 0
+				continue
+			}
+			p.Sent = 1 << 20
+			if p.ID == 1 {
+				p.Sent = rate
+			}
+			p.SentInTurn = int64(p.Sent * r.now.Sub(p.Changed).Seconds())
+			if p.ID == 1 {
+				sent = p.SentInTurn
+			}
+		}
+		had := r.peers[0].Unchoked
+		r.rechoke(true)
+		if had && !r.peers[0].Unchoked {
+			if sent < piece {
+				t.Errorf("its turn ended with %d bytes of a piece of %d", sent, piece)
+			}
+			whole++
+		}
+	}
+	if whole == 0 {
+		t.Error("it never had a whole turn")
+	}
+	for id := 2; id <= 10; id++ {
+		if r.turns[id] < 3 {
+			t.Errorf("peer %d had %d rounds in 20 minutes", id, r.turns[id])
+		}
+	}
+}
+
+// Peers that are slow on purpose do not hold all slots for ten minutes.
+func TestSlowPeersDoNotHoldAllSlots(t *testing.T) {
+	r := newRoom(8, 0, 1)
+	r.Set(8, 0, 16<<20)
+	r.add(1, 20, false, 0) // slow
+	r.add(21, 1, false, 0) // honest, and last
+	waited := 0
+	for !r.peers[20].Unchoked {
+		for i := range r.peers[:20] {
+			if p := &r.peers[i]; p.Unchoked {
+				p.Sent, p.SentInTurn = 10, int64(10*r.now.Sub(p.Changed).Seconds())
+			}
+		}
+		r.rechoke(true)
+		if waited++; waited > 18 { // three minutes
+			t.Fatal("it gets no slot in three minutes")
+		}
+	}
+}
+
+// A peer that does not use its slot loses it to one that waits, and its host comes last.
+func TestUnusedTurnsEndEarly(t *testing.T) {
+	r := newRoom(2, 0, 1)
+	r.add(1, 4, false, 0)
+	r.rechoke(true)
+	r.peers[0].Idle = true // it was unchoked: the first two were
+	chosen := r.rechoke(true)
+	if chosen[1] || !chosen[2] || !chosen[3] {
+		t.Fatalf("unchoked are %v, want 2 and 3", chosen)
+	}
+	r.peers[0].Idle, r.peers[0].Wasted = false, 1
+	r.add(5, 1, false, 0)
+	for range 3 { // the turns of 2 and 3 end
+		chosen = r.rechoke(true)
+	}
+	if chosen[1] {
+		t.Errorf("unchoked are %v: who wasted a turn comes before who waits", chosen)
+	}
+	r.peers = r.peers[:1]
+	if !r.rechoke(true)[1] {
+		t.Error("who wasted a turn gets no slot that nobody else wants")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -123,7 +124,11 @@ func (s *Swarm) Waiting(now time.Time) bool {
 
 // dial tries one candidate.
 func (s *Swarm) dial(ctx context.Context, c *Candidate) {
-	conn, err := s.connect(ctx, c.Addr)
+	var conn Conn
+	err := s.guard(func() (err error) {
+		conn, err = s.connect(ctx, c.Addr)
+		return err
+	})
 	if err == nil {
 		if err = s.host.Attach(ctx, conn); err != nil {
 			conn.Close()
@@ -138,6 +143,17 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate) {
 		}
 		s.host.Wake()
 	})
+}
+
+// guard runs f, which handles what a stranger sends, and turns a panic into an error.
+func (s *Swarm) guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("panic while connecting to a peer; please report this", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return f()
 }
 
 // connect dials a peer, and exchanges handshakes with it.

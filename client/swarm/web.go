@@ -247,7 +247,9 @@ func (w *Web) Offers(ctx context.Context, n int) []ws.Offer {
 	made, errs := make([]*webrtcwire.Offer, missing), make([]error, missing)
 	for i := range made {
 		// Not with ctx, which ends with the wait for a relay: the error would not tell of that.
-		making.Go(func() { made[i], errs[i] = w.s.shared.RTC.Offer(run) })
+		making.Go(func() {
+			errs[i] = w.s.guard(func() (err error) { made[i], err = w.s.shared.RTC.Offer(run); return err })
+		})
 	}
 	making.Wait()
 	w.mu.Lock()
@@ -386,11 +388,13 @@ func (w *Web) Answered(peer, offer ws.ID, sdp string) {
 // connect waits for a connection and hands it to the loop.
 func (w *Web) connect(a *webAttempt, wait func(context.Context) (*webrtcwire.Conn, error)) {
 	ctx := w.run()
-	conn, err := wait(ctx)
-	if err == nil {
-		err = w.greet(ctx, conn, a.offered)
-	}
-	w.end(a, err)
+	w.end(a, w.s.guard(func() error {
+		conn, err := wait(ctx)
+		if err == nil {
+			err = w.greet(ctx, conn, a.offered)
+		}
+		return err
+	}))
 }
 
 func (w *Web) greet(ctx context.Context, conn *webrtcwire.Conn, offered bool) error {
