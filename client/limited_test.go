@@ -273,7 +273,7 @@ func TestUploadLimitIsKept(t *testing.T) {
 			cfg.UpLimit = int64(c.limit)
 			seeder := newClient(t, cfg)
 			seed := add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir, Peers: leeches(t, torrent, c.leeches)})
-			within5(t, "the upload", measured(seed.uploaded.Load, 2*time.Second, c.d), float64(c.limit))
+			within5(t, "the upload", measured(seed.uploaded.Load, 5*time.Second, c.d), float64(c.limit))
 			for _, limit := range []int64{2 << 20, 200 << 10} {
 				seeder.SetLimits(Limits{Up: limit})
 				within5(t, "the upload, changed", measured(seed.uploaded.Load, time.Second, 5*time.Second), float64(limit))
