@@ -220,7 +220,7 @@ func TestLimitAndReaders(t *testing.T) {
 	}
 	got := float64(n) / time.Since(start).Seconds()
 	t.Logf("read %.0f KiB/s of %d", got/1024, limit>>10)
-	if got < 0.8*limit {
+	if got < 0.6*limit { // without its deadlines it would get next to nothing
 		t.Errorf("a reader got %.0f bytes/s of %d", got, limit)
 	}
 	if s := leech.Stats(); float64(s.Wasted) > 0.03*float64(s.Downloaded) {
