@@ -103,6 +103,9 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address to listen on: %w", err)
 	}
+	if len(bind) > 1 {
+		return nil, fmt.Errorf("there are %d addresses to listen on; one can be", len(bind))
+	}
 	way, err := network.New(network.Config{Bind: bind})
 	if err != nil {
 		return nil, fmt.Errorf("the address to listen on: %w", err)

@@ -24,8 +24,8 @@ const (
 // Config configures a Client. The zero value of a field means what its comment
 // says; the zero Config is a working one.
 type Config struct {
-	// ListenHost is the address that everything comes in at and goes out from, or one
-	// of each family with a comma between; "" all interfaces.
+	// ListenHost is the address that everything comes in at and goes out from; "" all
+	// interfaces.
 	ListenHost string
 	// Port is for TCP and UDP alike, 0 any free one. With PortFallback any free
 	// one is taken also when Port is in use.

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -74,6 +75,9 @@ type peer struct {
 	chokes         float64 // that count against it
 	lastChoke      time.Time
 	metadataServed int // pieces of it that were sent
+
+	// Owned by the writer.
+	servedBlocks []uint16 // by piece
 }
 
 // event is a message of a peer that the loop must hear of.
@@ -255,6 +259,9 @@ func (t *Torrent) drop(p *peer, why error) {
 		delete(l.byID, p.peerID)
 		t.peerIDs.Delete(p.peerID)
 	}
+	if errors.Is(why, errGreedy) {
+		t.wasteTurns(p, mostWasted)
+	}
 	p.updateWorth()
 	p.place.Leave()
 	t.countPeers()
@@ -322,6 +329,7 @@ func (p *peer) served(piece uint32, n int64) {
 		return // see count
 	}
 	p.sent.Add(n)
+	p.countServed(piece, n)
 	p.useful.Add(n)
 	p.lastSent.Store(int64(time.Since(p.joined)))
 	p.lastPayload.Store(int64(time.Since(p.joined)))
@@ -333,6 +341,31 @@ func (p *peer) served(piece uint32, n int64) {
 		} else {
 			p.t.bridgedToClassic.Add(n)
 		}
+	}
+}
+
+// maxServed is how often over a peer may have a piece: it may lose what came, find it
+// wrong, or keep only what is being watched. Who goes on asking wants to keep others from
+// a slot. Torrents of more than maxCounted pieces are not watched for it.
+const (
+	maxServed  = 16
+	maxCounted = 1 << 16
+)
+
+var errGreedy = fmt.Errorf("it took a piece more than %d times", maxServed)
+
+func (p *peer) countServed(piece uint32, n int64) {
+	info := p.t.Info()
+	if info.NumPieces() > maxCounted {
+		return
+	}
+	if p.servedBlocks == nil {
+		p.servedBlocks = make([]uint16, info.NumPieces())
+	}
+	blocks := &p.servedBlocks[piece]
+	*blocks = uint16(min(int64(*blocks)+max(n/wire.BlockSize, 1), math.MaxUint16))
+	if int64(*blocks) > maxServed*(info.PieceLength/wire.BlockSize+1) {
+		p.end(errGreedy)
 	}
 }
 

@@ -47,7 +47,7 @@ func (c *Client) slots(l Limits) allot.Slots {
 const (
 	// idleSlot is after how long without requests, and stuckSlot after how long without a
 	// block that it would take, an unchoked peer does not use its slot.
-	idleSlot  = 4 * time.Second
+	idleSlot  = 3 * time.Second
 	stuckSlot = 10 * time.Second
 	// maxWasters bounds the hosts whose wasted turns are remembered, mostWasted the number.
 	maxWasters = 4096
@@ -87,10 +87,16 @@ func (t *Torrent) turnEnded(p *peer, wasted bool) {
 		delete(l.wasters, p.host())
 		return
 	}
+	t.wasteTurns(p, 1)
+}
+
+// wasteTurns notes that a peer's host did not use so many turns.
+func (t *Torrent) wasteTurns(p *peer, n int) {
+	l := &t.loop
 	if len(l.wasters) >= maxWasters {
 		clear(l.wasters)
 	}
-	l.wasters[p.host()] = min(l.wasters[p.host()]+1, mostWasted)
+	l.wasters[p.host()] = min(l.wasters[p.host()]+n, mostWasted)
 }
 
 func (t *Torrent) chokerPeers() []choker.Peer {

@@ -53,6 +53,9 @@ type Result struct {
 // honestShare is how much of the duration the transfers take at their rate.
 const honestShare = 0.7
 
+// gathering is how long the storm has to come to full force before the transfers begin.
+const gathering = 20 * time.Second
+
 // waiting is how many hostile peers the download is told of.
 const waiting = 40
 
@@ -134,7 +137,7 @@ func Run(ctx context.Context, o Options) (r Result, err error) {
 	second := hostile.Storm(tor, scenes[1].addr, o.Peers/2, o.Hosts, kinds...)
 	defer second.Close()
 	select {
-	case <-time.After(o.Duration / 10): // until it is in full force
+	case <-time.After(gathering):
 	case <-ctx.Done():
 		return r, ctx.Err()
 	}

@@ -93,14 +93,14 @@ func checkPaths(t *testing.T, info *Info, files *fakeFiles, paths []string) {
 		if info.Files[i].Pad {
 			continue
 		}
-		if !strings.HasPrefix(path, "/root/") || filepath.Clean(path) != path {
+		if !strings.HasPrefix(path, "/folder/") || filepath.Clean(path) != path {
 			t.Fatalf("file %d is at %q", i, path)
 		}
 		if other, twice := seen[files.key(path)]; twice {
 			t.Fatalf("files %d and %d are both at %q", other, i, path)
 		}
 		seen[files.key(path)] = i
-		for folder := filepath.Dir(path); folder != "/root"; folder = filepath.Dir(folder) {
+		for folder := filepath.Dir(path); folder != "/folder"; folder = filepath.Dir(folder) {
 			folders[files.key(folder)] = i
 		}
 	}
@@ -115,7 +115,7 @@ func checkPaths(t *testing.T, info *Info, files *fakeFiles, paths []string) {
 // fails if a later run looks for a file elsewhere than an earlier.
 func checkRuns(t *testing.T, info *Info, files *fakeFiles, pick func(n int) int) {
 	t.Helper()
-	first := info.pathsAt(files, "/root")
+	first := info.pathsAt(files, "/folder")
 	checkPaths(t, info, files, first)
 	for range 3 {
 		for range len(first) {
@@ -123,7 +123,7 @@ func checkRuns(t *testing.T, info *Info, files *fakeFiles, pick func(n int) int)
 				files.write(path)
 			}
 		}
-		if again := info.pathsAt(files, "/root"); !slices.Equal(first, again) {
+		if again := info.pathsAt(files, "/folder"); !slices.Equal(first, again) {
 			t.Fatalf("the first run has %q, a later one %q", first, again)
 		}
 	}
@@ -132,7 +132,7 @@ func checkRuns(t *testing.T, info *Info, files *fakeFiles, pick func(n int) int)
 			files.write(path)
 		}
 	}
-	if again := info.pathsAt(files, "/root"); !slices.Equal(first, again) {
+	if again := info.pathsAt(files, "/folder"); !slices.Equal(first, again) {
 		t.Fatalf("when it is complete, %q is looked for at %q", first, again)
 	}
 }
@@ -182,7 +182,7 @@ func TestPathsAreDistinctWhateverIsOnDisk(t *testing.T) {
 			if random.IntN(2) == 0 {
 				parts = list[random.IntN(len(list))]
 			}
-			files.write(filepath.Join(append([]string{"/root/n"}, parts...)...))
+			files.write(filepath.Join(append([]string{"/folder/n"}, parts...)...))
 		}
 		before := maps.Clone(files.nodes)
 		checkRuns(t, info, files, random.IntN)
@@ -214,7 +214,7 @@ func FuzzPaths(f *testing.F) {
 		files := newFakeFiles(folds)
 		for path := range strings.SplitSeq(onDisk, "\n") {
 			if filepath.IsLocal(path) {
-				files.write(filepath.Join("/root/n", path))
+				files.write(filepath.Join("/folder/n", path))
 			}
 		}
 		checkRuns(t, info, files, rand.New(rand.NewPCG(uint64(len(list)), uint64(len(onDisk)))).IntN)
@@ -266,11 +266,11 @@ func TestPathsFindsWhatOnlyOneFileClaims(t *testing.T) {
 			}
 			files := newFakeFiles(test.folds)
 			for _, path := range test.onDisk {
-				files.write("/root/n/" + path)
+				files.write("/folder/n/" + path)
 			}
 			var found []string
-			for _, path := range info.pathsAt(files, "/root") {
-				found = append(found, strings.TrimPrefix(path, "/root/n/"))
+			for _, path := range info.pathsAt(files, "/folder") {
+				found = append(found, strings.TrimPrefix(path, "/folder/n/"))
 			}
 			if !reflect.DeepEqual(found, test.found) {
 				t.Errorf("found %q, want %q", found, test.found)
@@ -289,13 +289,13 @@ func TestPathsWhenBothNamesOfTheFolderAreThere(t *testing.T) {
 		t.Skip("the names of this test cannot exist on Windows")
 	}
 	files := newFakeFiles(false)
-	files.write("/root/What_/other")
-	files.write("/root/What?/a")
-	if got := info.pathsAt(files, "/root"); got[0] != "/root/What?/a" {
+	files.write("/folder/What_/other")
+	files.write("/folder/What?/a")
+	if got := info.pathsAt(files, "/folder"); got[0] != "/folder/What?/a" {
 		t.Errorf("our data is looked for at %q", got)
 	}
-	files.write("/root/What_/a")
-	if got := info.pathsAt(files, "/root"); got[0] != "/root/What_/a" {
+	files.write("/folder/What_/a")
+	if got := info.pathsAt(files, "/folder"); got[0] != "/folder/What_/a" {
 		t.Errorf("our data under the safe name is looked for at %q", got)
 	}
 }

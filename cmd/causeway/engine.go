@@ -50,7 +50,7 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 		flags.StringVar(&f.state, "state", "", "`FOLDER` of the resume state (default "+shownStateDir()+")")
 	})
 	group(flags, groupPeers, func() {
-		flags.StringVar(&f.listen, "listen", "", "`ADDRESS` for peers (default all interfaces)")
+		flags.StringVar(&f.listen, "listen", "", "`ADDRESS` that peers connect to, and that all connections go out from (default all interfaces)")
 		flags.IntVar(&f.port, "port", client.DefaultPort, "TCP and UDP `PORT` for peers, 0 for any (default 6881, or any if that is taken)")
 		flags.StringArrayVar(&f.peers, "peer", nil, "dial the peer at `HOST:PORT` (repeatable)")
 		flags.StringArrayVar(&f.trackers, "tracker", nil, "announce to the tracker at `URL` too (repeatable)")
@@ -206,14 +206,6 @@ type listeningEvent struct {
 	TCP    string `json:"tcp"`
 	UDP    string `json:"udp"`
 	PeerID string `json:"peer_id"`
-}
-
-// logWriter prints log lines between the bars.
-type logWriter struct{ printer *printer }
-
-func (w logWriter) Write(line []byte) (int, error) {
-	w.printer.print(string(line[:max(len(line)-1, 0)]))
-	return len(line), nil
 }
 
 // defaultStateDir is where programs of this kind keep their state on each system.

@@ -25,10 +25,11 @@ type printer struct {
 	out, err io.Writer
 	terminal *os.File // standard error, if it is a terminal
 	drawn    []string // the lines that Draw keeps at the bottom of the terminal
+	log      *logQueue
 }
 
 func newPrinter(out, err io.Writer) printer {
-	p := printer{mu: new(sync.Mutex), out: out, err: err}
+	p := printer{mu: new(sync.Mutex), out: out, err: err, log: &logQueue{}}
 	if file, ok := err.(*os.File); ok && term.IsTerminal(int(file.Fd())) && enableEscapes(file) {
 		p.terminal = file
 	}

@@ -64,6 +64,7 @@ type app struct {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{in: stdin, stdout: stdout, stderr: stderr}
 	a.printer = newPrinter(stdout, stderr)
+	defer a.log.flush()
 	ctx, stop := a.interruptible()
 	defer stop()
 	root := a.rootCommand()
