@@ -220,7 +220,7 @@ func TestLimitAndReaders(t *testing.T) {
 	}
 	got := float64(n) / time.Since(start).Seconds()
 	t.Logf("read %.0f KiB/s of %d", got/1024, limit>>10)
-	if got < 0.8*limit {
+	if got < 0.6*limit { // without its deadlines it would get next to nothing
 		t.Errorf("a reader got %.0f bytes/s of %d", got, limit)
 	}
 	if s := leech.Stats(); float64(s.Wasted) > 0.03*float64(s.Downloaded) {
@@ -273,7 +273,7 @@ func TestUploadLimitIsKept(t *testing.T) {
 			cfg.UpLimit = int64(c.limit)
 			seeder := newClient(t, cfg)
 			seed := add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir, Peers: leeches(t, torrent, c.leeches)})
-			within5(t, "the upload", measured(seed.uploaded.Load, 2*time.Second, c.d), float64(c.limit))
+			within5(t, "the upload", measured(seed.uploaded.Load, 5*time.Second, c.d), float64(c.limit))
 			for _, limit := range []int64{2 << 20, 200 << 10} {
 				seeder.SetLimits(Limits{Up: limit})
 				within5(t, "the upload, changed", measured(seed.uploaded.Load, time.Second, 5*time.Second), float64(limit))

@@ -323,6 +323,11 @@ func (p *peer) recoverPanic() {
 
 // served counts what the writer sent.
 func (p *peer) served(piece uint32, n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return // see count
+	}
 	p.sent.Add(n)
 	p.countServed(piece, n)
 	p.useful.Add(n)

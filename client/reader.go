@@ -195,7 +195,14 @@ func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 	}, left < 8 || left%8 == 0)
 }
 
+// count counts what came. What comes after drop, when the totals may have been saved, does
+// not count any more.
 func (p *peer) count(n, wasted int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return
+	}
 	p.useful.Add(int64(n - wasted))
 	p.received.Add(int64(n))
 	p.t.downloaded.Add(int64(n))

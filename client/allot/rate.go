@@ -9,12 +9,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// burst is what a limit lets through at once after a pause, in seconds of the rate.
-const burst = 0.1
-
-// leastBurst is at least that many bytes: one block of the wire protocol and its
-// header.
-const leastBurst = 17 << 10
+const (
+	// burst is what a limit on what is sent lets through at once after a pause, in seconds
+	// of the rate: more than a busy machine lets a connection wait.
+	burst = 0.3
+	// leastBurst is at least that many bytes: one block of the wire protocol and its
+	// header. More would let a peer that is choked keep more than that from others.
+	leastBurst = 17 << 10
+)
 
 // Limits are bytes per second, 0 none.
 type Limits struct{ Down, Up int64 }

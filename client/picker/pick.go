@@ -176,13 +176,21 @@ func (c *choice) deadlines() (left bool) {
 		}
 		c.takeFree(pc)
 		// While it is we who wait, a piece that is late says nothing of those who owe it.
-		late := c.now.After(d.at) && !c.p.throttled
+		late, least := c.now.After(d.at), time.Duration(0)
+		if c.p.throttled {
+			late, least = false, throttledHurry
+		}
 		c.takeOwed(pc, func(b *block) bool {
-			return len(b.asked) < maxAsked && (late || b.overdue(c.now))
+			return len(b.asked) < maxAsked && (late || c.now.Sub(b.askedAt) >= least && b.overdue(c.now))
 		})
 	}
 	return left
 }
+
+// throttledHurry is how long a request of what somebody waits for takes at least before
+// another peer is asked, too, while a limit holds us back: what comes twice is taken from
+// what is waited for.
+const throttledHurry = time.Second
 
 // served reports whether some peer has a piece and would send it.
 func (p *Picker) served(index int) bool {
