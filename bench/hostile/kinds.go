@@ -1,6 +1,7 @@
 package hostile
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -232,6 +233,20 @@ func DripMetadata(size int64, every time.Duration) Kind {
 			}
 		}
 	}}
+}
+
+// Returns is a kind that ends each connection after a while, to come again as the newest.
+func Returns(k Kind, after time.Duration) Kind {
+	act := k.act
+	k.Name += ", and comes again"
+	k.act = func(h *harm) error {
+		defer time.AfterFunc(after, func() { h.Close() }).Stop()
+		ctx, cancel := context.WithTimeout(h.ctx, after)
+		defer cancel()
+		h.ctx = ctx
+		return act(h)
+	}
+	return k
 }
 
 // AllKinds returns one of every kind.

@@ -46,6 +46,7 @@ func TestDrippedMetadataDelaysLittle(t *testing.T) {
 		{"30 of different sizes from one address", 30, 1, different},
 		{"100 of different sizes", 100, 50, different},
 		{"100 that send nothing", 100, 50, []hostile.Kind{hostile.DripMetadata(large, 0)}},
+		{"100 that come again", 100, 50, []hostile.Kind{hostile.Returns(hostile.DripMetadata(30_000, 0), 2*time.Second)}},
 		{"60 that send fast", 60, 30, []hostile.Kind{hostile.DripMetadata(large, 0), hostile.DripMetadata(large, time.Microsecond)}},
 	}
 	for _, c := range cases {
