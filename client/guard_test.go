@@ -13,8 +13,8 @@ import (
 // process, nor the torrent, nor another peer.
 func TestPanicOverAPeerEndsItsConnection(t *testing.T) {
 	_, content := makeTorrent(t, "data.bin", 64<<10)
-	leech := add(t, newClient(t, Config{}), &meta.Source{Torrent: content}, TorrentOptions{Dir: t.TempDir()})
-	other := add(t, newClient(t, Config{}), &meta.Source{Torrent: content}, TorrentOptions{Dir: t.TempDir()})
+	leech := add(t, newClient(t, plain(t)), &meta.Source{Torrent: content}, TorrentOptions{Dir: t.TempDir()})
+	other := add(t, newClient(t, plain(t)), &meta.Source{Torrent: content}, TorrentOptions{Dir: t.TempDir()})
 	leech.AddPeers([]string{other.client.TCPAddr().String()})
 	hasPeers(t, leech, 1, 0)
 	var bad *peer

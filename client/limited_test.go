@@ -268,7 +268,8 @@ func TestUploadLimitIsKept(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d KiB to %d", c.limit>>10, c.leeches), func(t *testing.T) {
 			t.Parallel()
-			dir, torrent := makeTorrent(t, "data.bin", 64<<14)
+			// So much that nobody takes a piece again and again, which would be held against it.
+			dir, torrent := makeTorrent(t, "data.bin", 16<<20)
 			cfg := plain(t)
 			cfg.UpLimit = int64(c.limit)
 			seeder := newClient(t, cfg)

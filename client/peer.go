@@ -323,13 +323,15 @@ func (p *peer) recoverPanic() {
 
 // served counts what the writer sent.
 func (p *peer) served(piece uint32, n int64) {
+	if p.countServed(piece, n) {
+		p.end(errGreedy) // without p.mu: it may wait for the loop
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
 		return // see count
 	}
 	p.sent.Add(n)
-	p.countServed(piece, n)
 	p.useful.Add(n)
 	p.lastSent.Store(int64(time.Since(p.joined)))
 	p.lastPayload.Store(int64(time.Since(p.joined)))
@@ -354,19 +356,18 @@ const (
 
 var errGreedy = fmt.Errorf("it took a piece more than %d times", maxServed)
 
-func (p *peer) countServed(piece uint32, n int64) {
+// countServed notes that blocks were sent, and reports whether that is too much.
+func (p *peer) countServed(piece uint32, n int64) (greedy bool) {
 	info := p.t.Info()
 	if info.NumPieces() > maxCounted {
-		return
+		return false
 	}
 	if p.servedBlocks == nil {
 		p.servedBlocks = make([]uint16, info.NumPieces())
 	}
 	blocks := &p.servedBlocks[piece]
 	*blocks = uint16(min(int64(*blocks)+max(n/wire.BlockSize, 1), math.MaxUint16))
-	if int64(*blocks) > maxServed*(info.PieceLength/wire.BlockSize+1) {
-		p.end(errGreedy)
-	}
+	return int64(*blocks) > maxServed*(info.PieceLength/wire.BlockSize+1)
 }
 
 // countPeers makes the number of connections known outside of the loop.
