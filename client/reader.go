@@ -161,7 +161,11 @@ func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 func (p *peer) readBlock(r *wire.Reader, m *wire.Message, now time.Time) error {
 	req, left, ok := p.Arrived(m.Index, m.Begin, m.Length)
 	length := int(m.Length)
-	p.reading.messages++
+	if ok {
+		p.reading.messages++
+	} else {
+		p.throttle(now, blockCost)
+	}
 	if !ok || req.Cancelled {
 		p.t.refund(p, -int64(length)) // what was given back has come all the same
 	}
