@@ -3,6 +3,8 @@ package client
 import (
 	"fmt"
 	"math"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,25 +28,36 @@ func seeds(t *testing.T, torrent *meta.Torrent, data []byte, n int) (addrs []str
 	return addrs
 }
 
+// sample reads a counter, and when it said so: on a busy machine a goroutine may have to
+// wait between the two.
+func sample(count func() int64) (now time.Time, n int64) {
+	for {
+		now, n = time.Now(), count()
+		if time.Since(now) < time.Millisecond {
+			return now, n
+		}
+	}
+}
+
 // measured is a counter watched for a while: how fast it grew, between two moments at
 // which it did, so that the size of the steps does not matter.
 func measured(count func() int64, ramp, d time.Duration) (perSecond float64) {
-	start := time.Now()
-	last := count()
+	start, last := sample(count)
 	var first, end time.Time
 	var from, to int64
-	for now := start; now.Sub(start) < ramp+d; now = time.Now() {
-		if n := count(); n != last {
-			last = n
-			switch {
-			case now.Sub(start) < ramp:
-			case first.IsZero():
-				first, from = now, n
-			default:
-				end, to = now, n
-			}
+	for now := start; now.Sub(start) < ramp+d; time.Sleep(2 * time.Millisecond) {
+		var n int64
+		if now, n = sample(count); n == last {
+			continue
 		}
-		time.Sleep(2 * time.Millisecond)
+		last = n
+		switch {
+		case now.Sub(start) < ramp:
+		case first.IsZero():
+			first, from = now, n
+		default:
+			end, to = now, n
+		}
 	}
 	if end.IsZero() {
 		return 0
@@ -52,14 +65,25 @@ func measured(count func() int64, ramp, d time.Duration) (perSecond float64) {
 	return float64(to-from) / end.Sub(first).Seconds()
 }
 
-// within5 checks that a rate is what it should be.
-func within5(t *testing.T, what string, got, want float64) {
+// tries is how often a rate is measured until it is right: on a machine that is busy for a
+// moment, one that is right looks wrong, but one that is wrong does not look right.
+const tries = 3
+
+// within5 checks that a counter grows as fast as it should.
+func within5(t *testing.T, what string, want float64, count func() int64, ramp, d time.Duration) {
 	t.Helper()
-	t.Logf("%s: %.1f KiB/s, %+.1f %%", what, got/1024, 100*(got/want-1))
-	if math.Abs(got/want-1) > 0.05 {
-		t.Errorf("%s: %.0f bytes/s, want %.0f within 5 %%", what, got, want)
+	var got float64
+	for range tries {
+		got = measured(count, ramp, d)
+		t.Logf("%s: %.1f KiB/s, %+.1f %%", what, got/1024, 100*(got/want-1))
+		if isNear(got, want, 0.05) {
+			return
+		}
 	}
+	t.Errorf("%s: %.0f bytes/s, want %.0f within 5 %%", what, got, want)
 }
+
+func isNear(got, want, by float64) bool { return math.Abs(got/want-1) <= by }
 
 // A download limit is kept, and nothing is fetched twice because of it. `make bench` has the
 // whole matrix.
@@ -74,13 +98,12 @@ func TestDownloadLimitIsKept(t *testing.T) {
 		t.Run(fmt.Sprintf("%d KiB from %d", c.limit>>10, c.seeds), func(t *testing.T) {
 			t.Parallel()
 			const ramp = 2 * time.Second
-			dir, torrent := makeTorrent(t, "data.bin", int(float64(c.limit)*(c.d+ramp).Seconds()*1.3))
+			dir, torrent := makeTorrent(t, "data.bin", int(float64(c.limit)*(c.d+ramp).Seconds()*(tries+1)))
 			cfg := plain(t)
 			cfg.DownLimit = int64(c.limit)
 			leech := add(t, newClient(t, cfg), &meta.Source{Torrent: torrent},
 				TorrentOptions{Dir: t.TempDir(), Peers: seeds(t, torrent, readData(t, dir), c.seeds)})
-			got := measured(leech.downloaded.Load, ramp, c.d)
-			within5(t, "the download", got, float64(c.limit))
+			within5(t, "the download", float64(c.limit), leech.downloaded.Load, ramp, c.d)
 			if s := leech.Stats(); float64(s.Wasted) > 0.03*float64(s.Downloaded) {
 				t.Errorf("%d of %d bytes came in vain", s.Wasted, s.Downloaded)
 			}
@@ -122,30 +145,26 @@ func TestLimitIsSharedFairly(t *testing.T) {
 	c := newClient(t, cfg)
 	var torrents []*Torrent
 	for _, n := range []int{1, 5, 30} {
-		dir, torrent := makeTorrent(t, "data.bin", 8<<20)
+		dir, torrent := makeTorrent(t, "data.bin", 24<<20)
 		torrents = append(torrents, add(t, c, &meta.Source{Torrent: torrent},
 			TorrentOptions{Dir: t.TempDir(), Peers: seeds(t, torrent, readData(t, dir), n)}))
 	}
 	const ramp, d = 2 * time.Second, 6 * time.Second
-	rates := make([]float64, len(torrents))
-	done := make(chan struct{})
-	for i, torrent := range torrents {
-		go func() {
-			rates[i] = measured(torrent.downloaded.Load, ramp, d)
-			done <- struct{}{}
-		}()
-	}
-	for range torrents {
-		<-done
-	}
-	sum := 0.0
-	for i, r := range rates {
-		sum += r
-		if r < 0.9*limit/3 || r > 1.1*limit/3 {
-			t.Errorf("torrent %d has %.0f KiB/s of %d", i, r/1024, limit>>10)
+	for try := range tries {
+		rates := make([]float64, len(torrents))
+		var measuring sync.WaitGroup
+		for i, torrent := range torrents {
+			measuring.Go(func() { rates[i] = measured(torrent.downloaded.Load, ramp, d) })
+		}
+		measuring.Wait()
+		t.Logf("they have %.0f bytes/s", rates)
+		if !slices.ContainsFunc(rates, func(r float64) bool { return !isNear(r, limit/3, 0.08) }) {
+			break
+		}
+		if try == tries-1 {
+			t.Errorf("they have %.0f bytes/s, want a third of %d each", rates, limit)
 		}
 	}
-	within5(t, "all", sum, limit)
 	// One is stopped, one has a limit of its own: the third gets the rest.
 	if err := torrents[2].Stop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -153,13 +172,8 @@ func TestLimitIsSharedFairly(t *testing.T) {
 	if err := torrents[1].SetLimits(Limits{Down: 100 << 10}); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		rates[1] = measured(torrents[1].downloaded.Load, ramp, d)
-		done <- struct{}{}
-	}()
-	within5(t, "who has no limit of its own", measured(torrents[0].downloaded.Load, ramp, d), 500<<10)
-	<-done
-	within5(t, "who has", rates[1], 100<<10)
+	within5(t, "who has no limit of its own", 500<<10, torrents[0].downloaded.Load, ramp, d)
+	within5(t, "who has", 100<<10, torrents[1].downloaded.Load, ramp, d)
 }
 
 // Limits change at any time, up, down, to none and back, and hold at once.
@@ -186,7 +200,7 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 			until(t, 10*time.Second, "faster than any limit", func() bool { return leech.downloaded.Load()-before > 12<<20 })
 			continue
 		}
-		within5(t, fmt.Sprintf("limit %d", i), measured(leech.downloaded.Load, time.Second, 4*time.Second), float64(limit))
+		within5(t, fmt.Sprintf("limit %d", i), float64(limit), leech.downloaded.Load, time.Second, 4*time.Second)
 	}
 	if s := leech.Stats(); float64(s.Wasted) > 0.03*float64(s.Downloaded) {
 		t.Errorf("%d of %d bytes came in vain", s.Wasted, s.Downloaded)
@@ -274,10 +288,10 @@ func TestUploadLimitIsKept(t *testing.T) {
 			cfg.UpLimit = int64(c.limit)
 			seeder := newClient(t, cfg)
 			seed := add(t, seeder, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir, Peers: leeches(t, torrent, c.leeches)})
-			within5(t, "the upload", measured(seed.uploaded.Load, 5*time.Second, c.d), float64(c.limit))
+			within5(t, "the upload", float64(c.limit), seed.uploaded.Load, 5*time.Second, c.d)
 			for _, limit := range []int64{2 << 20, 200 << 10} {
 				seeder.SetLimits(Limits{Up: limit})
-				within5(t, "the upload, changed", measured(seed.uploaded.Load, time.Second, 5*time.Second), float64(limit))
+				within5(t, "the upload, changed", float64(limit), seed.uploaded.Load, time.Second, 5*time.Second)
 			}
 		})
 	}
