@@ -225,6 +225,7 @@ func (s *Server) udpScrape(w PacketWriter, b []byte, from netip.AddrPort, reply 
 	hashes := b[udpHeader:]
 	n := min(len(hashes)/20, udpScrapes)
 	s.stats.UDP.Scrapes.Add(1)
+	s.logScrape("udp", from.Addr(), n)
 	binary.BigEndian.PutUint32(reply, actionScrape)
 	copy(reply[4:8], b[12:16])
 	for i := range n {
