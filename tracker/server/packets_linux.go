@@ -15,6 +15,9 @@ import (
 // udpBatch is how many packets one system call reads or writes.
 const udpBatch = 64
 
+// udpApart is what keeps the beginnings of packets from sharing few lines of the cache.
+const udpApart = 64
+
 // mmsghdr is struct mmsghdr of recvmmsg(2).
 type mmsghdr struct {
 	hdr unix.Msghdr
@@ -29,7 +32,7 @@ type batch struct {
 	inVec   [udpBatch]unix.Iovec
 	outVec  [udpBatch]unix.Iovec
 	names   [udpBatch]unix.RawSockaddrInet6 // large enough for IPv4
-	packets [udpBatch][udpRead]byte
+	packets [udpBatch][udpRead + udpApart]byte
 	replies [udpBatch][UDPReply]byte
 	n       int // packets read
 	sent    int // of toSend
