@@ -163,7 +163,9 @@ func TestGivenOffersAreBounded(t *testing.T) {
 		last = a.Offers[0]
 		web(t, tab, a)
 	}
-	w := tab.shard(&Hash{19: 1}).swarms[hashOf(1)].web
+	h := hashOf(1)
+	sh, hash := tab.hash(&h)
+	w := sh.webOf(sh.lookup(&h, hash))
 	id := idOf(1)
 	if p := w.peers[w.find(&id)]; len(p.given) > maxGiven || cap(p.given) > 2*maxGiven {
 		t.Errorf("%d offers are remembered, in room for %d", len(p.given), cap(p.given))
