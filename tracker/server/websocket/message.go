@@ -46,12 +46,20 @@ type message struct {
 	full   bool         // a scrape of everything
 
 	problem string // why the message is refused though it is JSON; the first reason
+
+	// What it becomes.
+	web      table.WebAnnounce
+	reply    table.WebReply
+	reaction table.Answer
 }
 
 // reset makes m ready for another message.
 func (m *message) reset() {
 	clear(m.offerings)
-	*m = message{offers: m.offers[:0], offerings: m.offerings[:0], hashes: m.hashes[:0], full: true}
+	*m = message{
+		offers: m.offers[:0], offerings: m.offerings[:0], hashes: m.hashes[:0], full: true,
+		reply: table.WebReply{Given: m.reply.Given[:0]},
+	}
 }
 
 func (m *message) refuse(problem string) {

@@ -140,12 +140,6 @@ var (
 
 // announce takes an announce, or an answer, which is one too by its action.
 func (p *peer) announce(b *socket.Batch, m *message) {
-	if permit := p.server.config.Permit; permit != nil {
-		if err := permit(m.hash); err != nil {
-			p.fail(b, m, err)
-			return
-		}
-	}
 	if m.answer != nil {
 		p.answer(b, m)
 		return
@@ -165,7 +159,8 @@ func (p *peer) announce(b *socket.Batch, m *message) {
 		p.fail(b, m, err)
 		return
 	}
-	a := table.WebAnnounce{
+	a := &m.web
+	*a = table.WebAnnounce{
 		Hash: m.hash, ID: m.peer, Socket: p.handle, Host: p.conn.Remote(), Event: m.event,
 	}
 	switch {
@@ -177,28 +172,39 @@ func (p *peer) announce(b *socket.Batch, m *message) {
 	if m.event == table.Started || m.event == table.Update { // the others have none
 		a.Offers = m.offers
 	}
-	// Only a socket that is not in the torrent yet has to show whose the id is.
-	a.Owner = place < 0 && p.server.keys.proves(m.tracker, &m.hash, &m.peer)
-	var r table.WebReply
-	err = p.server.config.Swarms.AnnounceWeb(&a, &r)
-	if !errors.Is(err, table.ErrElsewhere) {
-		p.announced(b, m, &a, &r, err)
+	p.enter(b, m)
+}
+
+// enter hands an announce to the swarms.
+func (p *peer) enter(b *socket.Batch, m *message) {
+	m.reply = table.WebReply{Given: m.reply.Given[:0]}
+	err := p.server.config.Swarms.AnnounceWeb(&m.web, &m.reply)
+	if err != table.ErrElsewhere {
+		p.announced(b, m, &m.reply, err)
 		return
 	}
-	kept := m.clone()
-	a.Offers = kept.offers[:len(a.Offers)]
-	p.server.config.Swarms.AnnounceWebLater(&a, func(r *table.WebReply, err error) {
-		p.announced(nil, kept, &a, r, err)
+	if b != nil { // m is used for something else after this
+		m = m.clone()
+		m.web.Offers = m.offers[:len(m.web.Offers)]
+	}
+	p.server.config.Swarms.AnnounceWebLater(&m.web, func(r *table.WebReply, err error) {
+		p.announced(nil, m, r, err)
 	})
 }
 
 // announced replies to an announce, and passes its offers on.
-func (p *peer) announced(b *socket.Batch, m *message, a *table.WebAnnounce, r *table.WebReply, err error) {
-	s := p.server
-	if err != nil {
-		if errors.Is(err, table.ErrIDTaken) {
-			s.contest(r.Holder)
-		}
+func (p *peer) announced(b *socket.Batch, m *message, r *table.WebReply, err error) {
+	s, a := p.server, &m.web
+	switch {
+	case err == table.ErrIDTaken && !a.Owner && s.keys.proves(m.tracker, &a.Hash, &a.ID):
+		a.Owner = true
+		s.moved.Add(1)
+		p.enter(b, m)
+		return
+	case err == table.ErrIDTaken:
+		s.contest(r.Holder)
+		fallthrough
+	case err != nil:
 		p.fail(b, m, err)
 		return
 	}
@@ -210,9 +216,6 @@ func (p *peer) announced(b *socket.Batch, m *message, a *table.WebAnnounce, r *t
 	token := ""
 	if first {
 		token = s.keys.token(&a.Hash, &a.ID)
-		if a.Owner && r.Holder != 0 {
-			s.moved.Add(1)
-		}
 	}
 	var ice []byte
 	if tellICE {
@@ -282,15 +285,16 @@ func (s *Server) contest(holder table.Handle) {
 
 // answer passes an answer on to the peer whose offer it was.
 func (p *peer) answer(b *socket.Batch, m *message) {
-	a := table.Answer{Hash: m.hash, From: m.peer, Socket: p.handle, To: m.to, Offer: m.offer}
-	to, err := p.server.config.Swarms.Answer(&a)
-	if !errors.Is(err, table.ErrElsewhere) {
-		p.answered(b, m, &a, to, err)
+	a := &m.reaction
+	*a = table.Answer{Hash: m.hash, From: m.peer, Socket: p.handle, To: m.to, Offer: m.offer}
+	to, err := p.server.config.Swarms.Answer(a)
+	if err != table.ErrElsewhere {
+		p.answered(b, m, a, to, err)
 		return
 	}
 	kept := m.clone()
-	p.server.config.Swarms.AnswerLater(&a, func(to table.Handle, err error) {
-		p.answered(nil, kept, &a, to, err)
+	p.server.config.Swarms.AnswerLater(&kept.reaction, func(to table.Handle, err error) {
+		p.answered(nil, kept, &kept.reaction, to, err)
 	})
 }
 
@@ -306,7 +310,8 @@ func (p *peer) answered(b *socket.Batch, m *message, a *table.Answer, to table.H
 func (m *message) clone() *message {
 	k := *m
 	k.rawHash = slices.Clone(m.rawHash)
-	k.tracker = nil
+	k.tracker = slices.Clone(m.tracker)
+	k.reply = table.WebReply{}
 	k.answer = slices.Clone(m.answer)
 	k.hashes = slices.Clone(m.hashes)
 	k.offers = slices.Clone(m.offers)

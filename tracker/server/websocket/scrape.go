@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"errors"
 	"sync"
 
 	"github.com/causeway-bt/causeway/tracker/server/table"
@@ -16,11 +15,8 @@ func (p *peer) scrape(b *socket.Batch, m *message) {
 	counts := make([]table.Counts, len(hashes))
 	var elsewhere []int
 	for i := range hashes {
-		if s.config.Permit != nil && s.config.Permit(hashes[i]) != nil {
-			continue
-		}
 		var err error
-		if counts[i], err = s.config.Swarms.Scrape(hashes[i]); errors.Is(err, table.ErrElsewhere) {
+		if counts[i], err = s.config.Swarms.Scrape(hashes[i]); err == table.ErrElsewhere {
 			elsewhere = append(elsewhere, i)
 		}
 	}

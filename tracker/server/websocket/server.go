@@ -37,9 +37,6 @@ type Config struct {
 	// means a random one.
 	Secret []byte
 
-	// Permit says whether a torrent is served: nil if so, else an error whose text is for the
-	// peer. Permit itself may be nil.
-	Permit func(table.Hash) error
 	// ICEServers says which STUN and TURN servers a peer is told in "iceServers", when it
 	// announces a torrent for the first time over a socket, and each ICEEvery (1 h)
 	// from then on. It may be nil, and return nothing.

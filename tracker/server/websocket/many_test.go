@@ -1,0 +1,3 @@
+package websocket_test
+
+func runAsChild() {}
