@@ -139,7 +139,9 @@ func latin(b string) string {
 }
 
 // named makes 20 bytes, all kinds of them.
-func named(s string) string { return (s + "\x00\x01\"\\\x7f\x80\xff\xc3 /'<>&--------------------")[:20] }
+func named(s string) string {
+	return (s + "\x00\x01\"\\\x7f\x80\xff\xc3 /'<>&--------------------")[:20]
+}
 
 func announce(hash, id string, more fields) fields {
 	m := fields{
