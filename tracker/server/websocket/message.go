@@ -74,12 +74,22 @@ func (m *message) refuse(problem string) {
 func (m *message) parse(b []byte, maxOffers, maxHashes int) error {
 	m.reset()
 	s := scanner{b: b}
-	ok := s.object(func(key []byte) bool { return m.member(&s, key, maxOffers, maxHashes) })
-	if ok && s.space() == 0 && s.i == len(s.b) {
-		m.complete()
-		return nil
+	if !s.token('{') {
+		return errJSON
 	}
-	return errJSON
+	var buf [maxKey]byte
+	more, ok := s.next(true, '}')
+	for ; more; more, ok = s.next(false, '}') {
+		key, ok := s.key(&buf)
+		if !ok || !m.member(&s, key, maxOffers, maxHashes) {
+			return errJSON
+		}
+	}
+	if s.space(); !ok || s.i != len(s.b) {
+		return errJSON
+	}
+	m.complete()
+	return nil
 }
 
 // member reads the value of one key. Of a key that comes twice, the last one counts.
@@ -204,33 +214,38 @@ func (m *message) readEvent(s *scanner) bool {
 // readHashes reads info_hash: a string, or in a scrape a list of them.
 func (m *message) readHashes(s *scanner, most int) bool {
 	m.hashes, m.hasHash, m.rawHash, m.full = m.hashes[:0], false, nil, false
-	one := func() bool {
-		c := s.space()
-		start := s.i
-		h, is, ok := s.idValue()
-		if !ok {
-			return false
-		}
-		if c == '"' && m.rawHash == nil && s.i-start <= 20*6+2 {
-			m.rawHash = s.b[start:s.i]
-		}
-		if !is {
-			m.refuse("info_hash is not a string of 20 characters up to U+00FF")
-		} else if len(m.hashes) < most {
-			m.hashes = append(m.hashes, h)
-		}
-		return true
-	}
 	switch s.space() {
 	case '[':
-		return s.array(one)
+		s.i++
+		more, ok := s.next(true, ']')
+		for ; more; more, ok = s.next(false, ']') {
+			if !m.readHash(s, most) {
+				return false
+			}
+		}
+		return ok
 	case 'n':
 		m.full = true
 		return s.word("null")
 	}
-	ok := one()
+	ok := m.readHash(s, most)
 	if m.hasHash = ok && len(m.hashes) == 1; m.hasHash {
 		m.hash = m.hashes[0]
+	}
+	return ok
+}
+
+func (m *message) readHash(s *scanner, most int) bool {
+	c := s.space()
+	start := s.i
+	h, is, ok := s.idValue()
+	if ok && c == '"' && m.rawHash == nil && s.i-start <= 20*6+2 {
+		m.rawHash = s.b[start:s.i]
+	}
+	if !is {
+		m.refuse("info_hash is not a string of 20 characters up to U+00FF")
+	} else if len(m.hashes) < most {
+		m.hashes = append(m.hashes, h)
 	}
 	return ok
 }
@@ -246,39 +261,59 @@ func (m *message) readOffers(s *scanner, most int) bool {
 		}
 		return ok
 	}
-	return s.array(func() bool {
-		if s.space() != '{' {
-			m.refuse("offers has something else than objects with offer and offer_id")
-			_, ok := s.value(0)
-			return ok
-		}
-		var oid table.OfferID
-		var has bool
-		var offer []byte
-		ok := s.object(func(key []byte) (ok bool) {
-			switch string(key) {
-			case "offer_id":
-				oid, has, ok = s.idValue()
-			case "offer":
-				offer, ok = s.value(0)
-			default:
-				_, ok = s.value(0)
-			}
-			return ok
-		})
-		switch {
-		case !ok:
+	s.i++
+	more, ok := s.next(true, ']')
+	for ; more; more, ok = s.next(false, ']') {
+		if !m.readOffer(s, most) {
 			return false
-		case !has || len(offer) == 0 || offer[0] != '{':
-			m.refuse("offers has something else than objects with offer and offer_id")
-		case len(offer) > maxDescription:
-			m.refuse("an offer is too long")
-		case len(m.offers) < most:
-			m.offers = append(m.offers, oid)
-			m.offerings = append(m.offerings, offer)
 		}
-		return true
-	})
+	}
+	return ok
+}
+
+func (m *message) readOffer(s *scanner, most int) bool {
+	const problem = "offers has something else than objects with offer and offer_id"
+	if s.space() != '{' {
+		m.refuse(problem)
+		_, ok := s.value(0)
+		return ok
+	}
+	s.i++
+	var (
+		buf   [maxKey]byte
+		oid   table.OfferID
+		has   bool
+		offer []byte
+	)
+	more, ok := s.next(true, '}')
+	for ; more; more, ok = s.next(false, '}') {
+		key, ok := s.key(&buf)
+		if !ok {
+			return false
+		}
+		switch string(key) {
+		case "offer_id":
+			oid, has, ok = s.idValue()
+		case "offer":
+			offer, ok = s.value(0)
+		default:
+			_, ok = s.value(0)
+		}
+		if !ok {
+			return false
+		}
+	}
+	switch {
+	case !ok:
+	case !has || len(offer) == 0 || offer[0] != '{':
+		m.refuse(problem)
+	case len(offer) > maxDescription:
+		m.refuse("an offer is too long")
+	case len(m.offers) < most:
+		m.offers = append(m.offers, oid)
+		m.offerings = append(m.offerings, offer)
+	}
+	return ok
 }
 
 // isZero reports whether a number is 0. Nothing else is: least of all null, which

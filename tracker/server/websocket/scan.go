@@ -1,6 +1,9 @@
 package websocket
 
-import "errors"
+import (
+	"encoding/binary"
+	"errors"
+)
 
 // errJSON is that of a message which is not JSON (RFC 8259).
 var errJSON = errors.New("the message is not JSON")
@@ -36,7 +39,8 @@ func (s *scanner) token(c byte) bool {
 	return true
 }
 
-// next passes over what is between two members: it reports false at close.
+// next passes over what is before a member of an object or array, or its end: more is
+// false there, and where ok is.
 func (s *scanner) next(first bool, closing byte) (more, ok bool) {
 	c := s.space()
 	if c == closing && s.i < len(s.b) {
@@ -50,7 +54,8 @@ func (s *scanner) next(first bool, closing byte) (more, ok bool) {
 		return false, false
 	}
 	s.i++
-	return s.space() != closing, s.space() != closing
+	ok = s.space() != closing
+	return ok, ok
 }
 
 // plain says of each byte whether it may be in a string as it is.
@@ -61,6 +66,14 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
+// allPlain says that each of eight bytes may be in a string as it is. It may also say no
+// where a byte is only next to one that may not.
+func allPlain(x uint64) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	quote, escape := x^(ones*'"'), x^(ones*'\\')
+	return ((x-ones*0x20)&^x|(quote-ones)&^quote|(escape-ones)&^escape)&tops == 0
+}
+
 // str passes over a string and returns what is between its quotes, and whether that has
 // escapes.
 func (s *scanner) str() (raw []byte, escaped, ok bool) {
@@ -69,6 +82,12 @@ func (s *scanner) str() (raw []byte, escaped, ok bool) {
 	}
 	start := s.i
 	for s.i < len(s.b) {
+		for s.i+8 <= len(s.b) && allPlain(binary.LittleEndian.Uint64(s.b[s.i:])) {
+			s.i += 8
+		}
+		if s.i == len(s.b) {
+			break
+		}
 		c := s.b[s.i]
 		if plain[c] {
 			s.i++
@@ -130,10 +149,8 @@ func (s *scanner) value(depth int) (raw []byte, ok bool) {
 	case depth > maxDepth:
 	case c == '"':
 		_, _, ok = s.str()
-	case c == '{':
-		ok = s.object(func([]byte) bool { _, ok := s.value(depth + 1); return ok })
-	case c == '[':
-		ok = s.array(func() bool { _, ok := s.value(depth + 1); return ok })
+	case c == '{' || c == '[':
+		ok = s.composite(c+2, depth) // '}' and ']' are two after them
 	case c == 't':
 		ok = s.word("true")
 	case c == 'f':
@@ -144,6 +161,23 @@ func (s *scanner) value(depth int) (raw []byte, ok bool) {
 		ok = s.number()
 	}
 	return s.b[start:s.i], ok
+}
+
+// composite passes over an object or an array.
+func (s *scanner) composite(closing byte, depth int) bool {
+	s.i++
+	more, ok := s.next(true, closing)
+	for ; more; more, ok = s.next(false, closing) {
+		if closing == '}' {
+			if _, _, ok := s.str(); !ok || !s.token(':') {
+				return false
+			}
+		}
+		if _, ok := s.value(depth + 1); !ok {
+			return false
+		}
+	}
+	return ok
 }
 
 func (s *scanner) word(w string) bool {
@@ -186,45 +220,14 @@ func (s *scanner) number() bool {
 	return true
 }
 
-// object passes over an object; member passes over the value of each of its keys, which
-// is without escapes, or nil where it is too long to be of any meaning here.
-func (s *scanner) object(member func(key []byte) bool) bool {
-	if !s.token('{') {
-		return false
+// key passes over a member's key and the colon. The key is without escapes, perhaps in
+// buf, and nil where it is too long to be of any meaning here.
+func (s *scanner) key(buf *[maxKey]byte) (key []byte, ok bool) {
+	key, escaped, ok := s.str()
+	if escaped {
+		key = unescape(buf[:0], key)
 	}
-	for first := true; ; first = false {
-		more, ok := s.next(first, '}')
-		if !more || !ok {
-			return ok
-		}
-		raw, escaped, ok := s.str()
-		if !ok || !s.token(':') {
-			return false
-		}
-		var buf [maxKey]byte
-		if escaped {
-			raw = unescape(buf[:0], raw)
-		}
-		if !member(raw) {
-			return false
-		}
-	}
-}
-
-// array passes over an array; element passes over each of its values.
-func (s *scanner) array(element func() bool) bool {
-	if !s.token('[') {
-		return false
-	}
-	for first := true; ; first = false {
-		more, ok := s.next(first, ']')
-		if !more || !ok {
-			return ok
-		}
-		if !element() {
-			return false
-		}
-	}
+	return key, ok && s.token(':')
 }
 
 // maxKey is longer than any key or word that means something here.

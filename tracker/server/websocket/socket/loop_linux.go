@@ -12,8 +12,12 @@ import (
 )
 
 const (
-	// roundSize is how many connections a loop serves between two looks at the clock.
-	roundSize = 128
+	// eventsAtOnce is how many connections a loop hears of at a time.
+	eventsAtOnce = 256
+	// roundAtMost bounds, in milliseconds, how long what is sent waits for more to be sent
+	// while a loop has more to read than it hears of at a time: a round. A busy tracker
+	// writes several times as much at once then.
+	roundAtMost = 5
 	// readSize is how many bytes of a connection are read at a time.
 	readSize = 64 << 10
 	// tick is how often a loop looks for connections whose time is over.
@@ -25,15 +29,16 @@ const (
 // loop serves connections that wait in an epoll instance, which in turn waits in Go's
 // own poller: a loop without events takes no thread.
 type loop struct {
-	server *Server
-	epoll  *os.File
-	raw    syscall.RawConn
-	fd     int // of epoll
-	events [roundSize]unix.EpollEvent
-	buffer []byte
-	batch  Batch
-	paused []*Conn
-	swept  time.Time
+	server  *Server
+	epoll   *os.File
+	raw     syscall.RawConn
+	fd      int // of epoll
+	events  [eventsAtOnce]unix.EpollEvent
+	buffer  []byte
+	batch   Batch
+	paused  []*Conn
+	swept   time.Time
+	flushed int64 // when the last round ended, by Server.now
 
 	mu      sync.Mutex
 	conns   map[int32]*Conn // by fd
@@ -135,7 +140,10 @@ func (l *loop) run() {
 			l.event(l.events[i])
 		}
 		l.resume()
-		l.batch.flush()
+		if n < eventsAtOnce || l.batch.now-l.flushed >= roundAtMost {
+			l.flushed = l.batch.now
+			l.batch.flush()
+		}
 		if now.Sub(l.swept) >= tick {
 			l.swept = now
 			l.sweep()
