@@ -3,10 +3,13 @@ package server
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-bt/causeway/tracker/server/table"
@@ -40,8 +43,9 @@ type Config struct {
 	// only its torrents are tracked; those of Deny never. Files are read again when they
 	// change, and by Reload.
 	Allow, Deny string
-	// TrustProxy are the networks of proxies whose X-Forwarded-For is believed, and whose
-	// ip= too. The peer's address is the last one there that is not of these networks.
+	// TrustProxy are the networks of proxies whose X-Forwarded-For is believed: the peer's
+	// address is the last one there that is not of these networks. Who is in one of them
+	// and speaks for nobody else may say by ip= for whom it announces.
 	TrustProxy []netip.Prefix
 
 	// Cluster puts something before the table, through which all front ends then reach
@@ -101,6 +105,7 @@ type Server struct {
 	ws     http.Handler
 	conns  connections
 	once   logOnce
+	clock  atomic.Pointer[clock]
 
 	mu     sync.Mutex
 	closed bool
@@ -125,6 +130,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.lists.read(true); err != nil {
 		return nil, err
 	}
+	s.setClock(time.Now())
 	s.ids.init(time.Now())
 	s.conns.init(cfg.Connections, cfg.HostConnections)
 	s.once.log = cfg.Logger
@@ -157,11 +163,12 @@ func (s *Server) Close() error {
 	if !s.closed {
 		s.closed = true
 		close(s.done)
-		for c := range s.open {
-			_ = c.Close()
-		}
 	}
+	open := slices.Collect(maps.Keys(s.open)) // they forget themselves
 	s.mu.Unlock()
+	for _, c := range open {
+		_ = c.Close()
+	}
 	s.wg.Wait()
 	return nil
 }
@@ -199,6 +206,7 @@ func (s *Server) tick() {
 	for {
 		select {
 		case now := <-second.C:
+			s.setClock(now)
 			s.table.Tick(now)
 			s.ids.tick(now)
 			s.stats.tick()

@@ -186,3 +186,7 @@ func (t *Table) ScrapeLater(h Hash, done func(Counts, error)) { done(t.Scrape(h)
 
 // Send drops the message: a table alone knows no other nodes.
 func (t *Table) Send(Handle, []byte) {}
+
+func (s State) String() string { return [...]string{"leech", "seed", "partial seed"}[s] }
+
+func (e Event) String() string { return [...]string{"update", "started", "stopped", "completed"}[e] }
