@@ -157,7 +157,7 @@ func (l *list) add(k *kind, rec []byte) {
 	}
 	l.recs = append(l.recs, rec[:k.stride]...)
 	switch count := l.len(k); {
-	case l.index != nil && count*2 <= len(l.index.slots):
+	case l.index != nil && !l.index.full(count):
 		l.index.insert(l, k, count-1)
 	case count > indexFrom:
 		l.index = newIndex(l, k)

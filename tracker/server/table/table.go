@@ -52,6 +52,7 @@ func (l Limits) withDefaults() Limits {
 			*d.at = 1 << 30
 		}
 	}
+	l.SwarmSize = min(l.SwarmSize, placeMost)
 	return l
 }
 
