@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -79,6 +80,11 @@ type Config struct {
 	// to one, that alone.
 	Network Network
 
+	// Unmatched, if set, is given the packets that STUN and TURN clients send to a server:
+	// STUN requests with no ufrag of ours, indications, and channel data. It must not
+	// block, nor keep the packet. Answers are written to the shared socket.
+	Unmatched func(packet []byte, from netip.AddrPort)
+
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger
 }
@@ -105,6 +111,35 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+}
+
+// ICEServer is a STUN or TURN server for one description, besides those of Config. URLs are as
+// in RFC 7064 and RFC 7065, without credentials.
+type ICEServer struct {
+	URLs                 []string
+	Username, Credential string
+}
+
+// forPeer splits servers into those that relay, for a PeerConnection, and those that tell our
+// address. What is none of either is left out.
+func forPeer(servers []ICEServer) (turn []webrtc.ICEServer, questions []string) {
+	for _, server := range servers {
+		relay := webrtc.ICEServer{Username: server.Username, Credential: server.Credential}
+		for _, url := range server.URLs {
+			uri, err := stun.ParseURI(url)
+			switch {
+			case err != nil:
+			case uri.Scheme == stun.SchemeTypeSTUN:
+				questions = append(questions, net.JoinHostPort(uri.Host, fmt.Sprint(uri.Port)))
+			case uri.Scheme != stun.SchemeTypeSTUNS && server.Username != "" && server.Credential != "":
+				relay.URLs = append(relay.URLs, url)
+			}
+		}
+		if len(relay.URLs) > 0 {
+			turn = append(turn, relay)
+		}
+	}
+	return turn, questions
 }
 
 // iceServers is the parsed form of Config.ICEServers.

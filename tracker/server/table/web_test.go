@@ -195,8 +195,8 @@ func TestAPeerIDBelongsToItsSocket(t *testing.T) {
 	if tab.Size().PeersWeb != 1 {
 		t.Fatal("another socket took the peer out")
 	}
-	again := mine // a page that was loaded again, before its old socket was missed
-	again.Socket = 7
+	again := mine // which showed that it is the same, before its old socket was missed
+	again.Socket, again.Host, again.Owner = 7, addr4(67).Addr(), true
 	web(t, tab, again)
 	tab.LeaveWeb(mine.Hash, mine.ID, mine.Socket)
 	if tab.Size().PeersWeb != 1 {
