@@ -4,8 +4,8 @@
 import Client from 'bittorrent-tracker/client'
 
 const { url, infohash } = JSON.parse(process.argv[2])
-const say = (step, { complete, incomplete, downloaded, interval } = {}, fields) =>
-  console.log(JSON.stringify({ step, complete, incomplete, downloaded, interval, ...fields }))
+const say = (step, { complete, incomplete, downloaded } = {}, fields) =>
+  console.log(JSON.stringify({ step, complete, incomplete, downloaded, ...fields }))
 
 const make = (name, port) => {
   const client = new Client({
