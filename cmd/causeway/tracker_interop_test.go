@@ -109,17 +109,21 @@ func TestTrackerIntroduces(t *testing.T) {
 			url := map[string]string{"http": m.http, "udp": m.udp}
 			realpeer.Start(t, realpeer.Options{
 				Program: test.seed, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: realpeer.Prefer,
-				Host: seedHost, Trackers: []string{url[test.seedBy]},
+				Host: seedHost, Trackers: []string{url[test.seedBy]}, DHT: udpNeedsDHT(test.seed, test.seedBy),
 			})
 			m.waitSwarm(t, tor, 1, 0)
 			dir := t.TempDir()
 			received(t, realpeer.Start(t, realpeer.Options{
 				Program: test.leech, Torrent: tor.Path, Dir: dir, Encryption: realpeer.Prefer,
-				Host: leechHost, Trackers: []string{url[test.getBy]},
+				Host: leechHost, Trackers: []string{url[test.getBy]}, DHT: udpNeedsDHT(test.leech, test.getBy),
 			}), tor, dir)
 		})
 	}
 }
+
+// udpNeedsDHT says that a program has no UDP trackers without the DHT. It knows no other
+// node of that, so that it is not how it finds anybody.
+func udpNeedsDHT(p realpeer.Program, by string) bool { return p == realpeer.Aria2 && by == "udp" }
 
 // Our own program meets them, too, and takes metadata from whom the tracker names.
 func TestTrackerIntroducesUs(t *testing.T) {
@@ -246,7 +250,7 @@ func TestTrackerIntroducesWebPeers(t *testing.T) {
 		t.Parallel()
 		realpeer.Need(t, realpeer.WebTorrent, realpeer.Chromium)
 		tor, m := single(t, 1<<20), openMeetingPoint(t, realpeer.Host)
-		realpeer.Start(t, realpeer.Options{Program: realpeer.WebTorrent, Torrent: tor.Path, Dir: tor.Dir + "/data", Seed: true, Trackers: []string{m.ws}})
+		realpeer.Start(t, realpeer.Options{Program: realpeer.WebTorrent, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Trackers: []string{m.ws}})
 		m.waitSwarm(t, tor, 1, 0)
 		pageHas(t, realpeer.StartBrowser(t, realpeer.BrowserOptions{
 			Browser: realpeer.Chromium, Torrent: tor.Path, Trackers: []string{m.ws}, ShowAddresses: true,

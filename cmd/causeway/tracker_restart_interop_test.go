@@ -21,7 +21,7 @@ func TestTrackerKilledAndRestarted(t *testing.T) {
 	for i, o := range []realpeer.Options{
 		{Program: realpeer.Libtorrent, Trackers: []string{m.http}},
 		{Program: realpeer.Libtorrent, Trackers: []string{m.udp}},
-		{Program: realpeer.Aria2, Trackers: []string{m.udp}},
+		{Program: realpeer.Aria2, Trackers: []string{m.udp}, DHT: udpNeedsDHT(realpeer.Aria2, "udp")},
 	} {
 		o.Torrent, o.Dir, o.Seed, o.Host = tor.Path, tor.Dir, true, host(2+i)
 		realpeer.Start(t, o)
