@@ -4,12 +4,14 @@
 import Client from 'bittorrent-tracker/client'
 
 const { url, infohash } = JSON.parse(process.argv[2])
-const say = (step, { complete, incomplete, downloaded } = {}, fields) =>
-  console.log(JSON.stringify({ step, complete, incomplete, downloaded, ...fields }))
+const say = (step, { complete, incomplete } = {}, fields) =>
+  console.log(JSON.stringify({ step, complete, incomplete, ...fields }))
 
 const make = (name, port) => {
+  // Clients of one process have one WebSocket for each URL. These are two people.
+  const announce = url + '?' + name
   const client = new Client({
-    infoHash: infohash, peerId: Buffer.from('-CL0001-' + name.padEnd(12, '0')), announce: url, port,
+    infoHash: infohash, peerId: Buffer.from('-CL0001-' + name.padEnd(12, '0')), announce, port,
     rtcConfig: { iceServers: [] }, getAnnounceOpts: () => ({ left: client.left }) // of a client that has not finished
   })
   client.left = 1000
@@ -21,7 +23,8 @@ const next = (client, event) => new Promise((resolve) => client.once(event, reso
 const step = async (name, client, event, act) => {
   const came = next(client, event)
   act()
-  say(name, await came)
+  const answer = await came
+  say(name, answer, event === 'scrape' && { downloaded: answer.downloaded })
 }
 
 const first = make('first', 6001)
