@@ -10,7 +10,9 @@ var errEnd = errors.New("closed by the client")
 
 // take handles data, which came after what is in c.partial. It changes data.
 func (c *Conn) take(b *Batch, data []byte) error {
-	c.hear(b.now)
+	if len(data) > 0 {
+		c.hear(b.now)
+	}
 	if len(c.partial) > 0 {
 		c.partial = append(c.partial, data...)
 		data = c.partial

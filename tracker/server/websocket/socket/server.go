@@ -138,10 +138,12 @@ func (s *Server) Stats() Stats {
 // now is the time since the Server started, in milliseconds.
 func (s *Server) now() int64 { return int64(time.Since(s.start) / time.Millisecond) }
 
+var errClosed = errors.New("the server is going away")
+
+// Why there may be no further connection.
 var (
-	errClosed     = errors.New("the server is going away")
-	errFull       = errors.New("too many connections")
-	errPerAddress = errors.New("too many connections from this address")
+	ErrFull       = errors.New("too many connections in all")
+	ErrPerAddress = errors.New("too many connections from this address")
 )
 
 // admit counts a connection in, which release counts out.
@@ -154,10 +156,10 @@ func (s *Server) admit(remote netip.Addr) error {
 		return errClosed
 	case s.open >= s.config.MaxConns:
 		s.counts.full.Add(1)
-		return errFull
+		return ErrFull
 	case s.addresses[network] >= s.config.MaxPerAddress:
 		s.counts.perAddress.Add(1)
-		return errPerAddress
+		return ErrPerAddress
 	}
 	s.open++
 	s.addresses[network]++
