@@ -197,8 +197,8 @@ func (b *bench) trackerMemory(ctx context.Context) error {
 	return nil
 }
 
-// heldTime is long enough for each connection to announce twice.
-const heldTime = 2 * time.Minute
+// heldTime is long enough for each connection to announce, and half of them twice.
+const heldTime = 90 * time.Second
 
 // trackerHeld measures what a WebSocket costs that announces once a minute. There are
 // fewer where a process may not have so many files open.

@@ -152,7 +152,6 @@ func raiseFiles(n int) (int, error) {
 type meter struct {
 	result
 	o        options
-	filled   int // peers that were announced for the first time
 	answered int // in all
 	last     int // answered when the clock was last looked at
 	warmed   time.Time
