@@ -213,6 +213,6 @@ func (f *turnFlags) check() error {
 	if f.rate < 1 || f.userRate < 1 {
 		return usagef("--turn-rate and --turn-user-rate must be at least a byte per second")
 	}
-	f.limits.Rate, f.limits.UserRate = int64(f.rate), int64(f.userRate)
+	f.limits.Rate, f.limits.UserRate, f.limits.Conns = int64(f.rate), int64(f.userRate), f.limits.Allocations
 	return nil
 }

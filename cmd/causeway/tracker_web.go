@@ -45,7 +45,7 @@ func (f *trackerFlags) newWebSockets(logger *slog.Logger) *socket.Server {
 // iceServers are the STUN and TURN servers that a WebSocket peer is told: this one. The peers
 // of an address share the bounds of a user.
 func (r *trackerRun) iceServers(_ table.ID, remote netip.Addr) []websocket.ICEServer {
-	stun, turn := r.iceURLs()
+	stun, turn := r.iceURLs(remote)
 	servers := []websocket.ICEServer{{URLs: stun}}
 	if !r.flags.turn.open {
 		return servers
