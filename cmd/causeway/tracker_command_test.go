@@ -105,13 +105,18 @@ func TestTrackerStops(t *testing.T) {
 	port := freePort(t)
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		tracker := runTracker(t, nil, "--port", port)
-		idle, err := net.Dial("tcp", tracker.tcp) // holds nothing up
+		announceHTTP(t, http.DefaultClient, tracker.announce[0], 'a') // and stays connected
+		idle, err := net.Dial("tcp", tracker.tcp)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer idle.Close()
 		tracker.signal(t, signal)
+		begun := time.Now()
 		tracker.ends(t, exitInterrupted)
+		if took := time.Since(begun); took > answersWithin {
+			t.Errorf("it took %v to end, though nothing was asked", took)
+		}
 	}
 }
 
