@@ -19,13 +19,16 @@ const (
 	groupHTTP     flagGroup = "HTTP"
 	groupPeers    flagGroup = "Peers"
 	groupBrowsers flagGroup = "Browsers"
+	groupTracker  flagGroup = "Tracker"
+	groupTLS      flagGroup = "TLS"
+	groupTURN     flagGroup = "STUN and TURN"
 	groupLimits   flagGroup = "Limits"
 	groupOutput   flagGroup = "Output"
 )
 
 // flagGroups is the order in which they are shown.
 var flagGroups = []flagGroup{
-	groupContent, groupStorage, groupTorrent, groupPlay, groupHTTP, groupPeers, groupBrowsers, groupLimits, groupOutput,
+	groupContent, groupStorage, groupTorrent, groupPlay, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupLimits, groupOutput,
 }
 
 // groupAnnotation is where a flag keeps its group.

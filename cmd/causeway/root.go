@@ -58,6 +58,9 @@ type app struct {
 	// cleanUp, if set, does what must be done even if a second interrupt ends the
 	// process at once. It may run while everything else goes on.
 	cleanUp atomic.Pointer[func()]
+
+	// reloads is set while a command takes SIGHUP as a wish to read its files again.
+	reloads atomic.Bool
 }
 
 // run is the program without the process around it. It returns the exit code.
@@ -105,15 +108,23 @@ func (a *app) interruptible() (context.Context, func()) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	go func() {
-		<-signals
+		a.awaitInterrupt(signals)
 		cancel(errInterrupted)
-		<-signals
+		a.awaitInterrupt(signals)
 		if cleanUp := a.cleanUp.Load(); cleanUp != nil {
 			(*cleanUp)()
 		}
 		os.Exit(exitInterrupted)
 	}()
 	return ctx, func() { signal.Stop(signals) }
+}
+
+func (a *app) awaitInterrupt(signals <-chan os.Signal) {
+	for s := range signals {
+		if s != syscall.SIGHUP || !a.reloads.Load() {
+			return
+		}
+	}
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -170,7 +181,7 @@ on standard input. Sources alone are downloaded, as with "causeway download".`
 	})
 	root.AddCommand(
 		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
-		a.streamCommand(), a.verifyCommand(), a.versionCommand(), a.manCommand(),
+		a.streamCommand(), a.trackerCommand(), a.verifyCommand(), a.versionCommand(), a.manCommand(),
 	)
 	strict(root)
 	groupCobra(root)

@@ -171,6 +171,7 @@ func (s *Server) httpScrape(r *request) {
 		return
 	}
 	s.stats.HTTP.Scrapes.Add(1)
+	s.logScrape("http", r.remote, len(q.hashes))
 	slices.SortFunc(q.hashes, func(a, b table.Hash) int { return bytes.Compare(a[:], b[:]) })
 	q.hashes = slices.Compact(q.hashes)
 	b := append(r.body[:0], "d5:filesd"...)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -130,8 +131,8 @@ func (s *Server) logAnnounce(front string, a *table.Announce, url []byte, err er
 }
 
 // logScrape writes a scrape to the access log.
-func (s *Server) logScrape(front, addr string, hashes int) {
+func (s *Server) logScrape(front string, addr netip.Addr, hashes int) {
 	if s.cfg.AccessLog != nil {
-		s.cfg.AccessLog.Info("scrape", "front", front, "addr", addr, "hashes", hashes)
+		s.cfg.AccessLog.Info("scrape", "front", front, "addr", addr.String(), "hashes", hashes)
 	}
 }

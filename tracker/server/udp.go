@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/causeway-bt/causeway/tracker/server/table"
@@ -91,9 +92,21 @@ func udpError(reply, b []byte, text string) int {
 // udpReplyHeader is what comes before the peers in a reply to an announce.
 const udpReplyHeader = 20
 
+// udpRoom is what an announce and its reply need; it is kept for further use, as it
+// would else be allocated for each.
+type udpRoom struct {
+	announce table.Announce
+	reply    table.Reply
+}
+
+var udpRooms = sync.Pool{New: func() any { return new(udpRoom) }}
+
 func (s *Server) udpAnnounce(w PacketWriter, b []byte, from netip.AddrPort, reply []byte) int {
-	var a table.Announce
-	if err := parseUDPAnnounce(b, from, &a); err != nil {
+	room := udpRooms.Get().(*udpRoom)
+	defer udpRooms.Put(room)
+	a, r := &room.announce, &room.reply
+	*a = table.Announce{}
+	if err := parseUDPAnnounce(b, from, a); err != nil {
 		s.stats.UDP.Malformed.Add(1)
 		return udpError(reply, b, err.Error())
 	}
@@ -103,20 +116,22 @@ func (s *Server) udpAnnounce(w PacketWriter, b []byte, from netip.AddrPort, repl
 	}
 	a.NumWant = min(s.numWant(a.NumWant), most)
 	s.stats.UDP.Announces.Add(1)
-	r := table.Reply{Peers4: reply[udpReplyHeader:udpReplyHeader:UDPReply], Peers6: reply[udpReplyHeader:udpReplyHeader:UDPReply]}
-	err := s.swarms.Announce(&a, &r)
+	// Peers of one kind at most come, and are written where they belong.
+	peers := reply[udpReplyHeader:udpReplyHeader:UDPReply]
+	*r = table.Reply{Peers4: peers, Peers6: peers}
+	err := s.swarms.Announce(a, r)
 	if errors.Is(err, table.ErrElsewhere) {
-		s.udpAnnounceLater(w, b, from, &a)
+		s.udpAnnounceLater(w, b, from, a)
 		return 0
 	}
 	if s.cfg.AccessLog != nil {
-		s.logAnnounce("udp", &a, urlData(b[udpAnnounce:]), err)
+		s.logAnnounce("udp", a, urlData(b[udpAnnounce:]), err)
 	}
 	if err != nil {
 		s.stats.UDP.Refused.Add(1)
 		return udpError(reply, b, err.Error())
 	}
-	return s.udpAnnounced(reply, b, &r)
+	return s.udpAnnounced(reply, b, r)
 }
 
 // udpAnnounced writes what comes before the peers.
@@ -210,6 +225,7 @@ func (s *Server) udpScrape(w PacketWriter, b []byte, from netip.AddrPort, reply 
 	hashes := b[udpHeader:]
 	n := min(len(hashes)/20, udpScrapes)
 	s.stats.UDP.Scrapes.Add(1)
+	s.logScrape("udp", from.Addr(), n)
 	binary.BigEndian.PutUint32(reply, actionScrape)
 	copy(reply[4:8], b[12:16])
 	for i := range n {

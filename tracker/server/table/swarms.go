@@ -76,13 +76,15 @@ type WebAnnounce struct {
 	Host   netip.Addr // where the socket comes from; bounds peers per host
 	State  State
 	Event  Event
+	Owner  bool      // the peer has shown that its id is its own: it has it, whoever had it before
 	Offers []OfferID // what the peer offers to others; each goes to at most one
 }
 
 // WebReply is what a web peer's announce gets.
 type WebReply struct {
 	Counts
-	Given []Given // appended
+	Given  []Given // appended
+	Holder Handle  // the other socket that has the peer id (ErrIDTaken), or had it until now; 0: none
 }
 
 // Given is an offer that is to be passed on to another peer.

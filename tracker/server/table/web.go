@@ -64,6 +64,25 @@ func (s *webSwarm) add(p webPeer) int {
 	return place
 }
 
+// moved notes that a peer is of another host now.
+func (s *webSwarm) moved(i int, host uint64) {
+	if p := &s.peers[i]; p.host != host {
+		if s.hosts != nil {
+			s.forgetHost(p.host)
+			s.hosts[host]++
+		}
+		p.host = host
+	}
+}
+
+func (s *webSwarm) forgetHost(host uint64) {
+	if s.hosts[host] == 1 {
+		delete(s.hosts, host)
+	} else {
+		s.hosts[host]--
+	}
+}
+
 // sameHost is how many peers are of a host.
 func (s *webSwarm) sameHost(host uint64) (n int) {
 	if s.hosts != nil {
@@ -80,11 +99,7 @@ func (s *webSwarm) sameHost(host uint64) (n int) {
 func (s *webSwarm) remove(i int) {
 	last := len(s.peers) - 1
 	if s.index != nil {
-		if host := s.peers[i].host; s.hosts[host] == 1 {
-			delete(s.hosts, host)
-		} else {
-			s.hosts[host]--
-		}
+		s.forgetHost(s.peers[i].host)
 		delete(s.index, s.peers[i].id)
 		if i != last {
 			s.index[s.peers[last].id] = uint32(i)
@@ -105,7 +120,7 @@ func (s *webSwarm) remove(i int) {
 // passed on to whom. Its errors are Refusals.
 //
 // A peer id that another socket has announced belongs to that socket until it leaves
-// or expires, unless both are of one host: then the newer one has it.
+// or expires, unless the newer one is its Owner.
 func (t *Table) AnnounceWeb(a *WebAnnounce, r *WebReply) error {
 	if !a.Host.IsValid() || a.Socket == 0 {
 		return ErrAddress
@@ -128,7 +143,7 @@ func (t *Table) AnnounceWeb(a *WebAnnounce, r *WebReply) error {
 	if err != nil {
 		return err
 	}
-	place, err := t.enterWeb(w, a)
+	place, err := t.enterWeb(w, a, r)
 	if err != nil {
 		t.dropIfEmpty(s, w)
 		return err
@@ -141,7 +156,7 @@ func (t *Table) AnnounceWeb(a *WebAnnounce, r *WebReply) error {
 }
 
 // enterWeb adds a web peer or brings it up to date, and returns its place.
-func (t *Table) enterWeb(w *swarm, a *WebAnnounce) (int, error) {
+func (t *Table) enterWeb(w *swarm, a *WebAnnounce, r *WebReply) (int, error) {
 	now, host := uint16(t.now.Load()), hostKey(a.Host)
 	place := -1
 	if w.web != nil {
@@ -150,9 +165,13 @@ func (t *Table) enterWeb(w *swarm, a *WebAnnounce) (int, error) {
 	if place >= 0 {
 		p := &w.web.peers[place]
 		if p.socket != a.Socket {
-			if p.host != host {
+			r.Holder = p.socket
+			if !a.Owner {
 				return 0, ErrIDTaken
 			}
+			t.hosts.add(p.host, -1)
+			t.hosts.add(host, 1)
+			w.web.moved(place, host)
 			p.socket, p.given = a.Socket, nil
 		}
 		p.seen = now

@@ -1,0 +1,24 @@
+//go:build unix
+
+package main
+
+import "golang.org/x/sys/unix"
+
+// wantedFiles is how many files and connections a tracker may have open, if the system lets
+// it: what Linux has at most by default (fs.nr_open).
+const wantedFiles = 1 << 20
+
+// raiseOpenFiles raises the limit of open files as far as this process may: Go itself goes to
+// the hard limit, and root may go further.
+func raiseOpenFiles() {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || uint64(limit.Cur) >= wantedFiles {
+		return
+	}
+	raised := limit
+	raised.Cur, raised.Max = wantedFiles, max(limit.Max, wantedFiles)
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) != nil {
+		limit.Cur = limit.Max
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) // then it stays as it is
+	}
+}

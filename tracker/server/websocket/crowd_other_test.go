@@ -1,0 +1,5 @@
+//go:build !linux
+
+package websocket_test
+
+func runAsChild() {}
