@@ -78,17 +78,6 @@ func holdCrowd(t *testing.T, goroutines bool) {
 	waitFor(t, "all peers to be gone", func() bool { return tr.table.Size().PeersWeb == 0 })
 }
 
-// waitFor waits for a condition that another goroutine brings about.
-func waitFor(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 // raiseFiles has this process and its children open n files, or as many as they may.
 func raiseFiles(t *testing.T, n int) int {
 	t.Helper()

@@ -59,7 +59,9 @@ func (c *Conn) readStream(first []byte) {
 	s.mu.Unlock()
 	c.waitWritten()
 	_ = c.stream.Close()
+	c.reading.Lock()
 	c.finish(b)
+	c.reading.Unlock()
 	b.flush()
 }
 
@@ -143,6 +145,9 @@ func (c *Conn) writeStream() {
 	c.armed = false
 	if c.state < doomed {
 		c.emptied()
+	}
+	if half, can := c.stream.(interface{ CloseWrite() error }); can && c.state == closing {
+		_ = half.CloseWrite()
 	}
 	if c.written != nil {
 		close(c.written)
