@@ -1,6 +1,10 @@
 package table
 
-import "math/rand/v2"
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+)
 
 // Announce takes a classic peer's announce and appends peers for it to the reply.
 // The peer itself is never among them, nor are seeds if it is one. Its errors are
@@ -149,9 +153,16 @@ func (l *list) sample(k *kind, want, self int, seeds bool, peers, ids []byte, wi
 	if n > look || n > want {
 		i = rand.IntN(n)
 	}
+	var unwanted byte
+	if !seeds {
+		unwanted = flagSeed | flagPartial
+	}
+	if k == kind4 && !withIDs {
+		return l.sample4(peers, i, step, look, want, self, unwanted), ids
+	}
 	for ; look > 0 && want > 0; look-- {
 		rec := l.at(k, i)
-		if i != self && (seeds || *k.flags(rec)&(flagSeed|flagPartial) == 0) {
+		if i != self && *k.flags(rec)&unwanted == 0 {
 			peers = append(peers, rec[:k.addrLen]...)
 			if withIDs {
 				ids = append(ids, k.id(rec)...)
@@ -163,4 +174,28 @@ func (l *list) sample(k *kind, want, self int, seeds bool, peers, ids []byte, wi
 		}
 	}
 	return peers, ids
+}
+
+// sample4 is the loop of sample for IPv4 without ids, which is most of what a tracker
+// does. It writes each address and port as eight bytes, the last two of which
+// are overwritten by the next.
+func (l *list) sample4(peers []byte, i, step, look, want, self int, unwanted byte) []byte {
+	const stride = 6 + recordTail
+	n := len(peers)
+	peers = slices.Grow(peers, 6*min(want, look)+2)
+	to, recs := peers[:cap(peers)], l.recs
+	at := i * stride
+	step, self = step*stride, self*stride
+	for ; look > 0 && want > 0 && n+8 <= len(to); look-- {
+		rec := recs[at : at+stride]
+		if at != self && rec[stride-1]&unwanted == 0 {
+			binary.LittleEndian.PutUint64(to[n:n+8], binary.LittleEndian.Uint64(rec))
+			n += 6
+			want--
+		}
+		if at += step; at >= len(recs) {
+			at -= len(recs)
+		}
+	}
+	return to[:n]
 }

@@ -71,3 +71,20 @@ func BenchmarkAnnounce(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAnnounceSmall is of a swarm whose peers are all named.
+func BenchmarkAnnounceSmall(b *testing.B) {
+	tab := New(Config{Now: start})
+	var all [50]Announce
+	for i := range all {
+		all[i] = Announce{Hash: hashOf(1), ID: idOf(i), Addr: addr4(i), NumWant: 50}
+		_ = tab.Announce(&all[i], &Reply{})
+	}
+	r := Reply{Peers4: make([]byte, 0, 1200)}
+	i := 0
+	for b.Loop() {
+		r.Peers4 = r.Peers4[:0]
+		_ = tab.Announce(&all[i%50], &r)
+		i++
+	}
+}
