@@ -21,6 +21,7 @@ type Cluster struct {
 	nc      *nats.Conn
 	view    atomic.Pointer[view]
 	deliver atomic.Pointer[func(table.Handle, []byte)]
+	probe   atomic.Pointer[func(table.Handle)]
 
 	mu        sync.Mutex // members
 	nodes     map[uint64]*node
@@ -115,6 +116,10 @@ func (c *Cluster) Over(t *table.Table) table.Swarms {
 func (c *Cluster) OnMessage(deliver func(to table.Handle, message []byte)) {
 	c.deliver.Store(&deliver)
 }
+
+// OnProbe sets what has a socket of this node show that it lives, as a peer at another
+// node wants its peer id. It must not block.
+func (c *Cluster) OnProbe(probe func(socket table.Handle)) { c.probe.Store(&probe) }
 
 // Close says to the others that this node is gone, and leaves NATS. From then on
 // this node answers from its own table.

@@ -150,6 +150,40 @@ func pass(t *testing.T, from, to *testNode, handle, socket table.Handle, message
 	})
 }
 
+// A peer id that is another socket's is refused, wherever the two are, and that socket is
+// asked whether it still lives; one who shows that the id is his has it.
+func TestAPeerIDThatMovesToAnotherNode(t *testing.T) {
+	_, nodes := threeNodes(t)
+	for i := range 27 {
+		owner, before, after := nodes[i%3], nodes[i/3%3], nodes[i/9]
+		h := hashOf(t, owner, fmt.Sprint("moves ", i))
+		if _, err := before.announceWeb(webPeer(h, "peer", table.Handle(100+i))); err != nil {
+			t.Fatal(err)
+		}
+		again := webPeer(h, "peer", table.Handle(200+i))
+		if _, err := after.announceWeb(again); !errors.Is(err, table.ErrIDTaken) {
+			t.Fatalf("%d: %v", i, err)
+		}
+		if after != owner || before != owner { // else its front end sees to it
+			want := fmt.Sprintf("%d is probed", 100+i)
+			eventually(t, func() error {
+				if got := before.received(); len(got) == 0 || got[len(got)-1] != want {
+					return fmt.Errorf("%d: %s has %q, want %q", i, before.self.name, got, want)
+				}
+				return nil
+			})
+		}
+		again.Owner = true
+		if _, err := after.announceWeb(again); err != nil {
+			t.Fatalf("%d: %v", i, err)
+		}
+		before.LeaveWeb(h, twenty("peer"), table.Handle(100+i)) // it is not there by this socket any more
+		if got := after.scrape(h); got.Incomplete != 1 {
+			t.Fatalf("%d: %+v", i, got)
+		}
+	}
+}
+
 func TestAnOwnerThatIsKilled(t *testing.T) {
 	_, nodes := threeNodes(t)
 	owner, others := nodes[1], []*testNode{nodes[0], nodes[2]}

@@ -73,7 +73,6 @@ type testNode struct {
 
 	mu       sync.Mutex
 	messages []string // "socket: message"
-	closed   bool
 }
 
 func newTestNode(t *testing.T, url, name string, change ...func(*Config)) *testNode {
@@ -92,6 +91,11 @@ func newTestNode(t *testing.T, url, name string, change ...func(*Config)) *testN
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.messages = append(n.messages, fmt.Sprintf("%d: %s", to, message))
+	})
+	c.OnProbe(func(socket table.Handle) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.messages = append(n.messages, fmt.Sprintf("%d is probed", socket))
 	})
 	c.Over(table.New(table.Config{}))
 	t.Cleanup(func() { _ = c.Close() })

@@ -23,6 +23,7 @@ type sink interface {
 	refused(id uint32, err error)
 	leave(h table.Hash, id table.ID, socket uint64)
 	send(socket uint64, message []byte)
+	probe(socket uint64)
 }
 
 // parser reads batches. It is kept for the memory that it uses again.
@@ -61,6 +62,13 @@ func (p *parser) entry(c *cursor, kind byte, to sink) bool {
 			return false
 		}
 		to.send(socket, message)
+		return true
+	case kindProbe:
+		socket := c.socket()
+		if c.bad {
+			return false
+		}
+		to.probe(socket)
 		return true
 	}
 	id := c.u32()
@@ -145,7 +153,7 @@ func (p *parser) readWeb(c *cursor, id uint32, to sink) bool {
 	p.web = table.WebAnnounce{
 		State: c.state(flags), Event: table.Event(flags >> 2 & 3),
 		Hash: c.twenty(), ID: c.twenty(), Socket: table.Handle(c.socket()),
-		Host: c.ip(flags&announce6 != 0),
+		Host: c.ip(flags&announce6 != 0), Owner: flags&announceOwner != 0,
 	}
 	for n := c.uvarint(maxOffers); n > 0 && !c.bad; n-- {
 		offers = append(offers, c.twenty())

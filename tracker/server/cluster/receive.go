@@ -103,8 +103,11 @@ func (in *inbound) handle(socket table.Handle) table.Handle {
 func (in *inbound) web(id uint32, a *table.WebAnnounce) {
 	a.Socket = in.handle(a.Socket)
 	r := &in.webReply
-	r.Counts, r.Given = table.Counts{}, r.Given[:0]
+	r.Counts, r.Holder, r.Given = table.Counts{}, 0, r.Given[:0]
 	if err := in.c.table.AnnounceWeb(a, r); err != nil {
+		if err == error(table.ErrIDTaken) {
+			in.c.Probe(r.Holder)
+		}
 		in.refuse(id, err)
 		return
 	}
@@ -149,6 +152,8 @@ func (in *inbound) send(socket uint64, message []byte) {
 		(*deliver)(table.Handle(socket), message)
 	}
 }
+
+func (in *inbound) probe(socket uint64) { in.c.Probe(table.Handle(socket)) }
 
 // take returns the call that a reply is for; nil if there is none, or no more.
 func (in *inbound) take(id uint32) call {

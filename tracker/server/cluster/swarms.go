@@ -29,7 +29,11 @@ func (c *Cluster) AnnounceWeb(a *table.WebAnnounce, r *table.WebReply) error {
 	if !c.mine(&a.Hash) {
 		return table.ErrElsewhere
 	}
-	return c.table.AnnounceWeb(a, r)
+	err := c.table.AnnounceWeb(a, r)
+	if err == error(table.ErrIDTaken) && !r.Holder.Here() {
+		c.Probe(r.Holder) // the front end knows only sockets of its own
+	}
+	return err
 }
 
 // AnnounceWebLater is as table.Swarms has it.
@@ -78,15 +82,38 @@ func (c *Cluster) LeaveWeb(h table.Hash, id table.ID, socket table.Handle) {
 
 // Send is as table.Swarms has it. Messages of more than 256 KiB are dropped.
 func (c *Cluster) Send(to table.Handle, message []byte) {
-	var n *node
-	if index := to >> socketBits; index <= maxNodes {
-		n = c.byIndex[index].Load()
-	}
-	if n == nil || n == c.self || !n.up.Load() || len(message) > maxMessage {
+	n := c.nodeOf(to)
+	if n == nil || len(message) > maxMessage {
 		c.counters.unsent.Add(1)
 		return
 	}
 	c.post(n, func(b []byte) []byte { return appendSend(b, uint64(to)&maxSocketNum, message) })
+}
+
+// Probe has a socket show that it lives, at the node that holds it: another one wants its
+// peer id.
+func (c *Cluster) Probe(socket table.Handle) {
+	if socket.Here() {
+		if probe := c.probe.Load(); probe != nil && socket != 0 {
+			(*probe)(socket)
+		}
+		return
+	}
+	if n := c.nodeOf(socket); n != nil {
+		c.post(n, func(b []byte) []byte { return appendProbe(b, uint64(socket)&maxSocketNum) })
+	}
+}
+
+// nodeOf returns the other node that holds a socket, if it is up.
+func (c *Cluster) nodeOf(socket table.Handle) *node {
+	index := socket >> socketBits
+	if index > maxNodes {
+		return nil
+	}
+	if n := c.byIndex[index].Load(); n != nil && n != c.self && n.up.Load() {
+		return n
+	}
+	return nil
 }
 
 // post sends a node what needs no answer.

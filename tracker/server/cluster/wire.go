@@ -44,6 +44,7 @@ const (
 	kindRefused
 	kindLeave
 	kindSend
+	kindProbe
 )
 
 var (
@@ -128,6 +129,7 @@ const (
 	announceBoth = 1 << (4 + iota)
 	announceIDs
 	announce6
+	announceOwner
 )
 
 func appendAnnounce(b []byte, id uint32, a *table.Announce) []byte {
@@ -185,6 +187,9 @@ func appendWeb(b []byte, id uint32, a *table.WebAnnounce) []byte {
 	flags := byte(a.State)&3 | byte(a.Event)&3<<2
 	if !host.Is4() {
 		flags |= announce6
+	}
+	if a.Owner {
+		flags |= announceOwner
 	}
 	b = append(b, flags)
 	b = append(b, a.Hash[:]...)
@@ -276,6 +281,10 @@ func appendLeave(b []byte, h *table.Hash, id *table.ID, socket uint64) []byte {
 	b = append(b, h[:]...)
 	b = append(b, id[:]...)
 	return appendSocket(b, socket)
+}
+
+func appendProbe(b []byte, socket uint64) []byte {
+	return appendSocket(append(b, kindProbe), socket)
 }
 
 func appendSend(b []byte, socket uint64, message []byte) []byte {

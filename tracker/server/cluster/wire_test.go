@@ -24,6 +24,7 @@ func (w *writer) scrape(id uint32, h table.Hash)         { w.b = appendScrape(w.
 func (w *writer) scraped(id uint32, counts table.Counts) { w.b = appendScraped(w.b, id, counts) }
 func (w *writer) refused(id uint32, err error)           { w.b = appendRefused(w.b, id, err) }
 func (w *writer) send(socket uint64, message []byte)     { w.b = appendSend(w.b, socket, message) }
+func (w *writer) probe(socket uint64)                    { w.b = appendProbe(w.b, socket) }
 func (w *writer) webDone(id uint32, c table.Counts, gave []given) {
 	w.b = appendWebDone(w.b, id, c, gave)
 }
@@ -40,6 +41,7 @@ func samples() [][]byte {
 	web := webPeer(h, "web", maxSocketNum, "offer 1", "offer 2")
 	web6 := webPeer(h, "web", 1)
 	web6.Host = netip.MustParseAddr("2001:db8::2")
+	web6.Owner = true
 	at := place{key: 1 << 63, socket: 77}
 	return [][]byte{
 		appendAnnounce(nil, 1, &v4),
@@ -57,6 +59,7 @@ func samples() [][]byte {
 		appendRefused(nil, 12, &table.Refusal{Text: "some other text", RetryIn: time.Hour}),
 		appendRefused(nil, 13, errors.New("not for peers to read")),
 		appendLeave(nil, &h, &id, 9),
+		appendProbe(nil, 11),
 		appendSend(nil, 10, []byte(`{"offer":{}}`)),
 	}
 }
