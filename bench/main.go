@@ -33,6 +33,8 @@ type bench struct {
 	duration time.Duration // of the storm
 	log      io.Writer
 	out      io.Writer
+
+	trackerLoad string // path of the load program
 }
 
 // sections in the order in which they run.
@@ -48,6 +50,7 @@ var sections = []section{
 	{"finished", (*bench).finished},
 	{"limit", (*bench).limit},
 	{"storm", (*bench).storm},
+	{"tracker", (*bench).tracker},
 }
 
 func main() {
@@ -64,7 +67,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var only, size, tmp, pairs string
 	flags.StringVar(&b.causeway, "causeway", "bin/causeway", "the program to measure")
-	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, limit, storm")
+	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, limit, storm, tracker")
 	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher), or ours for the page; lt-lt and node always; default all")
 	flags.IntVar(&b.runs, "runs", 5, "measured runs, after one for warming up")
 	flags.StringVar(&size, "size", "2G", "size of the transfer, in bytes with K, M or G (1024)")

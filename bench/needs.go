@@ -31,6 +31,7 @@ var needs = map[string][]need{
 	"page":     {installed(realpeer.Chromium), installed(realpeer.WebTorrent)},
 	"native":   {installed(realpeer.WebTorrent)}, // for its tracker
 	"stream":   {installed(realpeer.Libtorrent), needPeerflix},
+	"tracker":  {installed(realpeer.OpenTracker), needReferenceTracker},
 }
 
 func installed(p realpeer.Program) need {

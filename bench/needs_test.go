@@ -20,6 +20,7 @@ func TestMissingProgramsAreNamedFirst(t *testing.T) {
 		{"web", []string{"page: ", "native: node is missing"}},
 		{"stream", []string{"stream: ", "node is missing"}},
 		{"idle,native", []string{"native: "}},
+		{"tracker", []string{"opentracker is missing", "node is missing"}},
 		{"", []string{"page: ", "native: ", "stream: "}},
 	} {
 		err := run(context.Background(), []string{"-only", test.only, "-out", "out"})
@@ -64,7 +65,7 @@ func TestChosenSections(t *testing.T) {
 		t.Errorf("got %v, %v", chosen, err)
 	}
 	for name := range needs {
-		if !strings.Contains(" transfer link idle restart page native crowd stream finished ", " "+name+" ") {
+		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker ", " "+name+" ") {
 			t.Errorf("there is no section %q", name)
 		}
 	}

@@ -42,6 +42,8 @@ type Event struct {
 	Seconds     float64   `json:"seconds"`
 	URL         string    `json:"url"`
 	State       string    `json:"state"`
+	Seeds       int       `json:"seeds"`
+	Leeches     int       `json:"leeches"`
 	Message     string    `json:"message"`
 	Files       []File    `json:"files"`
 }

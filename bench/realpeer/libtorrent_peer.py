@@ -28,7 +28,7 @@ o = json.loads(sys.argv[1])
 # 0 forced, 1 enabled, 2 disabled (pe_forced, pe_enabled, pe_disabled)
 policy = {"plain": 2, "prefer": 1, "require": 0}[o["encryption"]]
 settings = {
-    "listen_interfaces": "%s:%d" % (o["host"], o["port"]),
+    "listen_interfaces": ("[%s]:%d" if ":" in o["host"] else "%s:%d") % (o["host"], o["port"]),
     "alert_mask": lt.alert.category_t.error_notification
     | lt.alert.category_t.status_notification,
     "enable_upnp": False,
@@ -53,6 +53,7 @@ settings = {
     "min_reconnect_time": 1,
     "peer_connect_timeout": 5,
     "stop_tracker_timeout": 1,
+    "min_announce_interval": 1,  # that of the tracker decides, however short
 }
 session = lt.session(settings)
 # session.wait_for_alert returns an alert that the session's own thread may be moving at
