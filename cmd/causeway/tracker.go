@@ -18,6 +18,7 @@ import (
 
 	"github.com/causeway-bt/causeway/tracker/server"
 	"github.com/causeway-bt/causeway/tracker/server/certificate"
+	"github.com/causeway-bt/causeway/tracker/server/cluster"
 	"github.com/causeway-bt/causeway/tracker/server/port"
 	"github.com/causeway-bt/causeway/tracker/server/relay"
 	"github.com/causeway-bt/causeway/tracker/server/websocket"
@@ -58,6 +59,7 @@ type trackerRun struct {
 
 	tracker *server.Server
 	relay   *relay.Server
+	cluster *cluster.Cluster   // nil: there is no other node
 	files   *certificate.Files // nil: no TLS, or not by files
 	acme    *certificate.ACME  // nil: not by ACME
 	sockets trackerSockets
@@ -98,6 +100,9 @@ func (r *trackerRun) start(ctx context.Context) (err error) {
 		Limits: f.turn.limits, Logger: r.logger(),
 	})
 	if err != nil {
+		return err
+	}
+	if err := r.joinCluster(); err != nil {
 		return err
 	}
 	if r.tracker, err = server.New(r.serverConfig()); err != nil {
@@ -152,6 +157,9 @@ func (r *trackerRun) serverConfig() server.Config {
 		Connections: f.connections, HostConnections: f.hostConnections,
 		Allow: f.allow, Deny: f.deny, TrustProxy: f.proxies, NoHTTP: f.noHTTP,
 		Logger: r.logger(),
+	}
+	if r.cluster != nil {
+		config.Cluster = r.cluster.Over
 	}
 	if !f.noWS {
 		r.webSockets = f.newWebSockets()
@@ -230,6 +238,9 @@ func (r *trackerRun) reload() {
 func (r *trackerRun) close() error {
 	close(r.done)
 	var errs []error
+	if r.cluster != nil {
+		errs = append(errs, r.cluster.Close()) // first, so that the others take over meanwhile
+	}
 	for _, split := range r.sockets.split {
 		errs = append(errs, split.Close())
 	}

@@ -79,6 +79,16 @@ func (c *Cluster) Status() Status {
 	return s
 }
 
+// Members are the names of the members, and why this node goes on alone; "" if it does
+// not.
+func (c *Cluster) Members() (names []string, alone string) {
+	s := c.Status()
+	return s.Members, s.Alone
+}
+
+// Details is Status.
+func (c *Cluster) Details() any { return c.Status() }
+
 // unreadable notes a message that could not be read.
 func (c *Cluster) unreadable(err error) {
 	c.counters.malformed.Add(1)
