@@ -71,7 +71,7 @@ type testNode struct {
 	t    *testing.T
 	logs *logs
 
-	mu       sync.Mutex
+	lock     sync.Mutex
 	messages []string // "socket: message"
 }
 
@@ -88,13 +88,13 @@ func newTestNode(t *testing.T, url, name string, change ...func(*Config)) *testN
 	}
 	n.Cluster = c
 	c.OnMessage(func(to table.Handle, message []byte) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
+		n.lock.Lock()
+		defer n.lock.Unlock()
 		n.messages = append(n.messages, fmt.Sprintf("%d: %s", to, message))
 	})
 	c.OnProbe(func(socket table.Handle) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
+		n.lock.Lock()
+		defer n.lock.Unlock()
 		n.messages = append(n.messages, fmt.Sprintf("%d is probed", socket))
 	})
 	c.Over(table.New(table.Config{}))
@@ -103,8 +103,8 @@ func newTestNode(t *testing.T, url, name string, change ...func(*Config)) *testN
 }
 
 func (n *testNode) received() []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.lock.Lock()
+	defer n.lock.Unlock()
 	return append([]string(nil), n.messages...)
 }
 
