@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +72,10 @@ func New(cfg Config) (*Cluster, error) {
 	c.byIndex[0].Store(c.self)
 	c.view.Store(newView(nil, []*node{c.self}))
 	if c.nc, err = nats.Connect(cfg.URL, c.options()...); err != nil {
+		var bad *url.Error
+		if errors.As(err, &bad) { // it has the URL in its text, password and all
+			err = bad.Err
+		}
 		return nil, fmt.Errorf("cluster: NATS at %s: %w", redacted(cfg.URL), err)
 	}
 	return c, nil
