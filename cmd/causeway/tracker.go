@@ -19,6 +19,7 @@ import (
 	"github.com/causeway-bt/causeway/tracker/server"
 	"github.com/causeway-bt/causeway/tracker/server/certificate"
 	"github.com/causeway-bt/causeway/tracker/server/cluster"
+	"github.com/causeway-bt/causeway/tracker/server/peerjs"
 	"github.com/causeway-bt/causeway/tracker/server/port"
 	"github.com/causeway-bt/causeway/tracker/server/relay"
 	"github.com/causeway-bt/causeway/tracker/server/websocket"
@@ -67,6 +68,7 @@ type trackerRun struct {
 
 	web        *websocket.Server // nil: without
 	webSockets *socket.Server
+	peerJS     *peerjs.Server // nil without --peerjs
 
 	serving sync.WaitGroup
 	failed  chan error
@@ -161,9 +163,14 @@ func (r *trackerRun) serverConfig() server.Config {
 	if r.cluster != nil {
 		config.Cluster = r.cluster.Over
 	}
+	if !f.noWS || f.peerJS {
+		r.webSockets = f.newWebSockets(config.Logger)
+	}
 	if !f.noWS {
-		r.webSockets = f.newWebSockets()
 		config.WebSocket = r.webSocket
+	}
+	if f.peerJS {
+		config.PeerJS = r.peerJSPages
 	}
 	if f.accessLog {
 		config.AccessLog = r.app.accessLog()
@@ -246,6 +253,9 @@ func (r *trackerRun) close() error {
 	}
 	if r.relay != nil {
 		errs = append(errs, r.relay.Close())
+	}
+	if r.peerJS != nil {
+		r.peerJS.Close()
 	}
 	if r.webSockets != nil {
 		r.webSockets.Close()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -120,11 +121,13 @@ type Server struct {
 	once   logOnce
 	clock  atomic.Pointer[clock]
 
-	mu     sync.Mutex
-	closed bool
-	open   map[interface{ Close() error }]struct{} // what Close has to end
-	done   chan struct{}
-	wg     sync.WaitGroup
+	mu        sync.Mutex
+	closed    bool
+	draining  context.Context                         // Shutdown's; nil before
+	open      map[interface{ Close() error }]struct{} // what Close has to end
+	done      chan struct{}                           // closed by Close
+	wg        sync.WaitGroup
+	answering sync.WaitGroup // what Shutdown waits for
 }
 
 // New starts a tracker, which serves nothing yet. Its errors are those of the files
@@ -171,6 +174,39 @@ func (s *Server) Table() *table.Table { return s.table }
 // stays.
 func (s *Server) Reload() error { return s.lists.read(true) }
 
+// Shutdown takes no further connections and packets, lets requests that are being
+// answered be answered, and then is Close, once there are no connections but WebSockets, or
+// once ctx ends. Its error is ctx's if that was first.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.draining == nil {
+		s.draining = ctx
+	}
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, c := range open {
+		switch c := c.(type) {
+		case *counted:
+			c.drain()
+		default:
+			_ = c.Close()
+		}
+	}
+	answered := make(chan struct{})
+	go func() {
+		s.answering.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		return s.Close()
+	case <-ctx.Done():
+		_ = s.Close()
+		<-answered
+		return ctx.Err()
+	}
+}
+
 // Close ends all that Serve and ServePacket serve, at once, and waits for it.
 func (s *Server) Close() error {
 	s.mu.Lock()
@@ -187,11 +223,11 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// track has Close end something; false: the server is closed already.
+// track has Close end something; false: the server is closed already, or about to be.
 func (s *Server) track(c interface{ Close() error }) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.draining != nil {
 		return false
 	}
 	s.open[c] = struct{}{}

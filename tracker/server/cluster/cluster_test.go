@@ -57,7 +57,7 @@ func TestPeersOfDifferentNodesMeet(t *testing.T) {
 	}
 }
 
-func TestIPv6AndPeerIDsPassThrough(t *testing.T) {
+func TestBothFamiliesPassThrough(t *testing.T) {
 	_, nodes := threeNodes(t)
 	h := hashOf(t, nodes[0], "v6")
 	first := peer(h, "six", "[2001:db8::1]:6881", table.Leech)
@@ -65,12 +65,12 @@ func TestIPv6AndPeerIDsPassThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := peer(h, "four", "192.0.2.1:6881", table.Leech)
-	second.Both, second.WithIDs = true, true
+	second.Both = true
 	r, err := nodes[2].announce(second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(r.IDs6) != string(first.ID[:]) || len(r.Peers6) != 18 || len(r.Peers4) != 0 {
+	if len(r.Peers6) != 18 || r.Peers6[15] != 1 || len(r.Peers4) != 0 {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -114,7 +114,7 @@ func (p *parser) readAnnounce(c *cursor, id uint32, to sink) bool {
 	flags := c.byte()
 	p.announce = table.Announce{
 		State: c.state(flags), Event: table.Event(flags >> 2 & 3),
-		Both: flags&announceBoth != 0, WithIDs: flags&announceIDs != 0,
+		Both: flags&announceBoth != 0,
 		Hash: c.twenty(), ID: c.twenty(),
 	}
 	ip := c.ip(flags&announce6 != 0)
@@ -130,21 +130,13 @@ func (p *parser) readAnnounce(c *cursor, id uint32, to sink) bool {
 func readAnnounced(c *cursor, id uint32, to sink) bool {
 	const most = maxNumWant + 1
 	r := table.Reply{
-		Counts: c.counts(),
-		Peers4: c.take(c.uvarint(most * 6)), IDs4: c.take(c.uvarint(most * 20)),
-		Peers6: c.take(c.uvarint(most * 18)), IDs6: c.take(c.uvarint(most * 20)),
+		Counts: c.counts(), Peers4: c.take(c.uvarint(most * 6)), Peers6: c.take(c.uvarint(most * 18)),
 	}
-	if c.bad || !fits(r.Peers4, 6, r.IDs4) || !fits(r.Peers6, 18, r.IDs6) {
+	if c.bad || len(r.Peers4)%6 != 0 || len(r.Peers6)%18 != 0 {
 		return false
 	}
 	to.announced(id, &r)
 	return true
-}
-
-// fits says whether there are whole peers, and as many ids or none.
-func fits(peers []byte, size int, ids []byte) bool {
-	n := len(peers) / size
-	return len(peers) == n*size && (len(ids) == 0 || len(ids) == n*20)
 }
 
 func (p *parser) readWeb(c *cursor, id uint32, to sink) bool {

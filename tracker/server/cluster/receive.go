@@ -86,7 +86,7 @@ func (in *inbound) refuse(id uint32, err error) {
 
 func (in *inbound) announce(id uint32, a *table.Announce) {
 	r := &in.reply
-	r.Peers4, r.Peers6, r.IDs4, r.IDs6 = r.Peers4[:0], r.Peers6[:0], r.IDs4[:0], r.IDs6[:0]
+	r.Peers4, r.Peers6 = r.Peers4[:0], r.Peers6[:0]
 	r.Counts = table.Counts{}
 	if err := in.c.table.Announce(a, r); err != nil {
 		in.refuse(id, err)

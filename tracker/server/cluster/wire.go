@@ -127,7 +127,6 @@ func appendRequest(b []byte, kind byte, id uint32) []byte {
 // Flags of an announce, above two bits of state and two of the event.
 const (
 	announceBoth = 1 << (4 + iota)
-	announceIDs
 	announce6
 	announceOwner
 )
@@ -137,9 +136,6 @@ func appendAnnounce(b []byte, id uint32, a *table.Announce) []byte {
 	flags := byte(a.State)&3 | byte(a.Event)&3<<2
 	if a.Both {
 		flags |= announceBoth
-	}
-	if a.WithIDs {
-		flags |= announceIDs
 	}
 	ip := a.Addr.Addr().Unmap()
 	if !ip.Is4() {
@@ -175,7 +171,7 @@ func appendCounts(b []byte, c table.Counts) []byte {
 
 func appendAnnounced(b []byte, id uint32, r *table.Reply) []byte {
 	b = appendCounts(appendRequest(b, kindAnnounced, id), r.Counts)
-	for _, part := range [...][]byte{r.Peers4, r.IDs4, r.Peers6, r.IDs6} {
+	for _, part := range [...][]byte{r.Peers4, r.Peers6} {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)
 	}
 	return b

@@ -37,7 +37,7 @@ func samples() [][]byte {
 	h, id := twenty("hash of a torrent"), twenty("id of a peer")
 	counts := table.Counts{Complete: 1, Incomplete: 300, Downloaded: 70_000, Downloaders: 2}
 	v4, v6 := peer(h, "v4", "192.0.2.1:6881", table.Seed), peer(h, "v6", "[2001:db8::1]:80", table.Partial)
-	v6.Both, v6.WithIDs, v6.Event, v6.NumWant = true, true, table.Completed, maxNumWant
+	v6.Both, v6.Event, v6.NumWant = true, table.Completed, maxNumWant
 	web := webPeer(h, "web", maxSocketNum, "offer 1", "offer 2")
 	web6 := webPeer(h, "web", 1)
 	web6.Host = netip.MustParseAddr("2001:db8::2")
@@ -46,7 +46,7 @@ func samples() [][]byte {
 	return [][]byte{
 		appendAnnounce(nil, 1, &v4),
 		appendAnnounce(nil, 1<<32-1, &v6),
-		appendAnnounced(nil, 2, &table.Reply{Counts: counts, Peers4: make([]byte, 12), Peers6: make([]byte, 18), IDs6: make([]byte, 20)}),
+		appendAnnounced(nil, 2, &table.Reply{Counts: counts, Peers4: make([]byte, 12), Peers6: make([]byte, 18)}),
 		appendWeb(nil, 3, &web),
 		appendWeb(nil, 4, &web6),
 		appendWebDone(nil, 5, counts, []given{{1, at, id}, {0, at, h}}),

@@ -104,6 +104,15 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
+// Handler answers requests for /peerjs and what is below. remote tells whom a request comes
+// from, as server.Server's RemoteAddr does.
+func (s *Server) Handler(remote func(*http.Request) (_ netip.Addr, trusted bool)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		addr, _ := remote(r)
+		s.Serve(w, r, addr)
+	})
+}
+
 // Serve answers a request for a path that begins with /peerjs.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, remote netip.Addr) {
 	rest, _ := strings.CutPrefix(strings.TrimSuffix(r.URL.Path, "/"), "/peerjs")

@@ -11,27 +11,29 @@ func (t *Table) LeaveNode(node uint16) {
 }
 
 // leaveNodeSome goes through swarms as sweepSome does.
-func (t *Table) leaveNodeSome(s *shard, node uint16, done int) int {
+func (t *Table) leaveNodeSome(s *shard, node uint16, from int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for looked := 0; looked < sweepHold; done++ {
-		i := len(s.order) - 1 - done
-		if i < 0 {
+	for looked := 0; looked < sweepHold; from++ {
+		if from >= int(s.usedSwarms) {
 			return -1
 		}
-		w := s.order[i]
 		looked++
-		for j := 0; w.web != nil && j < len(w.web.peers); looked++ {
-			if uint16(w.web.peers[j].socket>>48) == node {
-				t.removeWeb(w, j)
+		w := s.swarm(uint32(from))
+		if s.size(w) == 0 {
+			continue // one that is free
+		}
+		for i := 0; w.web != 0 && i < len(s.webOf(w).peers); looked++ {
+			if uint16(s.webOf(w).peers[i].socket>>48) == node {
+				t.removeWeb(s, w, i)
 				continue
 			}
-			j++
+			i++
 		}
-		if w.size() == 0 {
-			t.dropIfEmpty(s, w)
-			done--
+		if s.size(w) == 0 {
+			_, hash := t.hash(&w.hash)
+			t.dropIfEmpty(s, w, hash)
 		}
 	}
-	return done
+	return from
 }

@@ -1,25 +1,42 @@
 package socket
 
 import (
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
 
-// One address gets no more than its connections, and all together no more than theirs.
+// One address gets no more than its connections, and all together no more than theirs. It is
+// logged once.
 func TestConnectionsAreBounded(t *testing.T) {
-	eachWay(t, Config{MaxPerAddress: 5}, func(t *testing.T, s *server) {
-		for range 5 {
+	var logged strings.Builder // written to under the Server's lock
+	logger := slog.New(slog.NewTextHandler(&logged, nil))
+	eachWay(t, Config{MaxPerAddress: 5, Logger: logger}, func(t *testing.T, s *server) {
+		logged.Reset()
+		first := s.dial()
+		for range 4 {
 			s.dial()
 		}
-		c := s.open()
-		c.write([]byte(handshake))
-		if status := c.head(); status != http.StatusTooManyRequests {
-			t.Errorf("the sixth gets status %d", status)
+		for range 200 {
+			c := s.open()
+			c.write([]byte(handshake))
+			if status := c.head(); status != http.StatusTooManyRequests {
+				t.Errorf("one too many gets status %d", status)
+			}
+			_ = c.conn.Close()
 		}
-		if st := s.Stats(); st.PerAddress != 1 || st.Open != 5 {
+		if st := s.Stats(); st.PerAddress != 200 || st.Open != 5 {
 			t.Errorf("%+v", st)
+		}
+		first.send("served on")
+		first.wants("served on")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := strings.Count(logged.String(), "\n"); n != 1 || !strings.Contains(logged.String(), "127.0.0.1") {
+			t.Errorf("logged: %s", logged.String())
 		}
 	})
 	eachWay(t, Config{MaxConns: 5}, func(t *testing.T, s *server) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -226,15 +227,9 @@ func (c *client) wantsClose(code uint16) {
 func (c *client) wantsEnd() {
 	c.t.Helper()
 	var timeout net.Error
-	if _, err := io.Copy(io.Discard, c.in); err != nil && asTimeout(err, &timeout) {
+	if _, err := io.Copy(io.Discard, c.in); errors.As(err, &timeout) && timeout.Timeout() {
 		c.t.Fatal("the connection did not end")
 	}
-}
-
-func asTimeout(err error, to *net.Error) bool {
-	e, is := err.(net.Error)
-	*to = e
-	return is && e.Timeout()
 }
 
 // waitFor waits for a condition that another goroutine brings about.
