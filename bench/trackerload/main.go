@@ -35,7 +35,7 @@ type options struct {
 	addr     netip.AddrPort
 	pid      int // of the tracker
 	world    world
-	conns    int           // of http and ws; those that are open at a time for http-once
+	conns    int           // open at a time
 	warm     time.Duration // of announces that are not counted
 	duration time.Duration
 	most     int  // announces, warm-up included; the load is bounded in time and count
@@ -75,7 +75,7 @@ func run() error {
 	flag.IntVar(&o.world.swarms, "swarms", 1000, "swarms")
 	flag.IntVar(&o.world.each, "peers", 50, "peers in each swarm")
 	flag.IntVar(&o.world.sources, "sources", 64, "addresses that the peers have")
-	flag.IntVar(&o.conns, "conns", 256, "connections at a time, for http and ws")
+	flag.IntVar(&o.conns, "conns", 256, "connections at a time, for http and http-once; ws has one for each peer")
 	flag.DurationVar(&o.warm, "warm", time.Second, "time that is not counted, after each peer was announced once")
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "time that is counted")
 	flag.IntVar(&o.most, "most", 20_000_000, "announces at most")
@@ -93,8 +93,15 @@ func run() error {
 	if o.addr, err = netip.ParseAddrPort(addr); err != nil {
 		return err
 	}
-	if err := raiseFiles(o.conns + 100); err != nil {
+	if o.proto == "ws" {
+		o.conns = o.world.total()
+	}
+	files, err := raiseFiles(o.conns + filesBeside)
+	if err != nil {
 		return err
+	}
+	if o.proto == "ws" { // whose connections are its peers
+		o.world.swarms = min(o.world.swarms, (files-filesBeside)/o.world.each)
 	}
 	runtime.LockOSThread()
 	drive := map[string]func(options, *meter) error{
@@ -119,27 +126,32 @@ func run() error {
 	return json.NewEncoder(os.Stdout).Encode(m.result)
 }
 
-// raiseFiles makes sure that n files can be open at a time.
-func raiseFiles(n int) error {
+// filesBeside is how many files, beside its connections, this program or the tracker has open.
+const filesBeside = 200
+
+// raiseFiles lets n files be open at a time, or as many as may be, and returns that.
+func raiseFiles(n int) (int, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return err
+		return 0, err
 	}
 	if limit.Cur >= uint64(n) {
-		return nil
+		return n, nil
 	}
-	limit.Cur, limit.Max = uint64(n), max(limit.Max, uint64(n))
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("have %d files open: %w", n, err)
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: max(limit.Max, uint64(n))}) == nil {
+		return n, nil
 	}
-	return nil
+	n = int(min(limit.Max, uint64(n))) // for more, one has to be allowed to raise the hard limit
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n), Max: limit.Max}); err != nil {
+		return 0, fmt.Errorf("have %d files open: %w", n, err)
+	}
+	return n, nil
 }
 
 // meter counts what was answered, and knows when to stop.
 type meter struct {
 	result
 	o        options
-	filled   int // peers that were announced for the first time
 	answered int // in all
 	last     int // answered when the clock was last looked at
 	warmed   time.Time

@@ -165,6 +165,7 @@ func (r *trackerRun) serverConfig() server.Config {
 	}
 	if !f.noWS || f.peerJS {
 		r.webSockets = f.newWebSockets(config.Logger)
+		config.WebSockets = func() int { return r.webSockets.Stats().Open }
 	}
 	if !f.noWS {
 		config.WebSocket = r.webSocket

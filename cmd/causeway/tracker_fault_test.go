@@ -45,6 +45,9 @@ func webClient(host string) *http.Client {
 // besieged is a tracker that an honest client announces to until the test ends.
 func besieged(t *testing.T, flags ...string) *meetingPoint {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("besieges a tracker: not with -short")
+	}
 	m := openMeetingPoint(t, "127.0.0.1", flags...)
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -245,7 +248,7 @@ func TestTrackerMalformedMessages(t *testing.T) {
 	}{
 		"10,000 offers":     {websocket.MessageText, "{" + many + strings.Join(offers, ",") + "]}", false},
 		"1,000 offers":      {websocket.MessageText, "{" + many + strings.Join(offers[:1000], ",") + "]}", true},
-		"binary":            {websocket.MessageBinary, "{" + many + "]}", false},
+		"binary":            {websocket.MessageBinary, "\x00\xff\xfe" + strings.Repeat("\x80", 1000), false},
 		"no JSON":           {websocket.MessageText, "hello", false},
 		"deep JSON":         {websocket.MessageText, `{"action":"announce","x":` + strings.Repeat("[", 100_000), false},
 		"short info_hash":   {websocket.MessageText, `{"action":"announce","info_hash":"hhh","peer_id":"-HO0002-000000000000","left":1}`, false},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/fixture"
@@ -59,15 +60,18 @@ func (m *meetingPoint) counts(t *testing.T, tor *fixture.Torrent) tracker.Swarm 
 func (m *meetingPoint) waitSwarm(t *testing.T, tor *fixture.Torrent, seeds, leeches int) {
 	t.Helper()
 	var got tracker.Swarm
-	defer func() {
-		if t.Failed() {
-			t.Logf("the tracker counted %+v at last", got)
-		}
-	}()
-	eventually(t, patience, fmt.Sprintf("%d seeds and %d leeches at the tracker", seeds, leeches), func() bool {
+	const every = 200 * time.Millisecond // to ask costs both a connection
+	for ctx := within(t, patience); ; {
 		got = m.counts(t, tor)
-		return got.Seeds == seeds && got.Leeches == leeches
-	})
+		if got.Seeds == seeds && got.Leeches == leeches {
+			return
+		}
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			t.Fatalf("no %d seeds and %d leeches at the tracker within %v, but %+v", seeds, leeches, patience, got)
+		}
+	}
 }
 
 // byWeb are the flags of our own program to meet browsers by a tracker, on loopback.

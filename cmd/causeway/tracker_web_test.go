@@ -67,10 +67,22 @@ func TestTrackerBoundsTheWebSocketsOfAnAddress(t *testing.T) {
 		if conn, status := dialTracker(t, url); conn != nil || status != http.StatusTooManyRequests && status != 0 {
 			t.Errorf("one more gets %v, status %d", conn, status)
 		}
+		if stats := getText(t, "http://"+tracker.tcp+"/metrics"); !strings.Contains(stats, "\ncauseway_tracker_websockets 10\n") {
+			t.Errorf("the statistics are %s", stats)
+		}
 		for _, conn := range conns {
 			_ = conn.CloseNow()
 		}
 	}
+}
+
+func getText(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readAll(t, resp.Body)
 }
 
 func TestTrackerServesPeerJSWhenAsked(t *testing.T) {

@@ -35,8 +35,8 @@ type Config struct {
 	NumWant, MaxNumWant int
 	// Limits bound the swarms.
 	Limits table.Limits
-	// Connections bounds the HTTP connections (WebSockets among them) that Serve holds,
-	// in all and of one host; 0 means 50,000 and 500, a negative number no bound.
+	// Connections bounds the HTTP connections that Serve holds, in all and of one host; 0
+	// means 50,000 and 500, a negative number no bound. WebSockets have bounds of their own.
 	Connections, HostConnections int
 
 	// Allow and Deny are files of infohashes, 40 hexadecimal digits a line; whatever
@@ -56,6 +56,9 @@ type Config struct {
 	// WebSocket makes what answers WebSocket upgrades of paths that end in /announce or
 	// /scrape and of /; nil means that they are refused.
 	WebSocket func(*Server) http.Handler
+	// WebSockets counts the open WebSockets, which Serve does not hold any more, for
+	// statistics; nil means that there are none.
+	WebSockets func() int
 	// PeerJS makes what answers /peerjs and everything below; nil means 404.
 	PeerJS func(*Server) http.Handler
 	// NoHTTP refuses announces and scrapes over HTTP; the other pages stay.

@@ -90,8 +90,18 @@ func newStats(s *Server) *Stats {
 			return 0
 		})
 	}
-	gauge("connections", "Open TCP connections, WebSockets among them.", nil, s.conns.open)
+	gauge("connections", "Open TCP connections, WebSockets among them.", nil, s.openConnections)
+	gauge("websockets", "Open WebSockets.", nil, s.openWebSockets)
 	return st
+}
+
+func (s *Server) openConnections() int64 { return s.conns.open() + s.openWebSockets() }
+
+func (s *Server) openWebSockets() int64 {
+	if s.cfg.WebSockets == nil {
+		return 0
+	}
+	return int64(s.cfg.WebSockets())
 }
 
 type namedFront struct {
