@@ -7,7 +7,7 @@ import (
 	"github.com/causeway-bt/causeway/tracker/server/table"
 )
 
-// A batch leaves when it is batchDelay old or has this much.
+// A batch leaves when it is as old as batchAge says or has this much.
 const (
 	batchBytes   = 48 << 10
 	batchEntries = 512
@@ -80,15 +80,22 @@ func (c *Cluster) add(n *node, encode func(b []byte) []byte) {
 	}
 	n.batch.armed = true
 	if n.batch.timer == nil {
-		n.batch.timer = time.AfterFunc(c.cfg.delay, func() {
+		n.batch.timer = time.AfterFunc(c.batchAge(), func() {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.batch.armed = false
 			c.flush(n)
 		})
 	} else {
-		n.batch.timer.Reset(c.cfg.delay)
+		n.batch.timer.Reset(c.batchAge())
 	}
+}
+
+// batchAge is how long an entry waits for others: longer where there are many nodes, each
+// of whom gets less.
+func (c *Cluster) batchAge() time.Duration {
+	const usual, most = 8, 10
+	return c.cfg.delay * time.Duration(max(1, min(len(c.view.Load().members)/usual, most)))
 }
 
 func (c *Cluster) beginBatch(n *node) {

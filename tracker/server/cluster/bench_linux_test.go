@@ -86,13 +86,18 @@ func BenchmarkAnnounce(b *testing.B) {
 	for len(nodes[0].Status().Members) < 2 || len(nodes[1].Status().Members) < 2 {
 		time.Sleep(time.Millisecond)
 	}
-	for _, inFlight := range []int{1, 10_000} {
-		for owner := range nodes {
-			b.Run(fmt.Sprintf("%s/%d", [2]string{"local", "forwarded"}[owner], inFlight), func(b *testing.B) {
-				announceMany(b, nodes[0], benchSwarms(nodes[owner]), inFlight, cmd.Process.Pid, nodes[:])
-			})
-		}
+	run := func(name string, owner, inFlight int) {
+		b.Run(name, func(b *testing.B) {
+			announceMany(b, nodes[0], benchSwarms(nodes[owner]), inFlight, cmd.Process.Pid, nodes[:])
+		})
 	}
+	run("local", 0, 1)
+	run("forwarded", 1, 10_000)
+	run("forwarded, one at a time", 1, 1)
+	for _, c := range nodes {
+		c.cfg.delay = 1 // ns: as where there are so many nodes that each gets little
+	}
+	run("forwarded, small batches", 1, 10_000)
 }
 
 // benchSwarms makes announces of 50 peers in each of 1000 swarms of a node, which has them
@@ -129,7 +134,13 @@ func announceMany(b *testing.B, from *Cluster, all []table.Announce, inFlight, n
 		free <- struct{}{}
 	}
 	b.ReportAllocs()
-	bytes, ours, theirs := traffic(), selfTime(b), processor(b, nats)
+	batches := func() (n uint64) {
+		for _, c := range nodes {
+			n += c.counters.batchesOut.Load()
+		}
+		return n
+	}
+	bytes, sent, ours, theirs := traffic(), batches(), selfTime(b), processor(b, nats)
 	var failed atomic.Int64
 	b.ResetTimer()
 	for i := range b.N {
@@ -157,6 +168,7 @@ func announceMany(b *testing.B, from *Cluster, all []table.Announce, inFlight, n
 	b.ReportMetric(float64(selfTime(b)-ours)/float64(b.N), "node-cpu-ns/op")
 	b.ReportMetric(float64(processor(b, nats)-theirs)/float64(b.N), "nats-cpu-ns/op")
 	b.ReportMetric(float64(traffic()-bytes)/float64(b.N), "bytes/op")
+	b.ReportMetric(float64(batches()-sent)/float64(b.N), "batches/op")
 }
 
 // selfTime is this process's user and system time.
