@@ -218,3 +218,15 @@ func TestProbe(t *testing.T) {
 		}
 	})
 }
+
+// A panic while a message is handled ends its connection and no other.
+func TestAPanicEndsOneConnection(t *testing.T) {
+	eachWay(t, Config{}, func(t *testing.T, s *server) {
+		c, other := s.dial(), s.dial()
+		c.send("panic")
+		<-s.closed
+		c.wantsEnd()
+		other.send("served on")
+		other.wants("served on")
+	})
+}

@@ -28,14 +28,18 @@ const (
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 
-// echo answers each message with itself, and "flood" with a megabyte.
+// echo answers each message with itself, "flood" with a megabyte, and "panic" with that.
 type echo struct {
 	c      *Conn
 	closed chan<- struct{}
 }
 
 func (e echo) Message(b *Batch, text []byte) {
-	if string(text) != "flood" {
+	switch string(text) {
+	case "flood":
+	case "panic":
+		panic("as I was told")
+	default:
 		e.c.Send(b, text)
 		return
 	}

@@ -2,11 +2,14 @@ package socket
 
 import (
 	"errors"
+	"runtime/debug"
 	"unicode/utf8"
 )
 
 // errEnd is that of a client that said goodbye.
 var errEnd = errors.New("closed by the client")
+
+var errPanic = errors.New("a handler's panic")
 
 // take handles data, which came after what is in c.partial. It changes data.
 func (c *Conn) take(b *Batch, data []byte) error {
@@ -124,10 +127,19 @@ func (c *Conn) frame(b *Batch, h header, payload []byte) error {
 	return c.deliver(b, whole)
 }
 
-func (c *Conn) deliver(b *Batch, text []byte) error {
+// deliver hands a message to the handler. If that panics, only this connection ends.
+func (c *Conn) deliver(b *Batch, text []byte) (err error) {
 	if !utf8.Valid(text) {
 		return errNotUTF8
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			if logger := c.server.config.Logger; logger != nil {
+				logger.Error("panic while handling a message", "remote", c.remote, "panic", p, "stack", string(debug.Stack()))
+			}
+			err = errPanic
+		}
+	}()
 	c.server.counts.messages.Add(1)
 	c.handler.Message(b, text)
 	return nil
