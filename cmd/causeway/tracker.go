@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +53,9 @@ peers come back with their next announce.`,
 	f.add(cmd.Flags())
 	return cmd
 }
+
+// answersWithin is how long the requests that are being answered may hold up the end.
+const answersWithin = 5 * time.Second
 
 // trackerRun is a tracker while it runs.
 type trackerRun struct {
@@ -249,6 +253,13 @@ func (r *trackerRun) close() error {
 	if r.cluster != nil {
 		errs = append(errs, r.cluster.Close()) // first, so that the others take over meanwhile
 	}
+	if r.tracker != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), answersWithin)
+		if err := r.tracker.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			errs = append(errs, err)
+		}
+		cancel()
+	}
 	for _, split := range r.sockets.split {
 		errs = append(errs, split.Close())
 	}
@@ -260,9 +271,6 @@ func (r *trackerRun) close() error {
 	}
 	if r.webSockets != nil {
 		r.webSockets.Close()
-	}
-	if r.tracker != nil {
-		errs = append(errs, r.tracker.Close())
 	}
 	if r.acme != nil {
 		r.acme.Close()

@@ -105,13 +105,18 @@ func TestTrackerStops(t *testing.T) {
 	port := freePort(t)
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		tracker := runTracker(t, nil, "--port", port)
-		idle, err := net.Dial("tcp", tracker.tcp) // holds nothing up
+		announceHTTP(t, http.DefaultClient, tracker.announce[0], 'a') // and stays connected
+		idle, err := net.Dial("tcp", tracker.tcp)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer idle.Close()
 		tracker.signal(t, signal)
+		begun := time.Now()
 		tracker.ends(t, exitInterrupted)
+		if took := time.Since(begun); took > answersWithin {
+			t.Errorf("it took %v to end, though nothing was asked", took)
+		}
 	}
 }
 
@@ -293,4 +298,56 @@ func TestTrackerUsage(t *testing.T) {
 	if !strings.Contains(r.stderr, "cannot listen") {
 		t.Errorf("a port that is taken: %q", r.stderr)
 	}
+}
+
+// TestTrackerAtSeveralAddresses has a port for each front end.
+func TestTrackerAtSeveralAddresses(t *testing.T) {
+	const free = "127.0.0.1:0"
+	tracker := runTracker(t, nil, "--http", free, "--udp", free, "--ws", free, "--public", "localhost")
+	ports := map[string]bool{}
+	for i, scheme := range []string{"http", "udp", "ws"} {
+		parsed, err := url.Parse(tracker.announce[i])
+		if err != nil || parsed.Scheme != scheme || parsed.Hostname() != "localhost" {
+			t.Fatalf("announce URL %s (%v)", tracker.announce[i], err)
+		}
+		ports[parsed.Port()] = true
+	}
+	if len(ports) != 3 {
+		t.Errorf("announce URLs %v", tracker.announce)
+	}
+	if got := announceHTTP(t, http.DefaultClient, "http://"+tracker.tcp+"/announce", 'a'); !strings.Contains(got, "8:intervali") {
+		t.Errorf("announced by HTTP: %q", got)
+	}
+	conn, status := dialTracker(t, strings.Replace(tracker.announce[2], "localhost", "127.0.0.1", 1))
+	if conn == nil {
+		t.Fatalf("no WebSocket: status %d", status)
+	}
+	conn.CloseNow()
+}
+
+// TestTrackerWithoutAnnounces is a STUN server alone.
+func TestTrackerWithoutAnnounces(t *testing.T) {
+	tracker := runTracker(t, nil, "--no-http", "--no-udp", "--no-ws")
+	if len(tracker.announce) > 0 {
+		t.Errorf("announce URLs %v", tracker.announce)
+	}
+	answer, err := http.Get("http://" + tracker.tcp + "/announce")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := readAll(t, answer.Body); answer.StatusCode != http.StatusNotFound {
+		t.Errorf("announced by HTTP: %s, %q", answer.Status, body)
+	}
+	if conn, status := dialTracker(t, "ws://"+tracker.tcp+"/"); conn != nil {
+		t.Errorf("a WebSocket, status %d", status)
+	}
+	udp, err := net.Dial("udp", tracker.udp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	if _, err := udp.Write([]byte("\x00\x00\x04\x17\x27\x10\x19\x80\x00\x00\x00\x00abcd")); err != nil {
+		t.Fatal(err)
+	}
+	binding(t, udp) // fails if what comes first is an answer to the connect
 }

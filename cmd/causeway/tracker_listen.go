@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/causeway-bt/causeway/tracker/server/port"
 )
@@ -50,7 +51,7 @@ func (f *trackerFlags) open(ctx context.Context) (s trackerSockets, err error) {
 		return s, err
 	}
 	s.ws = s.http
-	if f.ws != "" && f.ws != f.http {
+	if f.ws != "" && (f.ws != httpAt || strings.HasSuffix(f.ws, ":0")) {
 		var config net.ListenConfig
 		if s.ws, err = config.Listen(ctx, "tcp", f.ws); err != nil {
 			s.close()

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// udpBatch is how many packets one system call reads or writes.
-const udpBatch = 64
+// udpBatch is how many packets one system call reads or writes. With 16 or 64 an announce
+// takes a tenth more processor time.
+const udpBatch = 32
 
 // udpApart is what keeps the beginnings of packets from sharing few lines of the cache.
 const udpApart = 64

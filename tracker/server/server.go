@@ -259,11 +259,7 @@ func (s *Server) tick() {
 	for {
 		select {
 		case now := <-second.C:
-			s.setClock(now)
-			s.table.Tick(now)
-			s.ids.tick(now)
-			s.stats.tick()
-			s.once.tick()
+			s.second(now)
 		case <-lists.C:
 			if err := s.lists.read(false); err != nil {
 				s.cfg.Logger.Warn("access list not read again; what it held before stays", "error", err)
@@ -272,6 +268,15 @@ func (s *Server) tick() {
 			return
 		}
 	}
+}
+
+// second is what happens each second.
+func (s *Server) second(now time.Time) {
+	s.setClock(now)
+	s.table.Tick(now)
+	s.ids.tick(now)
+	s.stats.tick()
+	s.once.tick()
 }
 
 // logOnce logs something about a host once in a while, however often it happens.
