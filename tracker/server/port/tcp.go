@@ -23,6 +23,11 @@ const (
 	// DefaultWaitingPerHost bounds those of an IPv4 address or an IPv6 network of 64 bits.
 	DefaultWaitingPerHost = 256
 
+	// refusalsAgain is how long a host whose connections are closed past a bound is not
+	// logged again, and refusalsMost how many hosts are logged in that time.
+	refusalsAgain = 10 * time.Minute
+	refusalsMost  = 1000
+
 	// acceptPause is how long accepting waits after an error, such as too many open files.
 	acceptPause = 50 * time.Millisecond
 )
@@ -70,6 +75,9 @@ type Splitter struct {
 	waiting list.List // of *waiter, the oldest first
 	hosts   map[netip.Addr]int
 	serving map[net.Conn]struct{} // by TURN
+
+	refused      map[netip.Addr]struct{} // hosts that were logged, of refusalsMost
+	refusedSince time.Time
 }
 
 var _ net.Listener = (*Splitter)(nil)
@@ -161,12 +169,28 @@ func (s *Splitter) accept() {
 
 // admit has a connection wait for its first byte, unless its host has too many that do.
 func (s *Splitter) admit(conn net.Conn) *list.Element {
+	e, refused := s.queue(conn)
+	if refused.IsValid() {
+		s.config.Logger.Warn("too many silent connections of one host; its further ones are closed", "host", refused)
+	}
+	return e
+}
+
+// queue has a connection wait, or closes it and returns its host if that is to be logged.
+func (s *Splitter) queue(conn net.Conn) (e *list.Element, refused netip.Addr) {
 	w := &waiter{conn: conn, host: host(conn.RemoteAddr())}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil || s.hosts[w.host] >= s.config.WaitingPerHost {
+	if s.ctx.Err() != nil {
 		conn.Close()
-		return nil
+		return nil, refused
+	}
+	if s.hosts[w.host] >= s.config.WaitingPerHost {
+		conn.Close()
+		if s.firstRefusal(w.host) {
+			refused = w.host
+		}
+		return nil, refused
 	}
 	if s.waiting.Len() >= s.config.Waiting {
 		oldest := s.waiting.Front()
@@ -174,7 +198,19 @@ func (s *Splitter) admit(conn net.Conn) *list.Element {
 		s.forget(oldest)
 	}
 	s.hosts[w.host]++
-	return s.waiting.PushBack(w)
+	return s.waiting.PushBack(w), refused
+}
+
+// firstRefusal says whether a host that met its bound is to be logged. s.mu is held.
+func (s *Splitter) firstRefusal(host netip.Addr) bool {
+	if now := time.Now(); now.Sub(s.refusedSince) >= refusalsAgain {
+		s.refused, s.refusedSince = map[netip.Addr]struct{}{}, now
+	}
+	if _, is := s.refused[host]; is || len(s.refused) >= refusalsMost {
+		return false
+	}
+	s.refused[host] = struct{}{}
+	return true
 }
 
 // forget ends the waiting of a connection, once. s.mu is held.
