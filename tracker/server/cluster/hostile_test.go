@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -88,7 +89,7 @@ func TestRepliesThatDoNotFit(t *testing.T) {
 	send(t, nc, a.self.subject, append(appendHeader(nil, identity{"other", 1}), appendAnnounced(nil, 0, &table.Reply{})...))
 	send(t, nc, a.self.subject, append(appendHeader(nil, mute), appendAnnounced(nil, 99, &table.Reply{})...))
 	send(t, nc, a.self.subject, append(appendHeader(nil, mute), appendScraped(nil, 0, table.Counts{})...))
-	if err := wait(t, got); err != errNoAnswer {
+	if err := wait(t, got); !errors.Is(err, errNoAnswer) {
 		t.Errorf("a scrape's reply to an announce: %v", err)
 	}
 	ask()

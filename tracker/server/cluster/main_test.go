@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -166,7 +167,7 @@ func (n *testNode) announce(a table.Announce) (table.Reply, error) {
 	n.t.Helper()
 	var r table.Reply
 	err := n.Announce(&a, &r)
-	if err != table.ErrElsewhere {
+	if !errors.Is(err, table.ErrElsewhere) {
 		return r, err
 	}
 	type result struct {
@@ -183,7 +184,7 @@ func (n *testNode) announceWeb(a table.WebAnnounce) (table.WebReply, error) {
 	n.t.Helper()
 	var r table.WebReply
 	err := n.AnnounceWeb(&a, &r)
-	if err != table.ErrElsewhere {
+	if !errors.Is(err, table.ErrElsewhere) {
 		return r, err
 	}
 	type result struct {
@@ -199,7 +200,7 @@ func (n *testNode) announceWeb(a table.WebAnnounce) (table.WebReply, error) {
 func (n *testNode) answer(a table.Answer) (table.Handle, error) {
 	n.t.Helper()
 	to, err := n.Answer(&a)
-	if err != table.ErrElsewhere {
+	if !errors.Is(err, table.ErrElsewhere) {
 		return to, err
 	}
 	type result struct {
@@ -215,7 +216,7 @@ func (n *testNode) answer(a table.Answer) (table.Handle, error) {
 func (n *testNode) scrape(h table.Hash) table.Counts {
 	n.t.Helper()
 	counts, err := n.Scrape(h)
-	if err == table.ErrElsewhere {
+	if errors.Is(err, table.ErrElsewhere) {
 		got := make(chan table.Counts, 1)
 		n.ScrapeLater(h, func(counts table.Counts, _ error) { got <- counts })
 		return wait(n.t, got)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"time"
 
 	"github.com/causeway-bt/causeway/tracker/server/table"
@@ -105,7 +106,7 @@ func (in *inbound) web(id uint32, a *table.WebAnnounce) {
 	r := &in.webReply
 	r.Counts, r.Holder, r.Given = table.Counts{}, 0, r.Given[:0]
 	if err := in.c.table.AnnounceWeb(a, r); err != nil {
-		if err == error(table.ErrIDTaken) {
+		if errors.Is(err, table.ErrIDTaken) {
 			in.c.Probe(r.Holder)
 		}
 		in.refuse(id, err)

@@ -1,6 +1,10 @@
 package cluster
 
-import "github.com/causeway-bt/causeway/tracker/server/table"
+import (
+	"errors"
+
+	"github.com/causeway-bt/causeway/tracker/server/table"
+)
 
 var _ table.Swarms = (*Cluster)(nil)
 
@@ -30,7 +34,7 @@ func (c *Cluster) AnnounceWeb(a *table.WebAnnounce, r *table.WebReply) error {
 		return table.ErrElsewhere
 	}
 	err := c.table.AnnounceWeb(a, r)
-	if err == error(table.ErrIDTaken) && !r.Holder.Here() {
+	if errors.Is(err, table.ErrIDTaken) && !r.Holder.Here() {
 		c.Probe(r.Holder) // the front end knows only sockets of its own
 	}
 	return err

@@ -253,7 +253,7 @@ var refusals = []*table.Refusal{
 func appendRefused(b []byte, id uint32, err error) []byte {
 	b = appendRequest(b, kindRefused, id)
 	for i, known := range refusals {
-		if err == error(known) {
+		if errors.Is(err, known) {
 			return append(b, byte(i+1))
 		}
 	}
