@@ -31,7 +31,6 @@ const (
 type batch struct {
 	buf     *[]byte
 	entries int
-	header  int // bytes
 	timer   *time.Timer
 	armed   bool // the timer is to flush this batch or one before it
 }

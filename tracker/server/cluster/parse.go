@@ -50,7 +50,7 @@ func (p *parser) entries(b []byte, to sink) error {
 func (p *parser) entry(c *cursor, kind byte, to sink) bool {
 	switch kind {
 	case kindLeave:
-		h, id, socket := table.Hash(c.twenty()), table.ID(c.twenty()), c.socket()
+		h, id, socket := c.twenty(), c.twenty(), c.socket()
 		if c.bad {
 			return false
 		}
