@@ -15,7 +15,7 @@
 // hashing), so that one that comes or goes moves only what it has then or had before.
 //
 // Requests. What another node owns is asked of it in batches, each sent when it is 2 ms
-// old, has 512 entries or 48 KiB. While members come and go two nodes may disagree about
+// old (20 ms in large clusters), has 512 entries or 48 KiB. While members come and go two nodes may disagree about
 // who owns a swarm. So a request is forwarded once: who gets it answers it from its
 // own table, whoever the owner may be by now. If the node that was asked goes before it has
 // answered, the request is put again, once, to the new owner; if it stays and does not
