@@ -22,13 +22,14 @@ const (
 	groupTracker  flagGroup = "Tracker"
 	groupTLS      flagGroup = "TLS"
 	groupTURN     flagGroup = "STUN and TURN"
+	groupCluster  flagGroup = "Cluster"
 	groupLimits   flagGroup = "Limits"
 	groupOutput   flagGroup = "Output"
 )
 
 // flagGroups is the order in which they are shown.
 var flagGroups = []flagGroup{
-	groupContent, groupStorage, groupTorrent, groupPlay, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupLimits, groupOutput,
+	groupContent, groupStorage, groupTorrent, groupPlay, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupCluster, groupLimits, groupOutput,
 }
 
 // groupAnnotation is where a flag keeps its group.

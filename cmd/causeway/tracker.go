@@ -19,6 +19,7 @@ import (
 
 	"github.com/causeway-bt/causeway/tracker/server"
 	"github.com/causeway-bt/causeway/tracker/server/certificate"
+	"github.com/causeway-bt/causeway/tracker/server/cluster"
 	"github.com/causeway-bt/causeway/tracker/server/peerjs"
 	"github.com/causeway-bt/causeway/tracker/server/port"
 	"github.com/causeway-bt/causeway/tracker/server/relay"
@@ -63,6 +64,7 @@ type trackerRun struct {
 
 	tracker *server.Server
 	relay   *relay.Server
+	cluster *cluster.Cluster   // nil: there is no other node
 	files   *certificate.Files // nil: no TLS, or not by files
 	acme    *certificate.ACME  // nil: not by ACME
 	sockets trackerSockets
@@ -104,6 +106,9 @@ func (r *trackerRun) start(ctx context.Context) (err error) {
 		Limits: f.turn.limits, Logger: r.logger(),
 	})
 	if err != nil {
+		return err
+	}
+	if err := r.joinCluster(); err != nil {
 		return err
 	}
 	if r.tracker, err = server.New(r.serverConfig()); err != nil {
@@ -158,6 +163,9 @@ func (r *trackerRun) serverConfig() server.Config {
 		Connections: f.connections, HostConnections: f.hostConnections,
 		Allow: f.allow, Deny: f.deny, TrustProxy: f.proxies, NoHTTP: f.noHTTP,
 		Logger: r.logger(),
+	}
+	if r.cluster != nil {
+		config.Cluster = r.cluster.Over
 	}
 	if !f.noWS || f.peerJS {
 		r.webSockets = f.newWebSockets(config.Logger)
@@ -242,6 +250,9 @@ func (r *trackerRun) reload() {
 func (r *trackerRun) close() error {
 	close(r.done)
 	var errs []error
+	if r.cluster != nil {
+		errs = append(errs, r.cluster.Close()) // first, so that the others take over meanwhile
+	}
 	if r.tracker != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), answersWithin)
 		if err := r.tracker.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {

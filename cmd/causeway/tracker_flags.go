@@ -32,6 +32,7 @@ type trackerFlags struct {
 	connections, hostConnections int
 	tls                          tlsFlags
 	turn                         turnFlags
+	cluster                      clusterFlags
 
 	proxies []netip.Prefix // of trustProxy
 }
@@ -82,6 +83,7 @@ func (f *trackerFlags) add(flags *pflag.FlagSet) {
 	})
 	group(flags, groupTLS, func() { f.tls.add(flags) })
 	group(flags, groupTURN, func() { f.turn.add(flags) })
+	group(flags, groupCluster, func() { f.cluster.add(flags) })
 	group(flags, groupLimits, func() {
 		flags.IntVar(&f.connections, "connections", 50_000, "hold at most `NUMBER` HTTP and WebSocket connections")
 		flags.IntVar(&f.hostConnections, "host-connections", 500, "hold at most `NUMBER` of them of one address")
@@ -158,6 +160,9 @@ func (f *trackerFlags) check() error {
 			return usagef("--trust-proxy needs a network, such as 10.0.0.0/8, not %q", text)
 		}
 		f.proxies = append(f.proxies, network.Masked())
+	}
+	if err := f.cluster.check(); err != nil {
+		return err
 	}
 	return f.turn.check()
 }

@@ -27,7 +27,9 @@ const (
 func (r *trackerRun) webSocket(s *server.Server) http.Handler {
 	r.web = websocket.New(websocket.Config{
 		Swarms: s.Swarms(), Sockets: r.webSockets, Interval: r.flags.webInterval, ICEServers: r.iceServers,
+		Secret: []byte(r.flags.cluster.secret),
 	})
+	r.clusterSockets()
 	return r.web.Handler(s.RemoteAddr)
 }
 
@@ -61,6 +63,7 @@ func (r *trackerRun) iceServers(_ table.ID, remote netip.Addr) []websocket.ICESe
 // until done is closed.
 func (r *trackerRun) count(done <-chan struct{}) {
 	r.relayMetrics()
+	r.clusterMetrics()
 	tick := time.NewTicker(countsEvery)
 	defer tick.Stop()
 	for r.web != nil {

@@ -206,7 +206,14 @@ func (s *Server) routes() {
 	s.mux.Handle("GET /metrics", s.stats.handler())
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("ok\n"))
+		text := "ok\n"
+		if s.node != nil {
+			if _, alone := s.node.Members(); alone != "" {
+				// It still serves: no reason for a load balancer to take it out.
+				text += "this node of the cluster goes on alone: " + alone + "\n"
+			}
+		}
+		_, _ = w.Write([]byte(text))
 	})
 	if s.cfg.WebSocket != nil {
 		s.ws = s.cfg.WebSocket(s)

@@ -16,6 +16,7 @@ type Summary struct {
 	Peers       SummaryPeers            `json:"peers"`
 	Connections int64                   `json:"connections"` // open TCP connections
 	Fronts      map[string]SummaryFront `json:"fronts"`      // http, udp, websocket
+	Cluster     *SummaryCluster         `json:"cluster,omitempty"`
 }
 
 // SummaryPeers are numbers of peers, by the way they announce.
@@ -36,6 +37,14 @@ type SummaryFront struct {
 	Answers   int64   `json:"answers,omitempty"`
 }
 
+// SummaryCluster tells of the cluster that a node is part of. The other numbers are those
+// of the node.
+type SummaryCluster struct {
+	Members []string `json:"members"`         // the nodes that are up, this one among them
+	Alone   string   `json:"alone,omitempty"` // why this node goes on without the others
+	Details any      `json:"details"`
+}
+
 // Summary tells what is in the table, and what was done.
 func (s *Server) Summary() Summary {
 	size := s.table.Size()
@@ -50,6 +59,10 @@ func (s *Server) Summary() Summary {
 			Scrapes: f.Scrapes.Load(), Refused: f.Refused.Load(), Malformed: f.Malformed.Load(),
 			Offers: f.Offers.Load(), Answers: f.Answers.Load(),
 		}
+	}
+	if s.node != nil {
+		sum.Cluster = &SummaryCluster{Details: s.node.Details()}
+		sum.Cluster.Members, sum.Cluster.Alone = s.node.Members()
 	}
 	return sum
 }

@@ -50,7 +50,8 @@ type Config struct {
 	TrustProxy []netip.Prefix
 
 	// Cluster puts something before the table, through which all front ends then reach
-	// swarms; nil means that this node has all of them.
+	// swarms; nil means that this node has all of them. What it returns may tell of the
+	// cluster, as ClusterNode has it.
 	Cluster func(*table.Table) table.Swarms
 	// WebSocket makes what answers WebSocket upgrades of paths that end in /announce or
 	// /scrape and of /; nil means that they are refused.
@@ -97,11 +98,23 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// ClusterNode is how a cluster tells of itself on /stats, /stats.json, /metrics and
+// /healthz.
+type ClusterNode interface {
+	table.Swarms
+	// Members are the names of the nodes that are up, this one among them; alone says
+	// why it goes on without the others, "" if it does not.
+	Members() (names []string, alone string)
+	// Details is more of it, for JSON.
+	Details() any
+}
+
 // Server is a tracker. It is an http.Handler; see Serve and ServePacket, too.
 type Server struct {
 	cfg    Config
 	table  *table.Table
 	swarms table.Swarms // the table or a cluster, behind the access lists
+	node   ClusterNode  // nil: no cluster, or one that tells nothing
 	lists  lists
 	ids    connectionIDs
 	stats  *Stats
@@ -143,6 +156,7 @@ func New(cfg Config) (*Server, error) {
 	var inner table.Swarms = s.table
 	if cfg.Cluster != nil {
 		inner = cfg.Cluster(s.table)
+		s.node, _ = inner.(ClusterNode)
 	}
 	s.swarms = &gate{Swarms: inner, lists: &s.lists}
 	s.stats = newStats(s)

@@ -78,6 +78,18 @@ func newStats(s *Server) *Stats {
 	gauge("peers", "Peers.", prometheus.Labels{"kind": "ipv4"}, func() int64 { return s.table.Size().Peers4 })
 	gauge("peers", "Peers.", prometheus.Labels{"kind": "ipv6"}, func() int64 { return s.table.Size().Peers6 })
 	gauge("peers", "Peers.", prometheus.Labels{"kind": "web"}, func() int64 { return s.table.Size().PeersWeb })
+	if s.node != nil {
+		gauge("cluster_members", "Nodes of the cluster that are up, this one among them.", nil, func() int64 {
+			names, _ := s.node.Members()
+			return int64(len(names))
+		})
+		gauge("cluster_alone", "1 while this node goes on without the others.", nil, func() int64 {
+			if _, alone := s.node.Members(); alone != "" {
+				return 1
+			}
+			return 0
+		})
+	}
 	gauge("connections", "Open TCP connections, WebSockets among them.", nil, s.openConnections)
 	gauge("websockets", "Open WebSockets.", nil, s.openWebSockets)
 	return st

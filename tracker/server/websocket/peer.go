@@ -278,9 +278,7 @@ func (p *peer) relay(b *socket.Batch, to table.Handle, count *atomic.Uint64, has
 // contest has a socket show that it lives, as another one wants its peer id.
 func (s *Server) contest(holder table.Handle) {
 	s.contested.Add(1)
-	if p := s.peers.get(holder); p != nil {
-		p.conn.Probe(s.config.ProbeWait)
-	}
+	s.Probe(holder)
 }
 
 // answer passes an answer on to the peer whose offer it was.

@@ -128,6 +128,14 @@ func (s *Server) Deliver(to table.Handle, message []byte) bool {
 	return s.deliver(nil, to, message)
 }
 
+// Probe has a socket of this node show that it lives: a peer at another node wants its
+// peer id. It is closed if it does not.
+func (s *Server) Probe(holder table.Handle) {
+	if p := s.peers.get(holder); p != nil {
+		p.conn.Probe(s.config.ProbeWait)
+	}
+}
+
 func (s *Server) deliver(b *socket.Batch, to table.Handle, message []byte) bool {
 	p := s.peers.get(to)
 	if p == nil {
