@@ -159,7 +159,7 @@ func (r *trackerRun) certificates() (config *tls.Config, err error) {
 func (r *trackerRun) serverConfig() server.Config {
 	f := r.flags
 	config := server.Config{
-		Interval: f.interval, MinInterval: f.minInterval,
+		Interval: f.interval, MinInterval: f.minInterval, WebInterval: f.webInterval,
 		Connections: f.connections, HostConnections: f.hostConnections,
 		Allow: f.allow, Deny: f.deny, TrustProxy: f.proxies, NoHTTP: f.noHTTP,
 		Logger: r.logger(),

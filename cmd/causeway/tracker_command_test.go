@@ -265,6 +265,19 @@ func TestTrackerAccessLog(t *testing.T) {
 	if e := next(t, tracker.lines, "announce"); e["info_hash"] != strings.Repeat("62", 20) || e["front"] != "http" || e["peer_event"] == nil || e["time"] == nil {
 		t.Errorf("announce %v", e)
 	}
+	conn, _ := dialTracker(t, "ws://"+tracker.tcp+"/announce")
+	if conn == nil {
+		t.Fatal("no WebSocket")
+	}
+	const peer = `"info_hash":"cccccccccccccccccccc","peer_id":"dddddddddddddddddddd"`
+	ask(t, conn, `{"action":"announce",`+peer+`,"left":0,"event":"started","offers":[]}`)
+	if e := next(t, tracker.lines, "announce"); e["info_hash"] != strings.Repeat("63", 20) || e["front"] != "ws" || e["state"] != "seed" {
+		t.Errorf("announce over WebSocket %v", e)
+	}
+	ask(t, conn, `{"action":"scrape",`+peer+`}`)
+	if e := next(t, tracker.lines, "scrape"); e["front"] != "ws" || e["hashes"] != 1.0 {
+		t.Errorf("scrape over WebSocket %v", e)
+	}
 }
 
 func TestTrackerUsage(t *testing.T) {

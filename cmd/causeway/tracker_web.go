@@ -25,10 +25,14 @@ const (
 
 // webSocket makes the WebSocket front end.
 func (r *trackerRun) webSocket(s *server.Server) http.Handler {
-	r.web = websocket.New(websocket.Config{
+	config := websocket.Config{
 		Swarms: s.Swarms(), Sockets: r.webSockets, Interval: r.flags.webInterval, ICEServers: r.iceServers,
 		Secret: []byte(r.flags.cluster.secret),
-	})
+	}
+	if r.flags.accessLog {
+		config.AccessLog = r.app.accessLog()
+	}
+	r.web = websocket.New(config)
 	r.clusterSockets()
 	return r.web.Handler(s.RemoteAddr)
 }

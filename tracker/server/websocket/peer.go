@@ -205,9 +205,11 @@ func (p *peer) announced(b *socket.Batch, m *message, r *table.WebReply, err err
 		s.contest(r.Holder)
 		fallthrough
 	case err != nil:
+		p.logAnnounce(a, err)
 		p.fail(b, m, err)
 		return
 	}
+	p.logAnnounce(a, nil)
 	first, tellICE, gone := p.note(a)
 	if gone { // while another node was asked
 		s.config.Swarms.LeaveWeb(a.Hash, a.ID, a.Socket)

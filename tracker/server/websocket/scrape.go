@@ -12,6 +12,7 @@ import (
 func (p *peer) scrape(b *socket.Batch, m *message) {
 	s := p.server
 	s.scrapes.Add(1)
+	p.logScrape(len(m.hashes))
 	hashes := m.hashes
 	counts := make([]table.Counts, len(hashes))
 	var elsewhere []int

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -42,6 +43,9 @@ type Config struct {
 	// from then on. It may be nil, and return nothing.
 	ICEServers func(peer table.ID, remote netip.Addr) []ICEServer
 	ICEEvery   time.Duration
+
+	// AccessLog gets a record of each announce and scrape; nil means none.
+	AccessLog *slog.Logger
 }
 
 // ICEServer is a STUN or TURN server as WebRTC's RTCIceServer has it.
