@@ -162,7 +162,7 @@ class TorrentView {
           this.vlc = button('link', 'Copy link for VLC', () => copy(new URL(this.file.url, document.baseURI).href, 'link for VLC'), { text: true }),
           button('help', 'Keys', () => document.getElementById('help').showModal(), { text: true }))))
     this.list = several ? new FileList(torrent, { open: (f) => { this.wantsPlay = true; this.go(f.index) }, save: (f) => this.save(f) }) : null
-    const swarmCard = el('section', { class: 'card', 'aria-labelledby': 'how' }, el('h2', { id: 'how' }, 'How it reaches you'), this.picture.root)
+    const swarmCard = el('section', { class: 'card swarms', 'aria-labelledby': 'how' }, el('h2', { id: 'how' }, 'How it reaches you'), this.picture.root)
     const aside = this.list ? el('aside', { class: 'card', 'aria-labelledby': 'files-head' }, el('h2', { id: 'files-head' }, count(torrent.files.length, 'file')), this.list.root) : null
     const receive = el('div', {})
     if (host.share.receive) import('./receive.js').then((m) => receive.replaceChildren(m.dropZone(host, () => engine)))
@@ -170,9 +170,8 @@ class TorrentView {
     main.replaceChildren(el('div', { class: this.list ? 'columns' : 'column' },
       el('div', { class: 'main-column' },
         several2 && host.share.torrents.length > 1 ? el('p', { class: 'crumb' }, el('a', { href: '#' }, '‹ Everything shared')) : null,
-        this.stage, el('section', { class: 'card about' }, this.heading, this.facts, this.progress, this.actions, this.notice),
-        swarmCard),
-      aside ? el('div', { class: 'side-column' }, aside) : null), receive)
+        this.stage, el('section', { class: 'card about' }, this.heading, this.facts, this.progress, this.actions, this.notice)),
+      aside ? el('div', { class: 'side-column' }, aside) : null, swarmCard), receive)
     this.stage.append(this.player.root)
     this.box = el('div', { class: 'shown card', hidden: true })
     this.stage.append(this.box)

@@ -102,7 +102,7 @@ export class Player {
     this.#offerRestart(before)
     this.video.setAttribute('aria-label', short(info.name, 100))
     this.open(source.url)
-    if (info.subtitles.length && setting('captions', true)) this.caption(0, false)
+    if (info.subtitles.length && setting('captions', true)) this.caption(likeliest(info.subtitles), false)
     navigator.mediaSession && (navigator.mediaSession.metadata = new MediaMetadata({ title: short(info.name, 120) }))
   }
 
@@ -328,6 +328,17 @@ export class Player {
     this.video.muted = false
     setSetting('volume', this.video.volume)
   }
+}
+
+// likeliest finds the subtitles in the viewer's own language, else the first.
+function likeliest (subtitles) {
+  for (const language of navigator.languages ?? []) {
+    const code = language.slice(0, 2).toLowerCase()
+    const name = new Intl.DisplayNames(['en'], { type: 'language' }).of(code).toLowerCase()
+    const at = subtitles.findIndex((s) => s.lang?.toLowerCase().startsWith(code) || [code, name].includes(s.label.toLowerCase()))
+    if (at >= 0) return at
+  }
+  return 0
 }
 
 export const KEYS = [
