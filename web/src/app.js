@@ -32,7 +32,7 @@ async function start () {
   } catch (error) {
     return broken(error)
   }
-  // Whoever opens one file sees it at once, over HTTP if the engine takes its time.
+  performance.mark('described')
   await startEngine(engineCode, serviceWorker)
   host.watch()
   host.addEventListener('back', () => { if (engine) { engine.hostThere = true; engine.renew(host.share) } view?.refresh() })
@@ -48,6 +48,8 @@ async function start () {
 
 async function startEngine (code, serviceWorker) {
   if (!code) { engineState = 'insecure'; return }
+  code.then(() => performance.mark('engine loaded'))
+  serviceWorker.then(() => performance.mark('service worker ready'))
   const [module, controlled] = await Promise.all([code, serviceWorker])
   streaming = controlled
   if (module.error) {
@@ -139,7 +141,7 @@ class TorrentView {
 
   async #join () {
     if (!engine) return
-    try { this.swarm = await engine.open(this.torrent) } catch (error) { console.warn(error); engineState = 'failed' }
+    try { this.swarm = await engine.open(this.torrent); performance.mark('swarm open') } catch (error) { console.warn(error); engineState = 'failed' }
   }
 
   #build () {
@@ -344,7 +346,7 @@ class TorrentView {
     this.facts.textContent = facts.filter(Boolean).join(' · ')
     const why = whyAlone({
       engine: engineState, host: host.there, secure: way.secure, webrtc: way.webrtc, blocked: way.blocked, lan: way.lan,
-      tracker: f?.tracker, peers: f?.peers ?? 0, age: f?.age ?? 0
+      tracker: f?.tracker, peers: f?.peers || f?.met || 0, age: f?.age ?? 0
     }) ?? this.problem
     this.notice.hidden = !why
     if (why && this.notice.textContent !== why.text) this.notice.textContent = why.text

@@ -69,6 +69,7 @@ class Swarm {
     this.waiting = new Map() // piece -> callbacks
     this.came = { host: 0, causeway: 0, viewers: 0, classic: 0 } // bytes of content
     this.gave = 0
+    this.met = 0 // direct connections so far
     this.wanted = new Set() // indices of files that are wanted whole
     this.trackerSeen = 0
     this.opened = performance.now()
@@ -111,6 +112,7 @@ class Swarm {
   #onWire (wire) {
     const from = wire.type === 'webSeed' ? 'host' : wire.peerId?.startsWith(CAUSEWAY_ID) ? 'causeway' : 'viewers'
     wire.from = from
+    if (from !== 'host') this.met++
     wire.on('download', (n) => {
       this.came[from] += n
       if (from !== 'host') this.directAt = performance.now()
@@ -247,7 +249,7 @@ class Swarm {
       host: { down: this.host?.downloadSpeed() ?? 0, held: this.host?.held, failing: this.host?.failing },
       causeway: { peers: ours.length, down: sum(ours, 'downloadSpeed'), up: sum(ours, 'uploadSpeed') },
       viewers: { peers: viewers.length, down: sum(viewers, 'downloadSpeed'), up: sum(viewers, 'uploadSpeed') },
-      came: this.came, gave: this.gave, peers: direct.length, tracker: this.trackerThere, received: torrent.received,
+      came: this.came, gave: this.gave, peers: direct.length, met: this.met, tracker: this.trackerThere, received: torrent.received,
       age: (performance.now() - this.opened) / 1000
     }
   }

@@ -11,7 +11,7 @@ export async function launch (name, { flags = [], profile, executable } = {}) {
   const firefox = name === 'firefox'
   const browser = await puppeteer.launch({
     browser: firefox ? 'firefox' : 'chrome',
-    executablePath: executable ?? (firefox ? '/usr/bin/firefox' : '/usr/bin/chromium'),
+    executablePath: executable,
     headless: true, userDataDir: profile, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
     ...(firefox
       ? { extraPrefsFirefox: {
