@@ -93,7 +93,7 @@ func TestPlaysOverHTTPWhereWebRTCIsBlocked(t *testing.T) {
 	seed(t, host, dir, tracker)
 	var p played
 	do(t, realpeer.Chromium, "plays", host.URL(), &p, map[string]any{
-		"tracks": false, "direct": false, "flags": []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp"},
+		"tracks": false, "direct": false, "flags": []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"},
 	}, nil)
 	p.judge(t)
 	if p.Figures.Came.Causeway != 0 || p.Figures.Came.Host == 0 {
@@ -109,7 +109,7 @@ func TestSaysWhyNobodyIsThere(t *testing.T) {
 		tracker  bool
 	}{
 		"no WebRTC":      {words: "WebRTC is switched off", noEngine: "delete globalThis.RTCPeerConnection", tracker: true},
-		"WebRTC blocked": {words: "blocks it", flags: []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp"}, tracker: true},
+		"WebRTC blocked": {words: "blocks it", flags: []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"}, tracker: true},
 		"tracker gone":   {words: "tracker that introduces viewers"},
 	} {
 		t.Run(name, func(t *testing.T) {

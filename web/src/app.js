@@ -11,6 +11,7 @@ import { bytes, rate, left, count, whyAlone } from './words.js'
 import { forgetPlaces } from './memory.js'
 
 const DRAW_EVERY = 500 // ms
+const FIRST_FRAME_WITHIN = 2500 // ms that a player has the swarm for itself
 
 const host = new Host()
 const main = document.querySelector('main')
@@ -209,7 +210,9 @@ class TorrentView {
         subtitles: (file.subtitles ?? []).map((s) => ({ label: s.label || s.lang || 'Subtitles', lang: s.lang, name: this.fileAt(s.index)?.path ?? '.vtt', load: () => this.sourceOf(s.index).bytes() }))
       }
       this.player.load(source, info, { autoplay })
-      if (swarm) swarm.unwantOthers(file.index)
+      this.player.video.addEventListener('loadeddata', () => performance.mark('first frame'), { once: true })
+      // The rest of it comes once there is a picture.
+      if (swarm) this.soon(this.player.video, () => { if (this.source === source) swarm.unwantOthers(file.index) })
       this.first(source)
     } else {
       this.player.stop()
@@ -218,6 +221,13 @@ class TorrentView {
       showFile(source, this.box)
     }
     draw()
+  }
+
+  soon (video, run) {
+    let done = false
+    const once = () => { if (!done) { done = true; run() } }
+    video.addEventListener('loadeddata', once, { once: true })
+    setTimeout(once, FIRST_FRAME_WITHIN)
   }
 
   // first looks at files that browsers often play in part only, before they play.
@@ -306,17 +316,17 @@ class TorrentView {
   save (file) {
     const source = file === this.file && this.source ? this.source : this.sourceOf(file.index)
     this.swarm?.want(file.index)
-    save(source.saveURL, source.name)
+    save(source.saveURL)
   }
 
   async saveAll () {
     if (!streaming || !this.swarm) {
       say('One after the other: this page cannot make a zip here')
-      for (const file of this.torrent.files) { save(this.sourceOf(file.index).saveURL, file.path); await new Promise((resolve) => setTimeout(resolve, 800)) }
+      for (const file of this.torrent.files) { save(this.sourceOf(file.index).saveURL); await new Promise((resolve) => setTimeout(resolve, 800)) }
       return
     }
     for (const file of this.torrent.files) this.swarm.want(file.index)
-    save(await zipURL(this.torrent, this.torrent.files.map((f) => this.sourceOf(f.index)), publish), `${plain(this.torrent.name)}.zip`)
+    save(await zipURL(this.torrent, this.torrent.files.map((f) => this.sourceOf(f.index)), publish))
   }
 
   draw () {

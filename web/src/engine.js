@@ -76,14 +76,14 @@ class Swarm {
   }
 
   async open () {
-    const response = await fetch(this.shared.torrent, { cache: 'no-store' })
-    if (!response.ok) throw new Error(`the torrent could not be fetched (${response.status})`)
-    const metainfo = new Uint8Array(await response.arrayBuffer())
-    this.state = await openStore(this.shared.infohash, this.shared.length)
+    const [metainfo, state] = await Promise.all([this.#metainfo(), openStore(this.shared.infohash, this.shared.length)])
+    this.state = state
     const torrent = this.engine.client.add(metainfo, {
       announce: this.engine.share.announce ?? [],
       store: storeOver(this.state, this.shared.infohash),
       storeCacheSlots: Math.max(2, Math.floor(CACHE / this.shared.piece_length)),
+      // Where nothing is kept there is nothing to look for.
+      bitfield: this.state.sizes.size ? undefined : new Uint8Array(Math.ceil(Math.ceil(this.shared.length / this.shared.piece_length) / 8)),
       deselect: true, strategy: 'rarest', maxWebConns: 4, uploads: 12
     })
     this.torrent = torrent
@@ -101,6 +101,12 @@ class Swarm {
     this.#addHost()
     this.timer = setInterval(() => this.#decide(), DECIDE_EVERY)
     addEventListener('pagehide', () => torrent.discovery?.tracker?.stop())
+  }
+
+  async #metainfo () {
+    const response = await fetch(this.shared.torrent, { cache: 'no-store' })
+    if (!response.ok) throw new Error(`the torrent could not be fetched (${response.status})`)
+    return new Uint8Array(await response.arrayBuffer())
   }
 
   #addHost () {

@@ -8,7 +8,7 @@ const o = JSON.parse(process.argv[2])
 process.stdin.on('end', () => process.exit(1)).resume()
 let browser
 try {
-  browser = await launch(o.browser, { profile: o.profile, flags: o.flags, executable: o.executable })
+  browser = await launch(o.browser, { profile: o.profile, flags: o.flags, downloads: o.folder, executable: o.executable })
   const logs = []
   const open = async (url = o.url, before) => {
     const page = await browser.newPage()
