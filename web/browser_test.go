@@ -2,12 +2,18 @@ package web_test
 
 import (
 	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/web"
 	"github.com/causeway-bt/causeway/web/testhost"
 )
 
@@ -444,4 +450,51 @@ func fileSize(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// TestPlaysWithoutTheBundle has the sources themselves served, as a program does that was
+// built where there was no npm.
+func TestPlaysWithoutTheBundle(t *testing.T) {
+	for _, browser := range []realpeer.Program{realpeer.Chromium, realpeer.Firefox} {
+		t.Run(string(browser), func(t *testing.T) {
+			needPage(t, browser)
+			host, _ := share(t, testhost.Options{Path: mediaFile(t, "clip.webm")})
+			files := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host.Addr})
+			page := web.NewUnbuilt(web.Options{
+				Share:  func(*http.Request) web.Share { return host.Share() },
+				Status: func(*http.Request) web.Status { return web.Status{Run: "once"} },
+			})
+			mux := http.NewServeMux()
+			mux.Handle("/", page)
+			mux.Handle("/f/", files)
+			mux.Handle("/t/", files)
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			fallsBack(t, browser, server.URL, "built without the part")
+		})
+	}
+}
+
+// TestPlaysWithoutEncryption opens the page by a name that is no loopback address for the
+// browser, which gives it no service worker.
+func TestPlaysWithoutEncryption(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+	_, port, err := net.SplitHostPort(host.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fallsBack(t, realpeer.Chromium, "http://film.test:"+port+"/", "no encryption", "--host-resolver-rules=MAP film.test 127.0.0.1")
+}
+
+func fallsBack(t *testing.T, browser realpeer.Program, url, words string, flags ...string) {
+	t.Helper()
+	var found struct {
+		Notice, Src string
+		Sought      struct{ Took float64 }
+	}
+	do(t, browser, "fallsBack", url, &found, map[string]any{"flags": append([]string{}, flags...)}, nil)
+	if !strings.Contains(found.Notice, words) || strings.Contains(found.Src, "/~/") || found.Sought.Took > maxSeek {
+		t.Errorf("it found %+v", found)
+	}
 }

@@ -135,7 +135,7 @@ func (h *Host) routes() http.Handler {
 	mux := http.NewServeMux()
 	run := h.run
 	mux.Handle("/", web.New(web.Options{
-		Share: func(*http.Request) web.Share { return h.share() },
+		Share: func(*http.Request) web.Share { return h.Share() },
 		Status: func(*http.Request) web.Status {
 			s := web.TorrentStatus{InfoHash: h.InfoHash, Completed: h.info.TotalLength()}
 			if set := h.status.Load(); set != nil {
@@ -155,7 +155,8 @@ func (h *Host) routes() http.Handler {
 	return mux
 }
 
-func (h *Host) share() web.Share {
+// Share is what it shares.
+func (h *Host) Share() web.Share {
 	s := web.Share{Torrents: []web.Torrent{h.describe()}, Announce: h.o.Announce, ICE: h.o.ICE}
 	if h.o.Receive != "" {
 		s.Receive = &web.Receive{URL: "/receive", MaxBytes: maxUpload, MaxFiles: maxUploadFiles}
