@@ -1,6 +1,9 @@
 package web_test
 
 import (
+	"archive/zip"
+	"bytes"
+	"io"
 	"math"
 	"net"
 	"net/http"
@@ -12,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/realpeer"
 	"github.com/causeway-bt/causeway/web"
 	"github.com/causeway-bt/causeway/web/testhost"
@@ -240,11 +244,11 @@ func TestRecoversWhenTheHostComesBack(t *testing.T) {
 			tracker.Stop()
 			run.Stop()
 		case "start":
-			tracker = realpeer.StartWebTracker(t, port)
-			seed(t, host, file, tracker)
 			if err := host.Restart(); err != nil {
 				t.Error(err)
 			}
+			tracker = realpeer.StartWebTracker(t, port)
+			seed(t, host, file, tracker)
 		}
 	})
 }
@@ -275,7 +279,7 @@ func TestPlaysByKeyboard(t *testing.T) {
 		Captions int
 		Next     string
 	}
-	do(t, realpeer.Chromium, "keys", host.URL()+"#0", &found, nil, nil)
+	do(t, realpeer.Chromium, "keys", host.URL()+"#1", &found, nil, nil)
 	if math.Abs(found.Forward.At-15) > 1 || !found.After.Muted || found.After.Rate != 1.25 || found.Captions != 0 || found.Next != "#3" {
 		t.Errorf("the keys did %+v", found)
 	}
@@ -412,6 +416,78 @@ func TestReceivesByUpload(t *testing.T) {
 	do(t, realpeer.Chromium, "sends", host.URL(), &found, map[string]any{"name": "letter.bin", "length": length}, nil)
 	if !strings.Contains(found.Said, "Received") || fileSize(t, filepath.Join(folder, "letter.bin")) != length {
 		t.Errorf("it said %q", found.Said)
+	}
+}
+
+// TestReceivesFromThePageItself has Causeway fetch what the page seeds.
+func TestReceivesFromThePageItself(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	program, err := causeway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	var host *testhost.Host
+	var tracker *realpeer.WebTracker
+	host, tracker = share(t, testhost.Options{
+		Path: mediaFile(t, "clip.en.srt"), Receive: t.TempDir(),
+		Fetch: func(torrent []byte) {
+			file := filepath.Join(folder, "sent.torrent")
+			if err := os.WriteFile(file, torrent, 0o600); err != nil {
+				t.Error(err)
+			}
+			run, err := cli.Start(program, "download", file, "-o", folder, "--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-lsd",
+				"--no-webrtc=false", "--stun", "stun:127.0.0.1:9", "--state", t.TempDir(), "--tracker", tracker.URL)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(run.Stop)
+			go func() {
+				if _, err := run.WaitEvent(t.Context(), "complete"); err == nil {
+					host.Saved()
+				}
+			}()
+		},
+	})
+	const length = 5 << 20
+	var found struct{ Said string }
+	do(t, realpeer.Chromium, "sends", host.URL(), &found, map[string]any{"name": "letter.bin", "length": length}, nil)
+	content, err := os.ReadFile(filepath.Join(folder, "letter.bin"))
+	if err != nil || len(content) != length || !strings.Contains(found.Said, "directly") {
+		t.Fatalf("it said %q, and %d bytes are there: %v", found.Said, len(content), err)
+	}
+	for i, b := range content {
+		if int(b) != i*7%251 {
+			t.Fatalf("byte %d is %d", i, b)
+		}
+	}
+}
+
+func TestDownloadsAllAsZip(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	dir := folderOf(t, "film.mp4", "clip.webm", "film.en.srt")
+	host, tracker := share(t, testhost.Options{Path: dir})
+	seed(t, host, dir, tracker)
+	folder := t.TempDir()
+	var found struct{ Name string }
+	do(t, realpeer.Chromium, "downloads", host.URL(), &found, map[string]any{"folder": folder, "selector": "#download-all", "name": "shared.zip"}, nil)
+	archive, err := zip.OpenReader(filepath.Join(folder, "shared.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	for _, name := range []string{"film.mp4", "clip.webm", "film.en.srt"} {
+		inside, err := archive.Open("shared/" + name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		content, err := io.ReadAll(inside) // checks its CRC, too
+		original, _ := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !bytes.Equal(content, original) {
+			t.Errorf("%s differs in the archive: %v", name, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 // windows of pieces that readers wait for. Loaded only where a page may use it; its
 // packages' timers run in a worker (see build.mjs).
 import WebTorrent from 'webtorrent'
+import { DroppedStore } from './dropped.js'
 import { HostSeed } from './hostseed.js'
 import { openStore, storeOver } from './store.js'
 import { setInterval, setTimeout } from './timers.js'
@@ -368,10 +369,12 @@ class Reader {
 // "send me a file".
 export function seedFiles (engine, files, name) {
   return new Promise((resolve, reject) => {
+    const store = new DroppedStore(files)
     const torrent = engine.client.seed(files, {
-      name, announceList: [engine.share.announce ?? []], announce: engine.share.announce ?? [],
-      createdBy: 'Causeway page', preloadedStore: undefined, store: undefined
+      name, announceList: [engine.share.announce ?? []], createdBy: 'Causeway page', preloadedStore: store, storeCacheSlots: 4
     })
+    torrent.once('metadata', () => store.of(torrent))
+    torrent.on('warning', () => {})
     torrent.once('error', reject)
     torrent.once('seed', () => resolve(torrent))
   })

@@ -38,6 +38,8 @@ type Options struct {
 	Limit int
 	// Receive takes uploads into this folder, if set.
 	Receive string
+	// Fetch, if set, is to fetch the torrents that pages seed for us, and to call Saved.
+	Fetch func(torrent []byte)
 }
 
 // Host is a running one.
@@ -125,6 +127,9 @@ func (h *Host) URL() string { return "http://" + h.Addr + "/" }
 // SetStatus has pages be told these figures.
 func (h *Host) SetStatus(s web.TorrentStatus) { s.InfoHash = h.InfoHash; h.status.Store(&s) }
 
+// Saved says that what a page seeded is there.
+func (h *Host) Saved() { h.uploads.saved.Store(true) }
+
 func random() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
@@ -150,6 +155,7 @@ func (h *Host) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /f/{index}/{name}", h.serveFile)
 	if h.o.Receive != "" {
+		h.uploads.fetch = h.o.Fetch
 		h.uploads.register(mux, h.o.Receive)
 	}
 	return mux
