@@ -64,7 +64,7 @@ check-plain:
 	$(GO) test $(CHECKFLAGS) $$($(GO) list ./... | grep -E '$(CHECKPLAIN)')
 
 .PHONY: test
-test: test-deps ## everything: go vet, all tests with the race detector, leak tests without it
+test: test-deps $(if $(NPM),$(WEBPAGE)) ## everything: go vet, all tests with the race detector, leak tests without it
 	$(GO) vet ./...
 	$(GO) test $(LEAKFLAGS) ./webrtcwire
 	$(GO) test $(TESTFLAGS) ./...
