@@ -72,6 +72,7 @@ class Swarm {
     this.waiting = new Map() // piece -> callbacks
     this.came = { host: 0, causeway: 0, viewers: 0, classic: 0 } // bytes of content
     this.gave = 0
+    this.decided = 0
     this.met = 0 // direct connections so far
     this.wanted = new Set() // indices of files that are wanted whole
     this.trackerSeen = 0
@@ -198,6 +199,7 @@ class Swarm {
   #decide () {
     const { torrent, host } = this
     if (torrent.destroyed || !host) return
+    this.decided++
     const now = performance.now()
     const direct = torrent.wires.filter((w) => w.type !== 'webSeed')
     const able = direct.some((w) => !w.peerChoking && w.peerPieces)

@@ -115,14 +115,14 @@ export async function hides ({ instance, open, url }) {
   })
   const session = await page.createCDPSession()
   const came = async () => {
-    const { result } = await session.send('Runtime.evaluate', { expression: '(() => { const s = [...causeway.engine.swarms.values()][0]; return JSON.stringify([s.came.causeway, performance.now(), document.visibilityState, s.torrent.progress]) })()' })
+    const { result } = await session.send('Runtime.evaluate', { expression: '(() => { const s = [...causeway.engine.swarms.values()][0]; const wire = s.torrent.wires.find((w) => w.from !== "host"); return JSON.stringify([s.came.causeway, performance.now(), document.visibilityState, s.torrent.progress, s.decided, s.torrent._rechokeIntervalId > 1e9 && wire._keepAliveInterval > 1e9]) })()' })
     return JSON.parse(result.value)
   }
   const measure = async () => {
-    const [n, at, state] = await came()
+    const [n, at, state, , ticks] = await came()
     await pause(6000)
-    const [m, then, end, progress] = await came()
-    return { rate: (m - n) / (then - at) * 1000, state: [state, end], progress }
+    const [m, then, end, progress, later, ours] = await came()
+    return { rate: (m - n) / (then - at) * 1000, state: [state, end], progress, ticks: (later - ticks) / (then - at) * 1000, ours }
   }
   const visible = await measure()
   const other = await instance.newPage()
