@@ -330,3 +330,48 @@ export async function fallsBack ({ open, url }) {
   const sought = await seek(page, 0.7)
   return { notice: await until(page, 'words', () => { const n = document.querySelector('.notice'); return !n.hidden && n.textContent }), sought, src: await page.$eval('video', (v) => v.currentSrc), secure: await page.evaluate(() => isSecureContext) }
 }
+
+// bounded plays a file that is larger than what may be kept.
+export async function bounded ({ open, url, limit }) {
+  const page = await open(url)
+  await frame(page)
+  await page.evaluate((limit) => { [...causeway.engine.swarms.values()][0].state.limit = limit }, limit)
+  await page.$eval('.player .big', (b) => b.click())
+  for (const part of [0.3, 0.9, 0.1]) {
+    await seek(page, part)
+    await until(page, 'playing', (part) => { const v = document.querySelector('video'); return v.currentTime > v.duration * part + 1 }, part)
+  }
+  const most = await until(page, 'room', (limit) => { const { state } = [...causeway.engine.swarms.values()][0]; return state.bytes <= limit && state.bytes }, limit)
+  const files = await until(page, 'fewer files', async (limit) => {
+    const root = await navigator.storage.getDirectory()
+    let bytes = 0
+    for await (const dir of (await root.getDirectoryHandle('pieces')).values()) for await (const f of dir.values()) bytes += await f.getFile().then((x) => x.size, () => 0)
+    return bytes <= limit && bytes
+  }, limit)
+  return { most, files, came: (await figures(page)).came }
+}
+
+// forgets presses "Forget", and looks for what is left.
+export async function forgets ({ open, url }) {
+  const page = await open(url)
+  await frame(page)
+  await until(page, 'something kept', () => !document.querySelector('#forget').hidden)
+  await page.evaluate(() => { globalThis.before = true; document.querySelector('#forget').click() })
+  await until(page, 'a fresh page', () => !globalThis.before && document.querySelector('video')?.readyState >= 2)
+  return { figures: await figures(page) }
+}
+
+// lists opens a page of several torrents, and one of them from there.
+export async function lists ({ open, url }) {
+  const page = await open(url)
+  const rows = await until(page, 'a list', () => { const rows = [...document.querySelectorAll('.files li')].map((r) => r.textContent); return rows.length > 1 && rows })
+  await page.$eval('.files a.open', (a) => a.click())
+  await frame(page)
+  return { rows, hash: await page.evaluate(() => location.hash), back: await page.$eval('.crumb', (c) => c.textContent) }
+}
+
+// tells waits for words on the page.
+export async function tells ({ open, url, words }) {
+  const page = await open(url)
+  return { said: await until(page, words, (words) => document.querySelector('main').textContent.includes(words) && document.querySelector('main').textContent, words) }
+}
