@@ -23,8 +23,7 @@ func TestGreedyPeerIsLetGo(t *testing.T) {
 		}
 		close(busy)
 		<-enough
-		greedy.mu.Lock() // as it does to read what the peer has sent
-		greedy.mu.Unlock()
+		greedy.takeInbox(nil) // with its lock
 	})
 	<-busy
 	for range commandQueue {

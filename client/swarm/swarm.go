@@ -291,6 +291,11 @@ func (s *Swarm) TurnPrivate() {
 	if s.running == nil {
 		return
 	}
+	if s.shared.WS != nil {
+		_, rest := ofOneTracker(s.trackers)
+		s.web.leave(rest)
+		s.web.warnLeftOut(rest)
+	}
 	if s.running.stopDHT != nil {
 		s.running.stopDHT()
 	}

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -113,6 +115,39 @@ func webTrackers(tiers [][]string) (urls []string) {
 	return urls
 }
 
+// ofOneTracker returns those of the WebSocket trackers that a private torrent announces
+// to, as it has one tracker at a time (BEP 27), and the rest. A tracker may speak several
+// protocols: the ones on the host of the first HTTP or UDP tracker are that tracker. If
+// there is none, the first WebSocket tracker is the torrent's.
+func ofOneTracker(tiers [][]string) (urls, rest []string) {
+	one := ""
+	for _, u := range slices.Concat(tiers...) {
+		if !tracker.IsWebSocket(u) {
+			one = hostname(u)
+			break
+		}
+	}
+	for _, u := range webTrackers(tiers) {
+		if one == "" {
+			one = hostname(u)
+		}
+		if hostname(u) == one {
+			urls = append(urls, u)
+		} else {
+			rest = append(rest, u)
+		}
+	}
+	return urls, rest
+}
+
+func hostname(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address // no tracker, and like no other
+	}
+	return strings.ToLower(u.Hostname())
+}
+
 // WithWebTrackers returns tiers of trackers with DefaultWebTrackers added, each a
 // tier of its own, if there is no WebSocket tracker among them.
 func WithWebTrackers(tiers [][]string) [][]string {
@@ -137,20 +172,31 @@ func (s *Swarm) removeWebTrackers() {
 		return slices.Contains(s.added, tier[0])
 	})
 	s.mu.Unlock()
-	w := s.web
+	s.web.leave(s.added)
+	s.added = nil
+}
+
+// leave withdraws from some of the trackers.
+func (w *Web) leave(urls []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.handles = slices.DeleteFunc(w.handles, func(h *ws.Handle) bool {
-		if !slices.Contains(s.added, h.URL()) {
+		if !slices.Contains(urls, h.URL()) {
 			return false
 		}
-		s.host.Go(func() { h.Close() })
+		w.s.host.Go(func() { h.Close() })
 		return true
 	})
-	for _, url := range s.added {
+	for _, url := range urls {
 		delete(w.status, url)
 	}
-	s.added = nil
+}
+
+// warnLeftOut tells of trackers that a private torrent has no use for.
+func (w *Web) warnLeftOut(urls []string) {
+	if len(urls) > 0 {
+		w.s.host.Warn("a private torrent has one tracker at a time; not announced to: " + strings.Join(urls, ", "))
+	}
 }
 
 // start announces to the WebSocket trackers.
@@ -161,8 +207,14 @@ func (w *Web) start(ctx context.Context) {
 	if w.s.shared.WS == nil {
 		return
 	}
+	urls := webTrackers(w.s.trackers)
+	if w.s.host.Private() {
+		var rest []string
+		urls, rest = ofOneTracker(w.s.trackers)
+		w.warnLeftOut(rest)
+	}
 	var handles []*ws.Handle
-	for _, url := range webTrackers(w.s.trackers) {
+	for _, url := range urls {
 		h, err := w.s.shared.WS.Add(url, w)
 		if err != nil {
 			w.s.host.Warn(err.Error())
