@@ -239,6 +239,7 @@ func TestViewersGiveToEachOther(t *testing.T) {
 	do(t, realpeer.Chromium, "shares", host.URL(), &found, nil, nil)
 	for i, p := range found.Pages[1:] {
 		all := p.Came.Host + p.Came.Causeway + p.Came.Viewers
+		t.Logf("page %d took %d %% from other pages", i+1, 100*p.Came.Viewers/max(all, 1))
 		if float64(p.Came.Viewers) < 0.3*float64(all) {
 			t.Errorf("page %d took %d of %d bytes from other pages", i+1, p.Came.Viewers, all)
 		}
