@@ -44,13 +44,24 @@ func needPage(t *testing.T, programs ...realpeer.Program) {
 	}
 }
 
-// causeway is the program, built once.
-var causeway = sync.OnceValues(func() (string, error) {
+// TestMain removes what the tests make once for all of them.
+func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "causeway-web-")
 	if err != nil {
-		return "", err
+		panic(err)
 	}
-	path := filepath.Join(dir, "causeway")
+	made = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// made is the folder of what is made once.
+var made string
+
+// causeway is the program, built once.
+var causeway = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(made, "causeway")
 	out, err := exec.Command("go", "build", "-o", path, "../cmd/causeway").CombinedOutput()
 	if err != nil {
 		return "", errors.New(string(out))
@@ -63,10 +74,8 @@ var causeway = sync.OnceValues(func() (string, error) {
 //	clip.webm (VP9, Opus; 20 s), film.mp4 (H.264, AAC; 30 s), dolby.mkv (H.264, AC-3),
 //	dark.mp4 (grey, without sound), picture.png, and subtitles of the first two.
 var media = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "causeway-media-")
-	if err != nil {
-		return "", err
-	}
+	dir := filepath.Join(made, "media")
+	err := os.Mkdir(dir, 0o700)
 	run := func(args ...string) {
 		if err != nil {
 			return
