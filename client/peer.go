@@ -41,6 +41,8 @@ type peer struct {
 	received, sent atomic.Int64 // payload bytes
 	useful         atomic.Int64 // of those, blocks that were of use to either side
 	worth          atomic.Pointer[allot.Worth]
+	turn           atomic.Uint32 // how often it was choked or unchoked
+	greedy         atomic.Bool   // it took too much in this turn: see maxServed
 
 	// Shared by the loop and the connection's goroutines.
 	mu          sync.Mutex
@@ -78,6 +80,7 @@ type peer struct {
 
 	// Owned by the writer.
 	servedBlocks []uint16 // by piece
+	countedTurn  uint32   // in which that was
 }
 
 // event is a message of a peer that the loop must hear of.
@@ -259,9 +262,6 @@ func (t *Torrent) drop(p *peer, why error) {
 		delete(l.byID, p.peerID)
 		t.peerIDs.Delete(p.peerID)
 	}
-	if errors.Is(why, errGreedy) {
-		t.wasteTurns(p, mostWasted)
-	}
 	p.updateWorth()
 	p.place.Leave()
 	t.countPeers()
@@ -323,9 +323,7 @@ func (p *peer) recoverPanic() {
 
 // served counts what the writer sent.
 func (p *peer) served(piece uint32, n int64) {
-	if p.countServed(piece, n) {
-		p.end(errGreedy) // without p.mu: it may wait for the loop
-	}
+	p.countServed(piece, n)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
@@ -346,28 +344,32 @@ func (p *peer) served(piece uint32, n int64) {
 	}
 }
 
-// maxServed is how often over a peer may have a piece: it may lose what came, find it
-// wrong, or keep only what is being watched. Who goes on asking wants to keep others from
-// a slot. Torrents of more than maxCounted pieces are not watched for it.
+// maxServed is how often over a peer may have a piece in one turn: it may lose what came,
+// find it wrong, or keep only what is being watched. Who takes it more often may go on, but
+// not instead of others. Torrents of more than maxCounted pieces are not watched for it.
 const (
 	maxServed  = 16
 	maxCounted = 1 << 16
 )
 
-var errGreedy = fmt.Errorf("it took a piece more than %d times", maxServed)
-
-// countServed notes that blocks were sent, and reports whether that is too much.
-func (p *peer) countServed(piece uint32, n int64) (greedy bool) {
+// countServed notes that blocks were sent, and whether that was too much for one turn.
+func (p *peer) countServed(piece uint32, n int64) {
 	info := p.t.Info()
 	if info.NumPieces() > maxCounted {
-		return false
+		return
 	}
 	if p.servedBlocks == nil {
 		p.servedBlocks = make([]uint16, info.NumPieces())
 	}
+	if turn := p.turn.Load(); turn != p.countedTurn {
+		p.countedTurn = turn
+		clear(p.servedBlocks)
+	}
 	blocks := &p.servedBlocks[piece]
 	*blocks = uint16(min(int64(*blocks)+max(n/wire.BlockSize, 1), math.MaxUint16))
-	return int64(*blocks) > maxServed*(info.PieceLength/wire.BlockSize+1)
+	if int64(*blocks) > maxServed*(info.PieceLength/wire.BlockSize+1) {
+		p.greedy.Store(true)
+	}
 }
 
 // countPeers makes the number of connections known outside of the loop.

@@ -54,10 +54,13 @@ const (
 	mostWasted = 5
 )
 
-// wastes reports whether a peer does not use its slot.
+// wastes reports whether a peer does not use its slot, or only to take the same again and again.
 func (p *peer) wastes(now time.Time) bool {
 	if !p.unchoked || !p.interested {
 		return false
+	}
+	if p.greedy.Load() {
+		return true
 	}
 	still := min(now.Sub(p.changed), now.Sub(p.joined)-time.Duration(p.lastSent.Load()))
 	if p.w.Queued() == 0 {
@@ -87,16 +90,10 @@ func (t *Torrent) turnEnded(p *peer, wasted bool) {
 		delete(l.wasters, p.host())
 		return
 	}
-	t.wasteTurns(p, 1)
-}
-
-// wasteTurns notes that a peer's host did not use so many turns.
-func (t *Torrent) wasteTurns(p *peer, n int) {
-	l := &t.loop
 	if len(l.wasters) >= maxWasters {
 		clear(l.wasters)
 	}
-	l.wasters[p.host()] = min(l.wasters[p.host()]+n, mostWasted)
+	l.wasters[p.host()] = min(l.wasters[p.host()]+1, mostWasted)
 }
 
 func (t *Torrent) chokerPeers() []choker.Peer {
@@ -148,6 +145,8 @@ func (t *Torrent) setUnchoked(p *peer, unchoked bool) {
 		return
 	}
 	p.changed, p.sentBefore = time.Now(), p.sent.Load()
+	p.turn.Add(1)
+	p.greedy.Store(false)
 	if unchoked {
 		p.w.Send(wire.Message{ID: wire.Unchoke})
 		return
