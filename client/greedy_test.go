@@ -12,7 +12,7 @@ import (
 // Who takes the same again and again is served on, but gives way as soon as somebody else
 // wants the slot, long before its turn ends.
 func TestGreedyPeerGivesWay(t *testing.T) {
-	dir, content := makeTorrent(t, "data.bin", 256<<10)
+	dir, content := makeTorrent(t, "data.bin", 4<<20) // more than is given to those who are choked
 	cfg := plain(t)
 	cfg.Slots, cfg.WebSlots = 1, 0
 	seed := add(t, newClient(t, cfg), &meta.Source{Torrent: content}, TorrentOptions{Dir: dir})
