@@ -1,0 +1,2 @@
+// Stands for packages that have no use in a page.
+module.exports = {}

@@ -1,0 +1,26 @@
+// Starts a headless browser as tests want it: await launch('chromium' | 'firefox', options).
+import puppeteer from 'puppeteer-core'
+
+const chromeFlags = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-dev-shm-usage', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--allow-loopback-in-peer-connection', '--autoplay-policy=no-user-gesture-required', '--mute-audio'
+]
+
+export async function launch (name, { flags = [], profile, executable } = {}) {
+  const firefox = name === 'firefox'
+  const browser = await puppeteer.launch({
+    browser: firefox ? 'firefox' : 'chrome',
+    executablePath: executable ?? (firefox ? '/usr/bin/firefox' : '/usr/bin/chromium'),
+    headless: true, userDataDir: profile, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
+    ...(firefox
+      ? { extraPrefsFirefox: {
+          'media.peerconnection.ice.loopback': true, 'media.autoplay.default': 0, 'media.autoplay.blocking_policy': 0,
+          'browser.download.folderList': 2, 'browser.download.useDownloadDir': true, 'browser.download.always_ask_before_handling_new_types': false
+        } }
+      : { args: [...chromeFlags, ...flags] })
+  })
+  const kill = () => { try { process.kill(-browser.process().pid, 'SIGKILL') } catch { /* it has ended */ } }
+  process.on('exit', kill)
+  return browser
+}
