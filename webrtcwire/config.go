@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -78,6 +79,11 @@ type Config struct {
 	// package net. Candidates are the addresses that it lists, or if the socket is bound
 	// to one, that alone.
 	Network Network
+
+	// Unmatched, if set, is given the packets that STUN and TURN clients send to a server:
+	// STUN requests with no ufrag of ours, indications, and channel data. It must not
+	// block, nor keep the packet. Answers are written to the shared socket.
+	Unmatched func(packet []byte, from netip.AddrPort)
 
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger

@@ -44,6 +44,9 @@ const (
 //	STUN request   the agent whose ufrag is in USERNAME
 //	STUN response  the agent that sent the request (by transaction)
 //	anything else  the owner of the address it came from
+//
+// What is a STUN or TURN server's (requests that are no agent's, indications, channel data)
+// goes to unmatched, if there is one.
 type mux struct {
 	conns   []net.PacketConn // all of one UDP port; the first is written to
 	write   func(b []byte, to netip.AddrPort) (int, error)
@@ -52,6 +55,8 @@ type mux struct {
 	logger  *slog.Logger
 	wg      sync.WaitGroup // readers
 	sending sync.WaitGroup // sender
+
+	unmatched func(packet []byte, from netip.AddrPort) // may be nil
 
 	mu        sync.RWMutex
 	closed    bool
@@ -83,9 +88,9 @@ type packetPusher interface {
 	Handle(f func(packet []byte, from netip.AddrPort))
 }
 
-func newMux(conns []net.PacketConn, hosts *hosts, logger *slog.Logger) *mux {
+func newMux(conns []net.PacketConn, hosts *hosts, unmatched func([]byte, netip.AddrPort), logger *slog.Logger) *mux {
 	m := &mux{
-		conns: conns, hosts: hosts, logger: logger,
+		conns: conns, hosts: hosts, logger: logger, unmatched: unmatched,
 		agents:    map[string]*agentConn{},
 		owners:    map[netip.AddrPort]*ownership{},
 		sent:      map[transactionID]string{},
@@ -182,6 +187,7 @@ func (m *mux) dispatch(p *packet) (taken bool) {
 	b := p.data[:p.n]
 	var to *agentConn
 	switch {
+	case m.unmatched != nil && isChannelData(b): // of our own, none comes here
 	case !isSTUN(b):
 		if isMedia(b) {
 			return false
@@ -197,6 +203,9 @@ func (m *mux) dispatch(p *packet) (taken bool) {
 		}
 	case isResponse(b):
 		to = m.answered(b, p.from)
+	}
+	if to == nil && m.unmatched != nil && isForServer(b) {
+		m.unmatched(b, p.from)
 	}
 	return to != nil && to.deliver(p)
 }

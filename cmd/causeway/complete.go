@@ -44,6 +44,7 @@ var byPlaceholder = map[string]cobra.CompletionFunc{
 	"PLAYER":    completeAnyFile, // besides the players that are known
 	"ARGUMENTS": completeAnyFile,
 	"ADDRESS":   completeAddress,
+	"HOST":      completeAddress,
 	"LIST":      completeTorrentFile,
 	"INDEX":     completeTorrentFile,
 }

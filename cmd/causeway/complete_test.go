@@ -109,7 +109,7 @@ func TestCompletion(t *testing.T) {
 // No flag offers files where it takes none: what it takes is known.
 func TestEveryFlagIsCompleted(t *testing.T) {
 	takeFiles := []string{"FILE", "COMMAND", "PLAYER", "ARGUMENTS"}
-	takeNothing := []string{"ORIGIN", "NUMBER", "PORT", "HOST:PORT", "URL", "RATE", "SIZE", "NAME", "TEXT", "TAG", "SECRET"}
+	takeNothing := []string{"ORIGIN", "NUMBER", "PORT", "HOST:PORT", "URL", "RATE", "SIZE", "NAME", "TEXT", "TAG", "SECRET", "TIME", "NETWORK", "USER:PASSWORD", "RANGE"}
 	for _, cmd := range everyCommand() {
 		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
 			if flag.NoOptDefVal != "" || flag.Hidden {

@@ -19,6 +19,8 @@ import (
 	"github.com/causeway-bt/causeway/tracker/server/certificate"
 	"github.com/causeway-bt/causeway/tracker/server/port"
 	"github.com/causeway-bt/causeway/tracker/server/relay"
+	"github.com/causeway-bt/causeway/tracker/server/websocket"
+	"github.com/causeway-bt/causeway/tracker/server/websocket/socket"
 )
 
 func (a *app) trackerCommand() *cobra.Command {
@@ -59,8 +61,12 @@ type trackerRun struct {
 	sockets trackerSockets
 	public  publicHost
 
+	web        *websocket.Server // nil: without
+	webSockets *socket.Server
+
 	serving sync.WaitGroup
 	failed  chan error
+	done    chan struct{} // closed when it ends
 }
 
 func (a *app) runTracker(ctx context.Context, f *trackerFlags) error {
@@ -69,7 +75,7 @@ func (a *app) runTracker(ctx context.Context, f *trackerFlags) error {
 	defer stopHangups()
 	raiseOpenFiles()
 	tuneHeap()
-	r := &trackerRun{app: a, flags: f, failed: make(chan error, 1)}
+	r := &trackerRun{app: a, flags: f, failed: make(chan error, 1), done: make(chan struct{})}
 	err := r.start(ctx)
 	if err == nil {
 		r.tell()
@@ -116,6 +122,10 @@ func (r *trackerRun) serverConfig() server.Config {
 		Allow: f.allow, Deny: f.deny, TrustProxy: f.proxies, NoHTTP: f.noHTTP,
 		Logger: r.logger(),
 	}
+	if !f.noWS {
+		r.webSockets = f.newWebSockets()
+		config.WebSocket = r.webSocket
+	}
 	if f.accessLog {
 		config.AccessLog = r.app.accessLog()
 	}
@@ -134,6 +144,7 @@ func (r *trackerRun) serve(tlsConfig *tls.Config) error {
 		}
 		return r.tracker.ServePacketShared(r.sockets.udp, share.Deliver)
 	})
+	r.serving.Go(func() { r.count(r.done) })
 	for _, listener := range r.sockets.tcp {
 		split := port.Listen(listener, port.Config{
 			TLS: tlsConfig, RefusePlain: r.flags.tls.only, TURN: r.relay.ServeConn, Logger: r.logger(),
@@ -186,12 +197,16 @@ func (r *trackerRun) reload() {
 
 // close ends everything: what is being answered is answered, nothing new is taken.
 func (r *trackerRun) close() error {
+	close(r.done)
 	var errs []error
 	for _, split := range r.sockets.split {
 		errs = append(errs, split.Close())
 	}
 	if r.relay != nil {
 		errs = append(errs, r.relay.Close())
+	}
+	if r.webSockets != nil {
+		r.webSockets.Close()
 	}
 	if r.tracker != nil {
 		errs = append(errs, r.tracker.Close())

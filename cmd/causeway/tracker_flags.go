@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"net"
 	"net/netip"
 	"os"
@@ -18,18 +19,19 @@ const defaultTrackerPort = 8000
 
 // trackerFlags are the flags of the tracker command.
 type trackerFlags struct {
-	listen                        string
-	port                          int
-	http, udp, ws                 string
-	noHTTP, noUDP, noWS           bool
-	public                        string
-	interval, minInterval, webInt time.Duration
-	allow, deny                   string
-	trustProxy                    []string
-	accessLog                     bool
-	connections, hostConnections  int
-	tls                           tlsFlags
-	turn                          turnFlags
+	listen                       string
+	port                         int
+	http, udp, ws                string
+	noHTTP, noUDP, noWS          bool
+	public                       string
+	interval, minInterval        time.Duration
+	webInterval                  time.Duration
+	allow, deny                  string
+	trustProxy                   []string
+	accessLog                    bool
+	connections, hostConnections int
+	tls                          tlsFlags
+	turn                         turnFlags
 
 	proxies []netip.Prefix // of trustProxy
 }
@@ -44,6 +46,7 @@ type tlsFlags struct {
 type turnFlags struct {
 	secret       string
 	users        []string
+	open         bool
 	ports        string
 	allowPrivate bool
 	limits       relay.Limits
@@ -64,10 +67,12 @@ func (f *trackerFlags) add(flags *pflag.FlagSet) {
 		flags.StringVar(&f.udp, "udp", "", "serve UDP on `HOST:PORT`, and STUN and TURN with it")
 		flags.BoolVar(&f.noHTTP, "no-http", false, "take no announces over HTTP")
 		flags.BoolVar(&f.noUDP, "no-udp", false, "take no announces over UDP")
+		flags.BoolVar(&f.noWS, "no-ws", false, "take no announces over WebSocket")
 		flags.StringVar(&f.allow, "allow", "", "track only the torrents whose infohashes are in `FILE`, one a line in hexadecimal; it is read again when it changes, and on SIGHUP")
 		flags.StringVar(&f.deny, "deny", "", "do not track the torrents whose infohashes are in `FILE`")
 		flags.DurationVar(&f.interval, "interval", 30*time.Minute, "`TIME` between announces of a peer")
 		flags.DurationVar(&f.minInterval, "min-interval", 5*time.Minute, "least `TIME` between announces that HTTP peers are asked to keep to")
+		flags.DurationVar(&f.webInterval, "web-interval", 2*time.Minute, "`TIME` between announces of a WebSocket peer")
 		flags.StringArrayVar(&f.trustProxy, "trust-proxy", nil, "believe the X-Forwarded-For of proxies in `NETWORK`, as 10.0.0.0/8 (repeatable)")
 		flags.BoolVar(&f.accessLog, "access-log", false, "log each announce and scrape, with --json as events")
 	})
@@ -88,6 +93,7 @@ func (f *tlsFlags) add(flags *pflag.FlagSet) {
 func (f *turnFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.secret, "turn-secret", "", "relay (TURN) for those who have credentials made with `SECRET`: user expiry:name, password base64(HMAC-SHA1)")
 	flags.StringArrayVar(&f.users, "turn-user", nil, "relay for `USER:PASSWORD` (repeatable)")
+	flags.BoolVar(&f.open, "turn-open", false, "relay for everybody who announces over WebSocket: the reply has credentials")
 	flags.StringVar(&f.ports, "turn-ports", "", "relay from the UDP ports in `RANGE` (default 49152-65535)")
 	flags.BoolVar(&f.allowPrivate, "turn-allow-private", false, "relay to private and loopback addresses and to this machine, too")
 	flags.IntVar(&f.limits.Allocations, "turn-allocations", relay.DefaultAllocations, "have at most `NUMBER` relays")
@@ -110,7 +116,8 @@ func (f *trackerFlags) check() error {
 			return usagef("%s needs HOST:PORT, such as 192.0.2.1:8000, not %q", flag, address)
 		}
 	}
-	for flag, d := range map[string]time.Duration{"--interval": f.interval, "--min-interval": f.minInterval, "--turn-lifetime": f.turn.limits.Lifetime} {
+	for flag, d := range map[string]time.Duration{"--interval": f.interval, "--min-interval": f.minInterval, "--web-interval": f.webInterval,
+		"--turn-lifetime": f.turn.limits.Lifetime} {
 		if d < time.Second {
 			return usagef("%s must be at least a second, as 1s or 30m, not %v", flag, d)
 		}
@@ -152,6 +159,9 @@ func (f *trackerFlags) check() error {
 func (f *tlsFlags) on() bool { return f.cert != "" }
 
 func (f *turnFlags) check() error {
+	if f.open && f.secret == "" {
+		f.secret = rand.Text() // nobody else needs to know it
+	}
 	f.passwords = map[string]string{}
 	for _, text := range f.users {
 		user, password, ok := strings.Cut(text, ":")

@@ -15,8 +15,10 @@ type trackerListening struct {
 func (r *trackerRun) tell() {
 	listening := trackerListening{
 		TCP: r.sockets.http.Addr().String(), UDP: r.sockets.udp.LocalAddr().String(),
-		Announce: r.announceURLs(), ICE: r.iceURLs(),
+		Announce: r.announceURLs(),
 	}
+	stun, turn := r.iceURLs()
+	listening.ICE = append(stun, turn...)
 	r.app.event("listening", listening)
 	for _, url := range append(listening.Announce, listening.ICE...) {
 		r.app.result(url)
@@ -35,22 +37,25 @@ func (r *trackerRun) announceURLs() (urls []string) {
 	if !r.flags.noUDP {
 		urls = append(urls, "udp://"+r.public.at(r.sockets.udp.LocalAddr())+announcePath)
 	}
+	if !r.flags.noWS {
+		urls = append(urls, "ws"+secure+"://"+r.public.at(r.sockets.ws.Addr())+announcePath)
+	}
 	return urls
 }
 
 // iceURLs are for WebRTC peers (RFC 7064, RFC 7065).
-func (r *trackerRun) iceURLs() []string {
+func (r *trackerRun) iceURLs() (stun, turn []string) {
 	udp, tcp := r.public.at(r.sockets.udp.LocalAddr()), r.public.at(r.sockets.http.Addr())
-	urls := []string{"stun:" + udp}
+	stun = []string{"stun:" + udp}
 	if !r.relay.TURN() {
-		return urls
+		return stun, nil
 	}
-	urls = append(urls, "turn:"+udp+"?transport=udp")
+	turn = []string{"turn:" + udp + "?transport=udp"}
 	if !r.flags.tls.only {
-		urls = append(urls, "turn:"+tcp+"?transport=tcp")
+		turn = append(turn, "turn:"+tcp+"?transport=tcp")
 	}
 	if r.flags.tls.on() {
-		urls = append(urls, "turns:"+tcp+"?transport=tcp")
+		turn = append(turn, "turns:"+tcp+"?transport=tcp")
 	}
-	return urls
+	return stun, turn
 }

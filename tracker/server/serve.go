@@ -213,6 +213,18 @@ func (p *prefixed) Read(b []byte) (int, error) {
 	return p.counted.Read(b)
 }
 
+// Bare is the socket beneath, once reading this connection is no more than reading that;
+// until then, and within TLS, this one.
+func (p *prefixed) Bare() net.Conn {
+	if len(p.prefix) > 0 {
+		return p
+	}
+	if inner, ok := p.Conn.(interface{ Bare() net.Conn }); ok {
+		return inner.Bare()
+	}
+	return p.Conn
+}
+
 // NetConn is the connection that a listener gave; nothing of it may have been read into
 // a prefix that is not used up.
 func (p *prefixed) NetConn() net.Conn { return p.Conn }

@@ -13,6 +13,7 @@ const (
 	ClassDTLS          // RFC 6347
 	ClassTURN          // TURN channel data, RFC 8656 section 12.4
 	ClassUTP           // BEP 29
+	ClassTracker       // requests to a UDP tracker of ours, BEP 15
 	numClasses
 )
 
@@ -28,6 +29,8 @@ func (c Class) String() string {
 		return "TURN"
 	case ClassUTP:
 		return "uTP"
+	case ClassTracker:
+		return "tracker"
 	}
 	return "unknown"
 }
@@ -44,6 +47,10 @@ const (
 	utpMaxType     = 4 // ST_SYN
 	minDHTLen      = 12
 	turnMaxPadding = 3 // a sender may pad channel data to four bytes
+
+	trackerHeaderLen = 16
+	trackerMagic     = 0x41727101980 // what a connect request begins with
+	trackerFirst     = 0xca          // what connection ids of package tracker/server begin with
 )
 
 // Classify tells from its first bytes which protocol a packet belongs to, as
@@ -55,12 +62,16 @@ const (
 //	20..26           version fefd or feff at 1, a record fits       DTLS
 //	64..79           length at 2 fits                               TURN channel data
 //	1 17 33 49 65    (version 1, type 0..4) at least 20 bytes long  uTP
+//	0                0x0000041727101980 at 0, 16 bytes long or more tracker: connect
+//	202 (0xca)       16 bytes long or more                          tracker: what follows it
 //
 // Some first bytes stand in two rows: 0x01 may be STUN or uTP, 0x41 may be TURN
 // or uTP. The rows are tried from the top, so that the longer test decides: a uTP
 // packet passes for STUN only if its clock reads exactly the cookie, and for
 // channel data only if its connection id equals its length. (0x21 and 0x31 lie in
-// the range that RFC 7983 gives to DTLS, but no record type is above 26.)
+// the range that RFC 7983 gives to DTLS, but no record type is above 26.) A connect to a
+// tracker is not STUN, whose cookie is where it has 0x27101980; what follows it begins with a
+// connection id, the first byte of which our tracker chooses so that no other row has it.
 func Classify(b []byte) Class {
 	if len(b) < turnHeaderLen {
 		return ClassUnknown
@@ -76,8 +87,14 @@ func Classify(b []byte) Class {
 		return ClassTURN
 	case first&0x0f == utpVersion && first>>4 <= utpMaxType && len(b) >= utpHeaderLen:
 		return ClassUTP
+	case (first == 0 || first == trackerFirst) && isTracker(b):
+		return ClassTracker
 	}
 	return ClassUnknown
+}
+
+func isTracker(b []byte) bool {
+	return len(b) >= trackerHeaderLen && (b[0] == trackerFirst || binary.BigEndian.Uint64(b) == trackerMagic)
 }
 
 func isSTUN(b []byte) bool {

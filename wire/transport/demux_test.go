@@ -66,6 +66,15 @@ func TestClassify(t *testing.T) {
 		{"0x41 with its length is TURN", zeros("41000010", 20), ClassTURN},
 		{"0x41 with another length is uTP", zeros("41000011", 20), ClassUTP},
 
+		{"tracker connect", zeros("0000041727101980", 16), ClassTracker},
+		{"tracker connect, with more behind", zeros("0000041727101980", 20), ClassTracker},
+		{"tracker connect cut short", zeros("0000041727101980", 15), ClassUnknown},
+		{"tracker connect of another protocol", zeros("0000041727101981", 16), ClassUnknown},
+		{"tracker announce", zeros("ca00000000000000"+"00000001", 98), ClassTracker},
+		{"tracker scrape", zeros("caffffff2112a442"+"00000002", 36), ClassTracker},
+		{"tracker announce cut short", zeros("ca00000000000000", 15), ClassUnknown},
+		{"announce to another tracker", zeros("cb00000000000000"+"00000001", 98), ClassUnknown},
+
 		{"nothing", nil, ClassUnknown},
 		{"the TCP handshake", []byte("\x13BitTorrent protocol"), ClassUnknown},
 		{"RTP", zeros("80600000", 20), ClassUnknown},
