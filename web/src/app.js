@@ -11,6 +11,7 @@ import { bytes, rate, left, count, whyAlone } from './words.js'
 import { forgetPlaces } from './memory.js'
 
 const DRAW_EVERY = 500 // ms
+const FIRST_FRAME_WITHIN = 2500 // ms that a player has the swarm for itself
 
 const host = new Host()
 const main = document.querySelector('main')
@@ -32,7 +33,7 @@ async function start () {
   } catch (error) {
     return broken(error)
   }
-  // Whoever opens one file sees it at once, over HTTP if the engine takes its time.
+  performance.mark('described')
   await startEngine(engineCode, serviceWorker)
   host.watch()
   host.addEventListener('back', () => { if (engine) { engine.hostThere = true; engine.renew(host.share) } view?.refresh() })
@@ -48,6 +49,8 @@ async function start () {
 
 async function startEngine (code, serviceWorker) {
   if (!code) { engineState = 'insecure'; return }
+  code.then(() => performance.mark('engine loaded'))
+  serviceWorker.then(() => performance.mark('service worker ready'))
   const [module, controlled] = await Promise.all([code, serviceWorker])
   streaming = controlled
   if (module.error) {
@@ -139,7 +142,7 @@ class TorrentView {
 
   async #join () {
     if (!engine) return
-    try { this.swarm = await engine.open(this.torrent) } catch (error) { console.warn(error); engineState = 'failed' }
+    try { this.swarm = await engine.open(this.torrent); performance.mark('swarm open') } catch (error) { console.warn(error); engineState = 'failed' }
   }
 
   #build () {
@@ -207,7 +210,9 @@ class TorrentView {
         subtitles: (file.subtitles ?? []).map((s) => ({ label: s.label || s.lang || 'Subtitles', lang: s.lang, name: this.fileAt(s.index)?.path ?? '.vtt', load: () => this.sourceOf(s.index).bytes() }))
       }
       this.player.load(source, info, { autoplay })
-      if (swarm) swarm.unwantOthers(file.index)
+      this.player.video.addEventListener('loadeddata', () => performance.mark('first frame'), { once: true })
+      // The rest of it comes once there is a picture.
+      if (swarm) this.soon(this.player.video, () => { if (this.source === source) swarm.unwantOthers(file.index) })
       this.first(source)
     } else {
       this.player.stop()
@@ -216,6 +221,13 @@ class TorrentView {
       showFile(source, this.box)
     }
     draw()
+  }
+
+  soon (video, run) {
+    let done = false
+    const once = () => { if (!done) { done = true; run() } }
+    video.addEventListener('loadeddata', once, { once: true })
+    setTimeout(once, FIRST_FRAME_WITHIN)
   }
 
   // first looks at files that browsers often play in part only, before they play.
@@ -304,17 +316,17 @@ class TorrentView {
   save (file) {
     const source = file === this.file && this.source ? this.source : this.sourceOf(file.index)
     this.swarm?.want(file.index)
-    save(source.saveURL, source.name)
+    save(source.saveURL)
   }
 
   async saveAll () {
     if (!streaming || !this.swarm) {
       say('One after the other: this page cannot make a zip here')
-      for (const file of this.torrent.files) { save(this.sourceOf(file.index).saveURL, file.path); await new Promise((resolve) => setTimeout(resolve, 800)) }
+      for (const file of this.torrent.files) { save(this.sourceOf(file.index).saveURL); await new Promise((resolve) => setTimeout(resolve, 800)) }
       return
     }
     for (const file of this.torrent.files) this.swarm.want(file.index)
-    save(await zipURL(this.torrent, this.torrent.files.map((f) => this.sourceOf(f.index)), publish), `${plain(this.torrent.name)}.zip`)
+    save(await zipURL(this.torrent, this.torrent.files.map((f) => this.sourceOf(f.index)), publish))
   }
 
   draw () {
@@ -344,7 +356,7 @@ class TorrentView {
     this.facts.textContent = facts.filter(Boolean).join(' · ')
     const why = whyAlone({
       engine: engineState, host: host.there, secure: way.secure, webrtc: way.webrtc, blocked: way.blocked, lan: way.lan,
-      tracker: f?.tracker, peers: f?.peers ?? 0, age: f?.age ?? 0
+      tracker: f?.tracker, peers: f?.peers || f?.met || 0, age: f?.age ?? 0
     }) ?? this.problem
     this.notice.hidden = !why
     if (why && this.notice.textContent !== why.text) this.notice.textContent = why.text

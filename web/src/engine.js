@@ -69,20 +69,21 @@ class Swarm {
     this.waiting = new Map() // piece -> callbacks
     this.came = { host: 0, causeway: 0, viewers: 0, classic: 0 } // bytes of content
     this.gave = 0
+    this.met = 0 // direct connections so far
     this.wanted = new Set() // indices of files that are wanted whole
     this.trackerSeen = 0
     this.opened = performance.now()
   }
 
   async open () {
-    const response = await fetch(this.shared.torrent, { cache: 'no-store' })
-    if (!response.ok) throw new Error(`the torrent could not be fetched (${response.status})`)
-    const metainfo = new Uint8Array(await response.arrayBuffer())
-    this.state = await openStore(this.shared.infohash, this.shared.length)
+    const [metainfo, state] = await Promise.all([this.#metainfo(), openStore(this.shared.infohash, this.shared.length)])
+    this.state = state
     const torrent = this.engine.client.add(metainfo, {
       announce: this.engine.share.announce ?? [],
       store: storeOver(this.state, this.shared.infohash),
       storeCacheSlots: Math.max(2, Math.floor(CACHE / this.shared.piece_length)),
+      // Where nothing is kept there is nothing to look for.
+      bitfield: this.state.sizes.size ? undefined : new Uint8Array(Math.ceil(Math.ceil(this.shared.length / this.shared.piece_length) / 8)),
       deselect: true, strategy: 'rarest', maxWebConns: 4, uploads: 12
     })
     this.torrent = torrent
@@ -102,6 +103,12 @@ class Swarm {
     addEventListener('pagehide', () => torrent.discovery?.tracker?.stop())
   }
 
+  async #metainfo () {
+    const response = await fetch(this.shared.torrent, { cache: 'no-store' })
+    if (!response.ok) throw new Error(`the torrent could not be fetched (${response.status})`)
+    return new Uint8Array(await response.arrayBuffer())
+  }
+
   #addHost () {
     this.host = new HostSeed(this.torrent, this.shared.files)
     this.torrent.addWebSeed(this.host)
@@ -111,6 +118,7 @@ class Swarm {
   #onWire (wire) {
     const from = wire.type === 'webSeed' ? 'host' : wire.peerId?.startsWith(CAUSEWAY_ID) ? 'causeway' : 'viewers'
     wire.from = from
+    if (from !== 'host') this.met++
     wire.on('download', (n) => {
       this.came[from] += n
       if (from !== 'host') this.directAt = performance.now()
@@ -247,7 +255,7 @@ class Swarm {
       host: { down: this.host?.downloadSpeed() ?? 0, held: this.host?.held, failing: this.host?.failing },
       causeway: { peers: ours.length, down: sum(ours, 'downloadSpeed'), up: sum(ours, 'uploadSpeed') },
       viewers: { peers: viewers.length, down: sum(viewers, 'downloadSpeed'), up: sum(viewers, 'uploadSpeed') },
-      came: this.came, gave: this.gave, peers: direct.length, tracker: this.trackerThere, received: torrent.received,
+      came: this.came, gave: this.gave, peers: direct.length, met: this.met, tracker: this.trackerThere, received: torrent.received,
       age: (performance.now() - this.opened) / 1000
     }
   }

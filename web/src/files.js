@@ -72,9 +72,10 @@ export class FileList {
   }
 }
 
-// save has the browser download a URL.
-export function save (url, name) {
-  const link = el('a', { href: url, download: name || true })
+// save has the browser download a URL that is answered as an attachment. It is opened as a
+// link, not with the download attribute: Chromium has no service worker see those.
+export function save (url) {
+  const link = el('a', { href: url })
   document.body.append(link)
   link.click()
   link.remove()

@@ -11,6 +11,8 @@ export const MAX_KEPT = 8e9
 const QUOTA_SHARE = 0.5
 // MAX_IN_MEMORY bounds what is kept where there is no storage, as in a private window.
 const MAX_IN_MEMORY = 600e6
+// MAX_UNWRITTEN bounds the pieces that wait to be written, in bytes.
+const MAX_UNWRITTEN = 32e6
 
 const FOLDER = 'pieces'
 
@@ -96,32 +98,37 @@ export function storeOver (state, infohash) {
       this.chunkLength = chunkLength
       this.length = length
       this.memory = new Map()
+      this.unwritten = 0
       state.store = this
       state.bytes = state.sizes.size * chunkLength
     }
 
     #size (index) { return Math.min(this.chunkLength, this.length - index * this.chunkLength) }
 
-    put (index, piece, done = () => {}) { this.#put(index, piece).then(() => done(null), done) }
-
-    async #put (index, piece) {
+    // put is done when the piece can be read: it is written from memory, for the first
+    // picture should not wait for the storage; but no more than MAX_UNWRITTEN at a time.
+    put (index, piece, done = () => {}) {
       if (!state.sizes.has(index)) state.bytes += piece.length
-      if (state.handle) {
-        try {
-          const file = await state.handle.getFileHandle(String(index), { create: true })
-          const out = await file.createWritable()
-          await out.write(piece)
-          await out.close()
-          state.sizes.set(index, piece.length)
-          this.memory.delete(index)
-          touchSoon(state, infohash)
-          return
-        } catch { // the storage is full, or was emptied by "forget"
-          state.limit = Math.min(state.limit, MAX_IN_MEMORY)
-        }
-      }
-      this.memory.set(index, piece)
       state.sizes.set(index, piece.length)
+      this.memory.set(index, piece)
+      if (!state.handle) return queueMicrotask(() => done(null))
+      this.unwritten += piece.length
+      const written = this.#write(index, piece).finally(() => { this.unwritten -= piece.length })
+      if (this.unwritten < MAX_UNWRITTEN) queueMicrotask(() => done(null))
+      else written.then(() => done(null))
+    }
+
+    async #write (index, piece) {
+      try {
+        const file = await state.handle.getFileHandle(String(index), { create: true })
+        const out = await file.createWritable()
+        await out.write(piece)
+        await out.close()
+        if (this.memory.get(index) === piece) this.memory.delete(index)
+        touchSoon(state, infohash)
+      } catch { // the storage is full, or was emptied by "forget": the piece stays in memory
+        state.limit = Math.min(state.limit, MAX_IN_MEMORY)
+      }
     }
 
     get (index, opts, done) {

@@ -7,16 +7,18 @@ const chromeFlags = [
   '--allow-loopback-in-peer-connection', '--autoplay-policy=no-user-gesture-required', '--mute-audio'
 ]
 
-export async function launch (name, { flags = [], profile, executable } = {}) {
+export async function launch (name, { flags, profile, executable, downloads } = {}) {
   const firefox = name === 'firefox'
+  flags ??= []
   const browser = await puppeteer.launch({
     browser: firefox ? 'firefox' : 'chrome',
-    executablePath: executable ?? (firefox ? '/usr/bin/firefox' : '/usr/bin/chromium'),
+    executablePath: executable,
     headless: true, userDataDir: profile, handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
     ...(firefox
       ? { extraPrefsFirefox: {
           'media.peerconnection.ice.loopback': true, 'media.autoplay.default': 0, 'media.autoplay.blocking_policy': 0,
-          'browser.download.folderList': 2, 'browser.download.useDownloadDir': true, 'browser.download.always_ask_before_handling_new_types': false
+          'browser.download.folderList': 2, 'browser.download.useDownloadDir': true, 'browser.download.always_ask_before_handling_new_types': false,
+          ...(downloads ? { 'browser.download.dir': downloads } : {})
         } }
       : { args: [...chromeFlags, ...flags] })
   })

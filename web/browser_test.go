@@ -1,0 +1,447 @@
+package web_test
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/web/testhost"
+)
+
+// figures are what the page counts.
+type figures struct {
+	Progress float64
+	Kept     int64
+	Came     struct{ Host, Causeway, Viewers int64 }
+	Gave     int64
+	Peers    int
+	Met      int // direct connections so far
+}
+
+type played struct {
+	First struct {
+		At    float64 // ms since the page was opened
+		Width int
+	}
+	Cue    string
+	Sought struct {
+		Took float64 // ms
+		At   float64 // s
+	}
+	Video struct {
+		Src      string
+		Error    string
+		Decoded  int64
+		HasAudio *bool
+	}
+	Figures figures
+	Notice  string
+}
+
+const (
+	maxFirstFrame = 2000 // ms
+	maxSeek       = 1000 // ms
+)
+
+func (p played) judge(t *testing.T) {
+	t.Helper()
+	if p.First.Width == 0 || p.First.At > maxFirstFrame {
+		t.Errorf("the first frame is %d wide and took %.0f ms; want one within %d ms", p.First.Width, p.First.At, maxFirstFrame)
+	}
+	if p.Sought.Took > maxSeek {
+		t.Errorf("a seek took %.0f ms, more than %d ms", p.Sought.Took, maxSeek)
+	}
+}
+
+func TestPlaysSeeksAndShowsSubtitles(t *testing.T) {
+	for _, c := range []struct {
+		browser realpeer.Program
+		files   []string
+	}{
+		{realpeer.Chromium, []string{"film.mp4", "film.en.srt"}},
+		{realpeer.Chromium, []string{"clip.webm", "clip.en.srt"}},
+		{realpeer.Firefox, []string{"clip.webm", "clip.en.srt"}},
+	} {
+		t.Run(string(c.browser)+" "+c.files[0], func(t *testing.T) {
+			needPage(t, c.browser)
+			dir := folderOf(t, c.files...)
+			host, tracker := share(t, testhost.Options{Path: dir})
+			seed(t, host, dir, tracker)
+			var p played
+			do(t, c.browser, "plays", host.URL(), &p, nil, nil)
+			p.judge(t)
+			if !strings.Contains(p.Cue, "The first words.") {
+				t.Errorf("the subtitles shown are %q", p.Cue)
+			}
+			if !strings.Contains(p.Video.Src, "/~/") {
+				t.Errorf("it played from %s, not from the swarm", p.Video.Src)
+			}
+			if p.Figures.Met == 0 {
+				t.Error("there is no direct connection to Causeway")
+			}
+		})
+	}
+}
+
+func TestPlaysOverHTTPWhereWebRTCIsBlocked(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	dir := folderOf(t, "film.mp4")
+	host, tracker := share(t, testhost.Options{Path: dir})
+	seed(t, host, dir, tracker)
+	var p played
+	do(t, realpeer.Chromium, "plays", host.URL(), &p, map[string]any{
+		"tracks": false, "direct": false, "flags": []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"},
+	}, nil)
+	p.judge(t)
+	if p.Figures.Came.Causeway != 0 || p.Figures.Came.Host == 0 {
+		t.Errorf("of Causeway %d bytes came over WebRTC and %d over HTTP", p.Figures.Came.Causeway, p.Figures.Came.Host)
+	}
+}
+
+func TestSaysWhyNobodyIsThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		words    string
+		flags    []string
+		noEngine string
+		tracker  bool
+	}{
+		"no WebRTC":      {words: "WebRTC is switched off", noEngine: "delete globalThis.RTCPeerConnection", tracker: true},
+		"WebRTC blocked": {words: "blocks it", flags: []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"}, tracker: true},
+		"tracker gone":   {words: "tracker that introduces viewers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			needPage(t, realpeer.Chromium)
+			host, tracker := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+			if !c.tracker {
+				tracker.Stop()
+			}
+			var found struct{ Said string }
+			do(t, realpeer.Chromium, "says", host.URL(), &found, map[string]any{"words": c.words, "flags": c.flags, "noEngine": c.noEngine}, nil)
+		})
+	}
+}
+
+func TestDownloadIsBitIdentical(t *testing.T) {
+	for _, browser := range []realpeer.Program{realpeer.Chromium, realpeer.Firefox} {
+		t.Run(string(browser), func(t *testing.T) {
+			needPage(t, browser)
+			file := mediaFile(t, "film.mp4")
+			host, tracker := share(t, testhost.Options{Path: file})
+			seed(t, host, file, tracker)
+			folder := filepath.Join(t.TempDir(), "downloads")
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			var found struct{ SHA256 string }
+			do(t, browser, "downloads", host.URL(), &found, map[string]any{"folder": folder, "name": "film.mp4"}, nil)
+			if found.SHA256 != hashOf(t, file) {
+				t.Error("the downloaded file differs from the shared one")
+			}
+		})
+	}
+}
+
+func TestReloadFetchesNothingAgain(t *testing.T) {
+	for _, browser := range []realpeer.Program{realpeer.Chromium, realpeer.Firefox} {
+		t.Run(string(browser), func(t *testing.T) {
+			needPage(t, browser)
+			file := mediaFile(t, "clip.webm")
+			host, tracker := share(t, testhost.Options{Path: file})
+			seed(t, host, file, tracker)
+			var found struct {
+				Before, After figures
+				Kept          string
+			}
+			do(t, browser, "reloads", host.URL(), &found, nil, nil)
+			size := fileSize(t, file)
+			again := found.After.Came.Host + found.After.Came.Causeway + found.After.Came.Viewers
+			if again*20 > size {
+				t.Errorf("a reload fetched %d of %d bytes again", again, size)
+			}
+			if found.After.Kept != size {
+				t.Errorf("%d of %d bytes were kept", found.After.Kept, size)
+			}
+		})
+	}
+}
+
+// TestHiddenPageKeepsItsRate measures a transfer that Causeway limits, so that its rate is
+// known and lasts; without timers of a worker it falls far below.
+func TestHiddenPageKeepsItsRate(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	file := filepath.Join(t.TempDir(), "large.bin")
+	const size = 256 << 20
+	f, err := os.Create(file)
+	if err == nil {
+		err = f.Truncate(size)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	host, tracker := share(t, testhost.Options{Path: file, PieceLength: 256 << 10})
+	seed(t, host, file, tracker, "--up-limit", "6M")
+	var found struct {
+		Visible, Hidden struct {
+			Rate     float64
+			State    []string
+			Progress float64
+		}
+	}
+	do(t, realpeer.Chromium, "hides", host.URL(), &found, nil, nil)
+	if s := found.Hidden.State; len(s) != 2 || s[0] != "hidden" || s[1] != "hidden" || found.Visible.State[0] != "visible" {
+		t.Fatalf("the page was %v, then %v", found.Visible.State, s)
+	}
+	if found.Hidden.Progress == 1 {
+		t.Fatal("all had come before the measurement ended")
+	}
+	if found.Hidden.Rate < 0.9*found.Visible.Rate {
+		t.Errorf("hidden %.1f MB/s, visible %.1f MB/s", found.Hidden.Rate/1e6, found.Visible.Rate/1e6)
+	}
+}
+
+func TestViewersGiveToEachOther(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	file := mediaFile(t, "film.mp4")
+	const limit = 400 << 10
+	host, tracker := share(t, testhost.Options{Path: file, Limit: limit})
+	seed(t, host, file, tracker, "--up-limit", "400K")
+	var found struct{ Pages []figures }
+	do(t, realpeer.Chromium, "shares", host.URL(), &found, nil, nil)
+	for i, p := range found.Pages[1:] {
+		all := p.Came.Host + p.Came.Causeway + p.Came.Viewers
+		if float64(p.Came.Viewers) < 0.3*float64(all) {
+			t.Errorf("page %d took %d of %d bytes from other pages", i+1, p.Came.Viewers, all)
+		}
+	}
+}
+
+func TestRecoversWhenTheHostComesBack(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	file := mediaFile(t, "film.mp4")
+	const limit = 120 << 10 // it must not be whole before the host is gone
+	host, tracker := share(t, testhost.Options{Path: file, Limit: limit})
+	run := seed(t, host, file, tracker, "--up-limit", "120K")
+	port := tracker.Port
+	var found struct{ Gone string }
+	do(t, realpeer.Chromium, "recovers", host.URL(), &found, nil, func(word string) {
+		switch word {
+		case "stop":
+			host.Close()
+			tracker.Stop()
+			run.Stop()
+		case "start":
+			tracker = realpeer.StartWebTracker(t, port)
+			seed(t, host, file, tracker)
+			if err := host.Restart(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestRemembersWhereYouWere(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+	var found struct {
+		Left, At float64
+		Offered  string
+	}
+	do(t, realpeer.Chromium, "remembers", host.URL(), &found, nil, nil)
+	const near = 2 // s
+	if math.Abs(found.Left-found.At) > near || !strings.Contains(found.Offered, "You were at") {
+		t.Errorf("left at %.1f s, it opened at %.1f s and said %q", found.Left, found.At, found.Offered)
+	}
+}
+
+func TestPlaysByKeyboard(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: folderOf(t, "clip.webm", "film.mp4", "film.en.srt", "clip.en.srt")})
+	var found struct {
+		After struct {
+			Muted bool
+			Rate  float64
+		}
+		Forward  struct{ At float64 }
+		Captions int
+		Next     string
+	}
+	do(t, realpeer.Chromium, "keys", host.URL()+"#0", &found, nil, nil)
+	if math.Abs(found.Forward.At-15) > 1 || !found.After.Muted || found.After.Rate != 1.25 || found.Captions != 0 || found.Next != "#3" {
+		t.Errorf("the keys did %+v", found)
+	}
+}
+
+func TestConvertsWhatTheBrowserCannotPlay(t *testing.T) {
+	for _, browser := range []realpeer.Program{realpeer.Chromium, realpeer.Firefox} {
+		t.Run(string(browser), func(t *testing.T) {
+			needPage(t, browser)
+			file := mediaFile(t, "dolby.mkv")
+			host, tracker := share(t, testhost.Options{Path: file})
+			seed(t, host, file, tracker)
+			var p played
+			do(t, browser, "plays", host.URL(), &p, map[string]any{"tracks": false}, nil)
+			if !strings.HasPrefix(p.Video.Src, "blob:") || !strings.Contains(p.Notice, "AC-3") {
+				t.Errorf("it played %s and said %q", p.Video.Src, p.Notice)
+			}
+			if browser == realpeer.Chromium && p.Video.Decoded == 0 {
+				t.Error("there was no sound")
+			}
+			if p.Sought.Took > 2*maxSeek {
+				t.Errorf("a seek took %.0f ms", p.Sought.Took)
+			}
+		})
+	}
+}
+
+func TestDrawsASS(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	ass := filepath.Join(t.TempDir(), "dropped.ass")
+	script := `[Script Info]
+ScriptType: v4.00+
+PlayResX: 640
+PlayResY: 360
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,60,&H0000FFFF,&H000000FF,&H00000000,&H00000000,1,0,0,0,100,100,0,0,1,2,0,5,10,10,20,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Dialogue: 0,0:00:00.00,0:00:29.00,Default,,0,0,0,,Drawn by libass
+`
+	if err := os.WriteFile(ass, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := folderOf(t, "dark.mp4")
+	host, _ := share(t, testhost.Options{Path: dir})
+	var found struct{ Early, Yellow int }
+	do(t, realpeer.Chromium, "draws", host.URL(), &found, map[string]any{"file": ass}, nil)
+	if found.Early != 0 {
+		t.Error("the renderer was loaded before there was anything to render")
+	}
+	const least = 500
+	if found.Yellow < least {
+		t.Errorf("%d pixels are yellow", found.Yellow)
+	}
+}
+
+func TestShowsTextAndImages(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	dir := folderOf(t, "picture.png")
+	for name, content := range map[string]string{"notes.txt": "Grüße <b>not bold</b>\n", "other.bin": "\x00\x01"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host, _ := share(t, testhost.Options{Path: dir})
+	var found struct {
+		Text  string
+		Width int
+		Card  string
+	}
+	do(t, realpeer.Chromium, "shows", host.URL(), &found, map[string]any{"hashes": []string{"#0", "#2", "#1"}}, nil)
+	if found.Text != "Grüße <b>not bold</b>\n" || found.Width != 320 || !strings.Contains(found.Card, "Download it") {
+		t.Errorf("it showed %+v", found)
+	}
+}
+
+func TestHostileNamesAreText(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	dir := filepath.Join(t.TempDir(), `<img src=x onerror=attacked=true>`)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{
+		`<img src=x onerror="attacked=true">.mp4`,
+		"evil\u202e4pm.exe",
+		`"><script>attacked=true<`,
+		strings.Repeat("long ", 50) + ".txt",
+		"%2e%2e%2f#?&.txt",
+		"‮‏‎.mkv",
+	}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := filepath.Join(dir, strings.Repeat("d", 250), strings.Repeat("e", 250), strings.Repeat("f", 250))
+	if err := os.MkdirAll(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(long, "deep.txt"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host, _ := share(t, testhost.Options{Path: dir})
+	var found struct {
+		Attacked, Isolated bool
+		Images, Scripts    int
+		Names              []string
+		Tallest            float64
+		Wide               int
+	}
+	do(t, realpeer.Chromium, "names", host.URL(), &found, nil, nil)
+	if found.Attacked || found.Images != 0 || found.Scripts != 1 || !found.Isolated || found.Wide > 0 {
+		t.Errorf("hostile names did %+v", found)
+	}
+	all := strings.Join(found.Names, "\n")
+	if !strings.Contains(all, names[0]) || strings.ContainsAny(all, "\u202e\u200f\u200e") {
+		t.Errorf("names are shown as %q", all)
+	}
+	const tallest = 80 // px: two lines
+	if found.Tallest > tallest {
+		t.Errorf("a name takes %.0f pixels", found.Tallest)
+	}
+}
+
+func TestReceivesByUpload(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	folder := t.TempDir()
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "clip.en.srt"), Receive: folder})
+	const length = 3 << 20
+	var found struct{ Said string }
+	do(t, realpeer.Chromium, "sends", host.URL(), &found, map[string]any{"name": "letter.bin", "length": length}, nil)
+	if !strings.Contains(found.Said, "Received") || fileSize(t, filepath.Join(folder, "letter.bin")) != length {
+		t.Errorf("it said %q", found.Said)
+	}
+}
+
+// TestAccessibleInAllItsLooks has axe-core judge the page: light and dark, desktop and
+// phone, a film, a folder, text, and a place to send to.
+func TestAccessibleInAllItsLooks(t *testing.T) {
+	for name, more := range map[string]map[string]any{
+		"light":       {},
+		"dark":        {"dark": true},
+		"dark, phone": {"dark": true, "phone": true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			needPage(t, realpeer.Chromium)
+			dir := folderOf(t, "clip.webm", "film.mp4", "film.en.srt")
+			if err := os.Mkdir(filepath.Join(dir, "more"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "more", "notes.txt"), []byte("words"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			host, _ := share(t, testhost.Options{Path: dir, Receive: t.TempDir()})
+			more["hashes"] = []string{"", "#3"}
+			var found struct{ Violations []string }
+			do(t, realpeer.Chromium, "judges", host.URL(), &found, more, nil)
+			for _, v := range found.Violations {
+				t.Error(v)
+			}
+		})
+	}
+}
+
+func fileSize(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
