@@ -45,6 +45,7 @@ type Torrent struct {
 	up          allot.Upload
 
 	downloaded, uploaded, wasted atomic.Int64 // payload bytes since Add
+	uploadedWeb, downloadedWeb   atomic.Int64 // the part of browsers
 	bridgedToWeb                 atomic.Int64
 	bridgedToClassic             atomic.Int64
 	peerCount, webPeers          atomic.Int64

@@ -158,7 +158,7 @@ func (s *Server) describe(r *http.Request) web.Share {
 	if r.URL.Path == "/share.json" {
 		described.Page = s.pages.load(r)
 		if s.cfg.ICE != nil {
-			described.ICE = s.cfg.ICE(hostname(r.Host), described.Page)
+			described.ICE = s.cfg.ICE(r, described.Page)
 		}
 	}
 	return described

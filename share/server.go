@@ -38,14 +38,16 @@ type Config struct {
 	Files http.Handler
 	// Tracker answers announces and scrapes over HTTP and WebSocket.
 	Tracker http.Handler
-	// ICE returns the STUN and TURN servers of a page that reached us at a host name or
-	// address, with credentials for one page load. It may be nil.
-	ICE func(host, page string) []web.ICEServer
+	// ICE returns the STUN and TURN servers for a page that reached us by this request,
+	// with credentials for one page load. It may be nil.
+	ICE func(r *http.Request, page string) []web.ICEServer
 
 	// Public, if set, is where others reach us, perhaps through a proxy; its host may be
 	// named as Host, and so may Hosts.
 	Public *url.URL
 	Hosts  []string
+	// RequireTLS has those who come without TLS come again with it, but from this machine.
+	RequireTLS bool
 	// Password, if not empty, must be given to get in.
 	Password string
 	// Views, if not 0, is how many browsers may open the page. Once they have and the last
@@ -178,6 +180,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this Host name is not served here; add it with --allow-host", http.StatusForbidden)
 	case s.over():
 		s.serveEnded(w, r)
+	case s.cfg.RequireTLS && r.TLS == nil && !isLoopback(r) && !strings.HasPrefix(r.URL.Path, keyPrefix):
+		http.Redirect(w, r, "https://"+r.Host+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 	default:
 		s.route(w, r)
 	}

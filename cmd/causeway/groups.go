@@ -16,6 +16,8 @@ const (
 	groupStorage  flagGroup = "Where data is kept"
 	groupTorrent  flagGroup = "What the torrent says"
 	groupPlay     flagGroup = "Playing"
+	groupShare    flagGroup = "The link"
+	groupReceive  flagGroup = "Receiving"
 	groupHTTP     flagGroup = "HTTP"
 	groupPeers    flagGroup = "Peers"
 	groupBrowsers flagGroup = "Browsers"
@@ -28,7 +30,7 @@ const (
 
 // flagGroups is the order in which they are shown.
 var flagGroups = []flagGroup{
-	groupContent, groupStorage, groupTorrent, groupPlay, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupLimits, groupOutput,
+	groupContent, groupStorage, groupTorrent, groupPlay, groupShare, groupReceive, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupLimits, groupOutput,
 }
 
 // groupAnnotation is where a flag keeps its group.
