@@ -121,6 +121,9 @@ type TorrentOptions struct {
 	LinkPeers []string
 	// Trackers are announced to besides the torrent's own, each a tier of its own.
 	Trackers []string
+	// TrackersOnly has its peers found by its trackers alone, as those of private torrents
+	// are (BEP 27).
+	TrackersOnly bool
 	// MetadataOnly fetches the info dictionary and nothing else.
 	MetadataOnly bool
 	// Cache, if not 0, keeps at most so many bytes on disk, but at least head, tail and

@@ -41,12 +41,12 @@ type doors struct {
 	guessers map[netip.Prefix]*rate.Limiter
 }
 
-func newDoors(cfg Config) doors {
+func newDoors(cfg Config) *doors {
 	key := cfg.Key
 	if len(key) == 0 {
 		key = []byte(rand.Text())
 	}
-	d := doors{
+	d := &doors{
 		needsPassword: cfg.Password != "", views: cfg.Views, password: sha256.Sum256([]byte(cfg.Password)),
 		key:    keyed(key, "session", cfg.Password),
 		viewed: map[string]bool{}, guessers: map[netip.Prefix]*rate.Limiter{},

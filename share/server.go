@@ -89,7 +89,7 @@ type Server struct {
 	run    string
 	page   http.Handler
 	guard  guard
-	doors  doors
+	doors  *doors
 	pages  pages
 	ctx    context.Context
 	cancel context.CancelFunc

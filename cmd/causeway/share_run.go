@@ -42,6 +42,7 @@ type sharing struct {
 	receiver *receiving // nil: nothing is received
 	links    shareLinks
 
+	running  atomic.Pointer[client.Client] // the engine, once it runs
 	torrents atomic.Pointer[[]*sharedTorrent]
 	added    []addition
 	serving  sync.WaitGroup
@@ -84,6 +85,7 @@ func (s *sharing) start(ctx context.Context, sources []string) error {
 	if s.session, err = s.app.open(&f.engine); err != nil {
 		return err
 	}
+	s.running.Store(s.engine)
 	s.side.peerPort.Store(uint32(portOf(s.engine.UDPAddr())))
 	if err := s.remember(); err != nil {
 		s.app.warn("", err.Error())

@@ -83,6 +83,9 @@ func (t *trackerSide) iceServers(r *http.Request, page string) []web.ICEServer {
 		}
 	}
 	udp := net.JoinHostPort(host, strconv.Itoa(int(t.peerPort.Load())))
+	if isLoopbackHost(host) {
+		return nil // a page of this machine has no use for them
+	}
 	username, password, err := t.relay.Credentials(page, iceTTL)
 	if err != nil || t.peerPort.Load() == 0 {
 		return nil
@@ -94,6 +97,11 @@ func (t *trackerSide) iceServers(r *http.Request, page string) []web.ICEServer {
 	return []web.ICEServer{{URLs: []string{"stun:" + udp}}, {URLs: turn, Username: username, Credential: password}}
 }
 
+func isLoopbackHost(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
 // hostOnly is a Host without port, without the brackets of an IPv6 address.
 func hostOnly(host string) string {
 	if n := len(host); n > 1 && host[0] == '[' && host[n-1] == ']' {
@@ -102,11 +110,13 @@ func hostOnly(host string) string {
 	return host
 }
 
-// allow has a torrent tracked; forbid ends that.
-func (t *trackerSide) allow(hash table.Hash) {
+// allow has a torrent tracked, and reports whether it was not already; forbid ends that.
+func (t *trackerSide) allow(hash table.Hash) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	was := t.hashes[hash]
 	t.hashes[hash] = true
+	return !was
 }
 
 func (t *trackerSide) forbid(hash table.Hash) {
