@@ -193,7 +193,7 @@ func (s *sharing) remember() error {
 // serve answers HTTP, WebSocket and TURN at the TCP port.
 func (s *sharing) serve() error {
 	f := s.flags
-	tlsConfig, err := s.side.certificates(&f.tls)
+	tlsConfig, err := s.side.certs.load(s.app, &f.tls, s.listener)
 	if err != nil {
 		return err
 	}
@@ -346,6 +346,7 @@ func (s *sharing) run(ctx context.Context) error {
 	s.summary = s.summarize
 	s.tell()
 	s.serving.Go(func() { s.awaitEnd(sharing, stop) })
+	s.serving.Go(func() { s.side.certs.reload(sharing) })
 	return s.show(sharing, true)
 }
 

@@ -31,7 +31,7 @@ type trackerSide struct {
 	tracker  *server.Server
 	sockets  *socket.Server
 	relay    *relay.Server
-	certs    certificates
+	certs    shareCertificates
 	peerPort atomic.Uint32 // UDP, of the engine
 
 	mu     sync.Mutex

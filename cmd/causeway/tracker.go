@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -58,6 +59,7 @@ type trackerRun struct {
 	tracker *server.Server
 	relay   *relay.Server
 	files   *certificate.Files // nil: no TLS, or not by files
+	acme    *certificate.ACME  // nil: not by ACME
 	sockets trackerSockets
 	public  publicHost
 
@@ -90,13 +92,6 @@ func (r *trackerRun) start(ctx context.Context) (err error) {
 	if r.public, err = resolvePublic(ctx, f.public); err != nil {
 		return err
 	}
-	var tlsConfig *tls.Config
-	if f.tls.on() {
-		if r.files, err = certificate.Load(f.tls.cert, f.tls.key, r.logger()); err != nil {
-			return usagef("%v", err)
-		}
-		tlsConfig = r.files.TLSConfig()
-	}
 	r.relay, err = relay.New(relay.Config{
 		Secret: f.turn.secret, Users: f.turn.passwords, Public: r.public.addresses,
 		MinPort: f.turn.low, MaxPort: f.turn.high, AllowPrivate: f.turn.allowPrivate,
@@ -111,7 +106,43 @@ func (r *trackerRun) start(ctx context.Context) (err error) {
 	if r.sockets, err = f.open(ctx); err != nil {
 		return err
 	}
+	tlsConfig, err := r.certificates()
+	if err != nil {
+		return err
+	}
 	return r.serve(tlsConfig)
+}
+
+// certificates has TLS set up, if there is to be any.
+func (r *trackerRun) certificates() (config *tls.Config, err error) {
+	f := &r.flags.tls
+	switch {
+	case f.cert != "":
+		if r.files, err = certificate.Load(f.cert, f.key, r.logger()); err != nil {
+			return nil, usagef("%v", err)
+		}
+		return r.files.TLSConfig(), nil
+	case len(f.acme) > 0:
+		folder := f.folder
+		if folder == "" {
+			state, err := defaultStateDir()
+			if err != nil {
+				return nil, usagef("there is no place for certificates: %v; name a folder with --acme-folder", err)
+			}
+			folder = filepath.Join(state, "acme")
+		}
+		r.acme, err = certificate.Manage(certificate.ACMEConfig{
+			Subjects: f.acme, CA: f.ca, Email: f.email, Folder: folder,
+			TLSPort: f.tlsPort, HTTPPort: f.httpPort,
+			ServesTLS: f.tlsPort == portOf(r.sockets.http.Addr()),
+			Logger:    r.logger(),
+		})
+		if err != nil {
+			return nil, err
+		}
+		return r.acme.TLSConfig(), nil
+	}
+	return nil, nil
 }
 
 func (r *trackerRun) serverConfig() server.Config {
@@ -210,6 +241,9 @@ func (r *trackerRun) close() error {
 	}
 	if r.tracker != nil {
 		errs = append(errs, r.tracker.Close())
+	}
+	if r.acme != nil {
+		r.acme.Close()
 	}
 	r.sockets.close()
 	r.serving.Wait()

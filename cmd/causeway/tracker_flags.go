@@ -38,8 +38,11 @@ type trackerFlags struct {
 
 // tlsFlags say where certificates come from.
 type tlsFlags struct {
-	cert, key string
-	only      bool
+	cert, key         string
+	acme              []string
+	ca, email, folder string
+	tlsPort, httpPort int
+	only              bool
 }
 
 // turnFlags are about STUN and TURN.
@@ -87,6 +90,12 @@ func (f *trackerFlags) add(flags *pflag.FlagSet) {
 func (f *tlsFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cert, "tls-cert", "", "certificate in `FILE` (PEM, with its chain), for https, wss and turns on the same port; it is read again when it changes, and on SIGHUP")
 	flags.StringVar(&f.key, "tls-key", "", "its key in `FILE` (PEM)")
+	flags.StringArrayVar(&f.acme, "acme", nil, "get a certificate for this machine's `HOST`, a name or a bare IP address, from a certificate authority, and renew it (repeatable)")
+	flags.StringVar(&f.ca, "acme-ca", "", "`URL` of the authority's ACME directory (default Let's Encrypt)")
+	flags.StringVar(&f.email, "acme-email", "", "`TEXT`: the e-mail address that the authority may write to")
+	flags.StringVar(&f.folder, "acme-folder", "", "`FOLDER` of the account and the certificates (default "+shownStateDir()+"/acme)")
+	flags.IntVar(&f.tlsPort, "acme-tls-port", 443, "the authority asks at port 443, which leads to this `PORT` here")
+	flags.IntVar(&f.httpPort, "acme-http-port", 80, "or at port 80, which leads to this `PORT` here")
 	flags.BoolVar(&f.only, "tls-only", false, "refuse connections without TLS")
 }
 
@@ -139,11 +148,8 @@ func (f *trackerFlags) check() error {
 			return usagef("%s: %v", flag, err)
 		}
 	}
-	if (f.tls.cert == "") != (f.tls.key == "") {
-		return usagef("--tls-cert and --tls-key go together")
-	}
-	if f.tls.only && !f.tls.on() {
-		return usagef("--tls-only needs a certificate; name one with --tls-cert and --tls-key")
+	if err := f.tls.check(); err != nil {
+		return err
 	}
 	for _, text := range f.trustProxy {
 		network, err := netip.ParsePrefix(text)
@@ -156,7 +162,31 @@ func (f *trackerFlags) check() error {
 }
 
 // on tells whether there is TLS.
-func (f *tlsFlags) on() bool { return f.cert != "" }
+func (f *tlsFlags) on() bool { return f.cert != "" || len(f.acme) > 0 }
+
+func (f *tlsFlags) check() error {
+	switch {
+	case (f.cert == "") != (f.key == ""):
+		return usagef("--tls-cert and --tls-key go together")
+	case f.cert != "" && len(f.acme) > 0:
+		return usagef("the certificate is from --tls-cert or from --acme, not both")
+	case f.only && !f.on():
+		return usagef("--tls-only needs a certificate; name one with --tls-cert and --tls-key, or get one with --acme")
+	case len(f.acme) == 0 && (f.ca != "" || f.email != ""):
+		return usagef("--acme-ca and --acme-email need --acme HOST")
+	}
+	for _, host := range f.acme {
+		if strings.ContainsAny(host, "/: *") && net.ParseIP(host) == nil || host == "" {
+			return usagef("--acme needs a name or an IP address of this machine, not %q", host)
+		}
+	}
+	for flag, port := range map[string]int{"--acme-tls-port": f.tlsPort, "--acme-http-port": f.httpPort} {
+		if port < 1 || port > 65535 {
+			return usagef("%s must be from 1 to 65535, not %d", flag, port)
+		}
+	}
+	return nil
+}
 
 func (f *turnFlags) check() error {
 	if f.open && f.secret == "" {

@@ -50,10 +50,12 @@ func TestWhoseAPacketIs(t *testing.T) {
 		{"channel data, too long", channelData(0x40, []byte("hello"), 4), nobody},
 		{"channel data, too short", channelData(0x40, []byte("hello"), 0)[:8], nobody},
 		{"channel data without data", channelData(0x40, nil, 0), relay},
-		{"channel data of a reserved channel", channelData(0x50, []byte("hello"), 0), nobody},
+		{"channel data of a channel of RFC 5766", channelData(0x7f, []byte("hello"), 0), relay},
+		{"channel data of no channel", channelData(0x80, []byte("hello"), 0), nobody},
 		{"channel data with DTLS", channelData(0x40, dtls, 0), relay},
 		{"channel data with STUN", channelData(0x40, binding, 0), relay},
 		{"DTLS", dtls, nobody},
+		{"uTP data", append([]byte{0x01, 0}, make([]byte, 18)...), nobody},
 		{"uTP", append([]byte{0x41, 0}, make([]byte, 18)...), nobody},
 		{"a message of the DHT", []byte("d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:ping1:t2:aa1:y1:qe"), nobody},
 	} {

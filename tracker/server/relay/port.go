@@ -91,8 +91,8 @@ const (
 	permissionRequest = 0x0008
 	channelRequest    = 0x0009
 	sendIndication    = 0x0016
-	minChannel        = 0x4000 // RFC 8656 section 12
-	maxChannel        = 0x4fff
+	minChannel        = 0x4000 // RFC 5766 section 11
+	maxChannel        = 0x7fff
 )
 
 // kind is what is to be done with a message.
