@@ -29,9 +29,20 @@ RACE        = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | expand -t 12
 
+NPM         := $(shell command -v npm 2>/dev/null)
+# What esbuild makes of the page that `causeway share` serves; Go embeds it if it is there.
+WEBPAGE     := web/dist/app.js.gz
+
 .PHONY: build
-build: ## build bin/causeway
+build: $(if $(NPM),$(WEBPAGE)) ## build bin/causeway, with the bundled page where npm is
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/causeway
+
+.PHONY: web
+web: $(WEBPAGE) ## bundle the page of `causeway share`, which needs npm
+
+$(WEBPAGE): web/build.mjs web/package-lock.json $(wildcard web/src/* web/shim/*)
+	@cd web && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --ignore-scripts; } && node build.mjs || \
+		echo "the page was not bundled: it will play over plain HTTP only (see above; make web tries again)"
 
 .PHONY: man
 man: build ## write the man pages, of the same source as --help, into bin/man
@@ -53,7 +64,7 @@ check-plain:
 	$(GO) test $(CHECKFLAGS) $$($(GO) list ./... | grep -E '$(CHECKPLAIN)')
 
 .PHONY: test
-test: test-deps ## everything: go vet, all tests with the race detector, leak tests without it
+test: test-deps $(if $(NPM),$(WEBPAGE)) ## everything: go vet, all tests with the race detector, leak tests without it
 	$(GO) vet ./...
 	$(GO) test $(LEAKFLAGS) ./webrtcwire
 	$(GO) test $(TESTFLAGS) ./...
@@ -90,4 +101,4 @@ release: man ## static programs for all platforms, man pages and checksums, in d
 
 .PHONY: clean
 clean: ## remove what the other targets made
-	rm -rf bin dist bench/out
+	rm -rf bin dist bench/out web/dist/*.gz

@@ -7,11 +7,12 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/causeway-bt/causeway/stream/media"
 )
 
-//go:embed page.html style.css
+//go:embed page.html
 var pageFiles embed.FS
 
 var pageTemplate = template.Must(template.ParseFS(pageFiles, "page.html"))
@@ -122,7 +123,7 @@ func size(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", v, units[unit])
 }
 
-func serveStyle(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveStyle(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
-	http.ServeFileFS(w, r, pageFiles, "style.css")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.cfg.Style))
 }

@@ -61,6 +61,9 @@ type Config struct {
 	// opens the files only: what tells which there are is for those that are named.
 	Origins access.Origins
 
+	// Style is the style sheet of the pages; without one they are plain.
+	Style []byte
+
 	// Ahead is how much playing time is wanted ahead of each reader.
 	Ahead time.Duration
 	// MaxResponses bounds the file responses open at once. For one more, that is ended
@@ -226,7 +229,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	case p == "/":
 		s.servePage(w, r, s.cfg.Torrents())
 	case p == "/style.css":
-		serveStyle(w, r)
+		s.serveStyle(w, r)
 	case p == "/playlist.m3u8":
 		s.servePlaylist(w, r, s.cfg.Torrents())
 	case strings.HasPrefix(p, torrentPrefix):

@@ -1,13 +1,23 @@
 package web_test
 
 import (
+	"archive/zip"
+	"bytes"
+	"io"
 	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/web"
 	"github.com/causeway-bt/causeway/web/testhost"
 )
 
@@ -234,11 +244,11 @@ func TestRecoversWhenTheHostComesBack(t *testing.T) {
 			tracker.Stop()
 			run.Stop()
 		case "start":
-			tracker = realpeer.StartWebTracker(t, port)
-			seed(t, host, file, tracker)
 			if err := host.Restart(); err != nil {
 				t.Error(err)
 			}
+			tracker = realpeer.StartWebTracker(t, port)
+			seed(t, host, file, tracker)
 		}
 	})
 }
@@ -269,7 +279,7 @@ func TestPlaysByKeyboard(t *testing.T) {
 		Captions int
 		Next     string
 	}
-	do(t, realpeer.Chromium, "keys", host.URL()+"#0", &found, nil, nil)
+	do(t, realpeer.Chromium, "keys", host.URL()+"#1", &found, nil, nil)
 	if math.Abs(found.Forward.At-15) > 1 || !found.After.Muted || found.After.Rate != 1.25 || found.Captions != 0 || found.Next != "#3" {
 		t.Errorf("the keys did %+v", found)
 	}
@@ -409,6 +419,78 @@ func TestReceivesByUpload(t *testing.T) {
 	}
 }
 
+// TestReceivesFromThePageItself has Causeway fetch what the page seeds.
+func TestReceivesFromThePageItself(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	program, err := causeway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	var host *testhost.Host
+	var tracker *realpeer.WebTracker
+	host, tracker = share(t, testhost.Options{
+		Path: mediaFile(t, "clip.en.srt"), Receive: t.TempDir(),
+		Fetch: func(torrent []byte) {
+			file := filepath.Join(folder, "sent.torrent")
+			if err := os.WriteFile(file, torrent, 0o600); err != nil {
+				t.Error(err)
+			}
+			run, err := cli.Start(program, "download", file, "-o", folder, "--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-lsd",
+				"--no-webrtc=false", "--stun", "stun:127.0.0.1:9", "--state", t.TempDir(), "--tracker", tracker.URL)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(run.Stop)
+			go func() {
+				if _, err := run.WaitEvent(t.Context(), "complete"); err == nil {
+					host.Saved()
+				}
+			}()
+		},
+	})
+	const length = 5 << 20
+	var found struct{ Said string }
+	do(t, realpeer.Chromium, "sends", host.URL(), &found, map[string]any{"name": "letter.bin", "length": length}, nil)
+	content, err := os.ReadFile(filepath.Join(folder, "letter.bin"))
+	if err != nil || len(content) != length || !strings.Contains(found.Said, "directly") {
+		t.Fatalf("it said %q, and %d bytes are there: %v", found.Said, len(content), err)
+	}
+	for i, b := range content {
+		if int(b) != i*7%251 {
+			t.Fatalf("byte %d is %d", i, b)
+		}
+	}
+}
+
+func TestDownloadsAllAsZip(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	dir := folderOf(t, "film.mp4", "clip.webm", "film.en.srt")
+	host, tracker := share(t, testhost.Options{Path: dir})
+	seed(t, host, dir, tracker)
+	folder := t.TempDir()
+	var found struct{ Name string }
+	do(t, realpeer.Chromium, "downloads", host.URL(), &found, map[string]any{"folder": folder, "selector": "#download-all", "name": "shared.zip"}, nil)
+	archive, err := zip.OpenReader(filepath.Join(folder, "shared.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	for _, name := range []string{"film.mp4", "clip.webm", "film.en.srt"} {
+		inside, err := archive.Open("shared/" + name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		content, err := io.ReadAll(inside) // checks its CRC, too
+		original, _ := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !bytes.Equal(content, original) {
+			t.Errorf("%s differs in the archive: %v", name, err)
+		}
+	}
+}
+
 // TestAccessibleInAllItsLooks has axe-core judge the page: light and dark, desktop and
 // phone, a film, a folder, text, and a place to send to.
 func TestAccessibleInAllItsLooks(t *testing.T) {
@@ -444,4 +526,51 @@ func fileSize(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// TestPlaysWithoutTheBundle has the sources themselves served, as a program does that was
+// built where there was no npm.
+func TestPlaysWithoutTheBundle(t *testing.T) {
+	for _, browser := range []realpeer.Program{realpeer.Chromium, realpeer.Firefox} {
+		t.Run(string(browser), func(t *testing.T) {
+			needPage(t, browser)
+			host, _ := share(t, testhost.Options{Path: mediaFile(t, "clip.webm")})
+			files := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host.Addr})
+			page := web.NewUnbuilt(web.Options{
+				Share:  func(*http.Request) web.Share { return host.Share() },
+				Status: func(*http.Request) web.Status { return web.Status{Run: "once"} },
+			})
+			mux := http.NewServeMux()
+			mux.Handle("/", page)
+			mux.Handle("/f/", files)
+			mux.Handle("/t/", files)
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			fallsBack(t, browser, server.URL, "built without the part")
+		})
+	}
+}
+
+// TestPlaysWithoutEncryption opens the page by a name that is no loopback address for the
+// browser, which gives it no service worker.
+func TestPlaysWithoutEncryption(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+	_, port, err := net.SplitHostPort(host.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fallsBack(t, realpeer.Chromium, "http://film.test:"+port+"/", "no encryption", "--host-resolver-rules=MAP film.test 127.0.0.1")
+}
+
+func fallsBack(t *testing.T, browser realpeer.Program, url, words string, flags ...string) {
+	t.Helper()
+	var found struct {
+		Notice, Src string
+		Sought      struct{ Took float64 }
+	}
+	do(t, browser, "fallsBack", url, &found, map[string]any{"flags": append([]string{}, flags...)}, nil)
+	if !strings.Contains(found.Notice, words) || strings.Contains(found.Src, "/~/") || found.Sought.Took > maxSeek {
+		t.Errorf("it found %+v", found)
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/stream"
 	"github.com/causeway-bt/causeway/stream/player"
+	"github.com/causeway-bt/causeway/web"
 )
 
 type streamFlags struct {
@@ -259,6 +260,7 @@ func (st *streaming) serve(torrent *client.Torrent) {
 			return !view.known() && infohash == view.InfoHash()
 		},
 		Listen: st.listener.Addr(), Hosts: st.flags.http.hosts, Token: st.flags.http.token, Origins: st.flags.http.allowed,
+		Style:  web.StyleSheet(),
 		Logger: st.app.logger(),
 	})
 	st.links = st.server.Links(st.listener.Addr())

@@ -38,7 +38,7 @@ async function start () {
   host.watch()
   host.addEventListener('back', () => { if (engine) { engine.hostThere = true; engine.renew(host.share) } view?.refresh() })
   host.addEventListener('gone', () => { if (engine) engine.hostThere = false })
-  host.addEventListener('status', () => { if (view?.pending) route() })
+  host.addEventListener('status', () => { if (view?.pending) view.refresh() })
   addEventListener('hashchange', route)
   document.getElementById('forget').addEventListener('click', forget)
   setInterval(draw, DRAW_EVERY)
@@ -123,7 +123,11 @@ function listView (torrents, wanted) {
   main.replaceChildren(receive, ...(torrents.length
     ? [el('section', { class: 'card' }, el('h1', {}, torrents.length === 1 ? 'Shared with you' : `${torrents.length} things shared with you`), el('div', { class: 'files' }, el('ul', {}, rows)))]
     : host.share.receive ? [] : [el('section', { class: 'card state' }, el('h1', {}, 'Nothing is shared here now'), el('p', {}, 'Ask whoever sent you the link.'))]))
-  return { pending: torrents.some((t) => t.pending), close () {}, draw () {}, async refresh () { await host.load(); route() }, wanted }
+  return { pending: torrents.some((t) => t.pending), close () {}, draw () {}, async refresh () {
+    const before = JSON.stringify(host.share.torrents)
+    await host.load()
+    if (JSON.stringify(host.share.torrents) !== before) route()
+  }, wanted }
 }
 
 class TorrentView {
@@ -276,7 +280,6 @@ class TorrentView {
       player.say('')
       const at = player.video.currentTime
       if (at > 0.5) player.startAt = at
-      player.autoplay ||= !player.video.paused
       this.remuxer = await module.play(found, player, (failure) => { if (this.source === source) this.cannot(`${found.words} ${failure.message}`) })
       this.problem = { level: 'note', text: `${found.words} It is converted in your browser while it plays.` }
     } catch (failure) {

@@ -3,6 +3,7 @@
 // windows of pieces that readers wait for. Loaded only where a page may use it; its
 // packages' timers run in a worker (see build.mjs).
 import WebTorrent from 'webtorrent'
+import { DroppedStore } from './dropped.js'
 import { HostSeed } from './hostseed.js'
 import { openStore, storeOver } from './store.js'
 import { setInterval, setTimeout } from './timers.js'
@@ -18,6 +19,8 @@ const IDLE_AFTER = 15_000 // ms
 const TRACKER_RETRY = 3_000 // ms
 // How long the host keeps silent for viewers to deliver, once one of them can:
 const PATIENCE = 1_500 // ms
+// What the host gave over HTTP counts for less with each decision.
+const FORGETTING = 0.99
 
 // Priorities of selections, the highest first.
 const NOW = 4
@@ -72,6 +75,7 @@ class Swarm {
     this.met = 0 // direct connections so far
     this.wanted = new Set() // indices of files that are wanted whole
     this.trackerSeen = 0
+    this.overHTTP = 0 // bytes/s, the most of late
     this.opened = performance.now()
   }
 
@@ -177,14 +181,15 @@ class Swarm {
     })
   }
 
-  // lost marks a piece that the store no longer has, so that it is fetched again.
-  lost (index) {
+  // lost marks a piece that the store no longer has; it is fetched again if it is wanted
+  // and did not have to make room.
+  lost (index, again = true) {
     if (!this.torrent.bitfield.get(index)) return
     this.torrent._markUnverified(index)
     this.torrent._reservations[index] = []
     this.torrent.done = false
     for (const wire of this.torrent.wires) wire.lt_donthave?.donthave(index)
-    for (const w of [...this.wanted]) {
+    for (const w of again ? this.wanted : []) {
       if (this.torrent.files[w].includes(index)) this.torrent._select(index, index, 0)
     }
   }
@@ -201,8 +206,11 @@ class Swarm {
     if (!able) this.ableSince = 0
     let starving = false
     for (const reader of this.readers) if (reader.starving(now)) starving = true
-    // Once a viewer or Causeway gives over WebRTC, the host's HTTP is for emergencies.
-    host.hold(able && !starving && (delivering || now - this.ableSince < PATIENCE))
+    // Once Causeway gives over WebRTC, or viewers give enough, HTTP is for emergencies.
+    if (!host.held) this.overHTTP = Math.max(this.overHTTP * FORGETTING, host.downloadSpeed())
+    const rate = direct.reduce((sum, w) => sum + w.downloadSpeed(), 0)
+    const enough = direct.some((w) => w.from === 'causeway' && !w.peerChoking) || rate > this.overHTTP / 2
+    host.hold(able && enough && !starving && (delivering || now - this.ableSince < PATIENCE))
     if (this.state.bytes > this.state.limit) this.#makeRoom()
     const tracker = torrent.discovery?.tracker
     const socket = tracker?._trackers?.[0]?.socket
@@ -222,7 +230,7 @@ class Swarm {
       if (this.state.bytes <= this.state.limit * 0.95) return
       if ([...this.readers].some((r) => r.covers(index))) continue
       this.state.store.drop(index)
-      this.lost(index)
+      this.lost(index, false)
     }
   }
 
@@ -368,10 +376,12 @@ class Reader {
 // "send me a file".
 export function seedFiles (engine, files, name) {
   return new Promise((resolve, reject) => {
+    const store = new DroppedStore(files)
     const torrent = engine.client.seed(files, {
-      name, announceList: [engine.share.announce ?? []], announce: engine.share.announce ?? [],
-      createdBy: 'Causeway page', preloadedStore: undefined, store: undefined
+      name, announceList: [engine.share.announce ?? []], createdBy: 'Causeway page', preloadedStore: store, storeCacheSlots: 4
     })
+    torrent.once('metadata', () => store.of(torrent))
+    torrent.on('warning', () => {})
     torrent.once('error', reject)
     torrent.once('seed', () => resolve(torrent))
   })

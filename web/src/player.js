@@ -96,7 +96,7 @@ export class Player {
     for (const track of this.video.textTracks) track.mode = 'disabled'
     for (const choice of info.subtitles) this.subtitles.add(choice)
     this.captionTool.hidden = info.kind === 'audio' && !info.subtitles.length
-    this.autoplay = autoplay
+    this.wants = autoplay
     const before = at ?? place(this.id)?.at
     this.startAt = before ?? 0
     this.#offerRestart(before)
@@ -108,7 +108,7 @@ export class Player {
 
   open (url) {
     this.video.src = url
-    if (this.autoplay) this.video.play().catch(() => {})
+    if (this.wants) this.video.play().catch(() => {})
   }
 
   // take has something else feed the media element: a remuxed stream.
@@ -140,7 +140,6 @@ export class Player {
     if (error.code === MediaError.MEDIA_ERR_NETWORK && this.revived < REVIVALS) {
       this.revived++
       this.startAt = this.video.currentTime
-      this.autoplay = !this.video.paused
       setTimeout(() => this.open(this.source.url), 700 * this.revived)
       return
     }
@@ -149,8 +148,9 @@ export class Player {
 
   say (text, ...more) { this.note.replaceChildren(text, ...more); this.note.hidden = !text }
 
-  toggle () { if (this.video.paused) this.play(); else this.video.pause() }
-  play () { this.video.play().catch((error) => { if (error.name === 'NotAllowedError') say('The browser wants a click before it plays') }) }
+  // wants is what the viewer asked for: a source that is replaced goes on playing.
+  toggle () { if (this.video.paused) this.play(); else { this.wants = false; this.video.pause() } }
+  play () { this.wants = true; this.video.play().catch((error) => { if (error.name === 'NotAllowedError') say('The browser wants a click before it plays') }) }
   to (seconds) { if (Number.isFinite(this.video.duration)) this.video.currentTime = Math.min(Math.max(seconds, 0), this.video.duration) }
   mute () { this.video.muted = !this.video.muted; setSetting('muted', this.video.muted) }
   full () {

@@ -56,7 +56,7 @@ export async function plays ({ instance, open, url, tracks = true, direct = true
     first.at = Math.min(first.at, await other.evaluate(() => performance.getEntriesByName('first frame')[0].startTime))
     await context.close()
   }
-  await page.click('.player .big')
+  await page.$eval('.player .big', (b) => b.click())
   await until(page, 'playing', () => document.querySelector('video').currentTime > 0.7)
   const cue = !tracks ? '' : await until(page, 'a subtitle', () => {
     for (const t of document.querySelector('video').textTracks) if (t.mode === 'showing' && t.activeCues?.length) return t.activeCues[0].text
@@ -183,7 +183,7 @@ export async function says ({ open, url, words, noEngine }) {
   const page = await open(url, noEngine ? (p) => p.evaluateOnNewDocument(noEngine) : undefined)
   await frame(page)
   const said = await until(page, words, (words) => { const n = document.querySelector('.notice'); return n && !n.hidden && n.textContent.includes(words) && n.textContent }, words)
-  await page.click('.player .big')
+  await page.$eval('.player .big', (b) => b.click())
   await until(page, 'playing', () => document.querySelector('video').currentTime > 0.5)
   return { said, figures: await figures(page) }
 }
@@ -210,8 +210,8 @@ export async function recovers ({ open, url }) {
   console.log(JSON.stringify({ say: 'stop' }))
   const gone = await until(page, 'words', () => { const n = document.querySelector('.notice'); return !n.hidden && n.textContent.includes('out of reach') && n.textContent })
   console.log(JSON.stringify({ say: 'start' }))
-  await until(page, 'the host', () => causeway.host.there && !document.querySelector('.notice').textContent.includes('out of reach'))
-  await until(page, 'the tracker and a peer', () => { const f = [...causeway.engine.swarms.values()][0].figures(); return f.tracker && f.peers > 0 })
+  await until(page, 'the host', () => causeway.host.there && document.querySelector('.notice').hidden)
+  await until(page, 'the tracker and a peer', () => { const f = [...causeway.engine.swarms.values()][0].figures(); return f.tracker && f.met > 1 })
   await until(page, 'the whole file', () => [...causeway.engine.swarms.values()][0].torrent.progress === 1)
   return { gone }
 }
@@ -221,7 +221,7 @@ export async function remembers ({ open, url }) {
   const page = await open(url)
   await frame(page)
   await seek(page, 0.5)
-  await page.click('.player .big')
+  await page.$eval('.player .big', (b) => b.click())
   await until(page, 'playing', () => document.querySelector('video').currentTime > document.querySelector('video').duration / 2 + 1)
   const left = await page.$eval('video', (v) => { v.pause(); return v.currentTime })
   await page.reload()
@@ -266,7 +266,7 @@ export async function draws ({ open, url, file }) {
     data.items.add(new File([text], 'dropped.ass'))
     document.querySelector('.player').dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))
   }, readFileSync(file, 'utf8'))
-  await page.click('.player .big')
+  await page.$eval('.player .big', (b) => b.click())
   await until(page, 'a canvas', () => !!document.querySelector('canvas.JASSUB'))
   await until(page, 'playing', () => document.querySelector('video').currentTime > 1.5)
   await page.evaluate(() => document.querySelector('video').pause())
@@ -326,7 +326,7 @@ export async function shows ({ open, url, hashes }) {
 export async function fallsBack ({ open, url }) {
   const page = await open(url)
   await frame(page)
-  await page.click('.player .big')
+  await page.$eval('.player .big', (b) => b.click())
   await until(page, 'playing', () => document.querySelector('video').currentTime > 0.5)
   const sought = await seek(page, 0.7)
   return { notice: await until(page, 'words', () => { const n = document.querySelector('.notice'); return !n.hidden && n.textContent }), sought, src: await page.$eval('video', (v) => v.currentSrc), secure: await page.evaluate(() => isSecureContext) }

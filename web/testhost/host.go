@@ -38,6 +38,8 @@ type Options struct {
 	Limit int
 	// Receive takes uploads into this folder, if set.
 	Receive string
+	// Fetch, if set, is to fetch the torrents that pages seed for us, and to call Saved.
+	Fetch func(torrent []byte)
 }
 
 // Host is a running one.
@@ -125,6 +127,9 @@ func (h *Host) URL() string { return "http://" + h.Addr + "/" }
 // SetStatus has pages be told these figures.
 func (h *Host) SetStatus(s web.TorrentStatus) { s.InfoHash = h.InfoHash; h.status.Store(&s) }
 
+// Saved says that what a page seeded is there.
+func (h *Host) Saved() { h.uploads.saved.Store(true) }
+
 func random() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
@@ -135,7 +140,7 @@ func (h *Host) routes() http.Handler {
 	mux := http.NewServeMux()
 	run := h.run
 	mux.Handle("/", web.New(web.Options{
-		Share: func(*http.Request) web.Share { return h.share() },
+		Share: func(*http.Request) web.Share { return h.Share() },
 		Status: func(*http.Request) web.Status {
 			s := web.TorrentStatus{InfoHash: h.InfoHash, Completed: h.info.TotalLength()}
 			if set := h.status.Load(); set != nil {
@@ -150,12 +155,14 @@ func (h *Host) routes() http.Handler {
 	})
 	mux.HandleFunc("GET /f/{index}/{name}", h.serveFile)
 	if h.o.Receive != "" {
+		h.uploads.fetch = h.o.Fetch
 		h.uploads.register(mux, h.o.Receive)
 	}
 	return mux
 }
 
-func (h *Host) share() web.Share {
+// Share is what it shares.
+func (h *Host) Share() web.Share {
 	s := web.Share{Torrents: []web.Torrent{h.describe()}, Announce: h.o.Announce, ICE: h.o.ICE}
 	if h.o.Receive != "" {
 		s.Receive = &web.Receive{URL: "/receive", MaxBytes: maxUpload, MaxFiles: maxUploadFiles}

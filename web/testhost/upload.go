@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/causeway-bt/causeway/web"
 )
@@ -18,12 +19,13 @@ const (
 	maxUploadFiles = 20
 )
 
-// uploads is the HTTP half of receiving, and of the other half as much as a page notices:
-// torrents are kept, and never fetched.
+// uploads is the HTTP half of receiving; the other half is the test's to do.
 type uploads struct {
-	mu       sync.Mutex
-	sent     map[string]*upload
-	Torrents [][]byte
+	mu   sync.Mutex
+	sent map[string]*upload
+	// fetch, if set, fetches a torrent that a page seeds; it returns at once.
+	fetch func(torrent []byte)
+	saved atomic.Bool
 }
 
 type upload struct {
@@ -47,8 +49,9 @@ func (u *uploads) register(mux *http.ServeMux, dir string) {
 	}
 	guarded("POST /receive/torrent", func(w http.ResponseWriter, r *http.Request) {
 		torrent, _ := io.ReadAll(io.LimitReader(r.Body, maxUpload))
-		u.Torrents = append(u.Torrents, torrent)
-		u.sent["torrent"] = &upload{}
+		if u.fetch != nil {
+			u.fetch(torrent)
+		}
 		answer(w, web.Receiving{ID: "torrent", State: web.ReceivingWaits})
 	})
 	guarded("POST /receive/upload", func(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +65,11 @@ func (u *uploads) register(mux *http.ServeMux, dir string) {
 		answer(w, web.Receiving{ID: id, State: web.ReceivingWaits})
 	})
 	guarded("GET /receive/{id}", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, web.Receiving{ID: r.PathValue("id"), State: web.ReceivingWaits})
+		state := web.ReceivingWaits
+		if u.saved.Load() {
+			state = web.ReceivingSaved
+		}
+		answer(w, web.Receiving{ID: r.PathValue("id"), State: state})
 	})
 	guarded("DELETE /receive/{id}", func(http.ResponseWriter, *http.Request) {})
 	guarded("GET /receive/{id}/{i}", func(w http.ResponseWriter, r *http.Request) {
