@@ -510,8 +510,15 @@ func TestAccessibleInAllItsLooks(t *testing.T) {
 			}
 			host, _ := share(t, testhost.Options{Path: dir, Receive: t.TempDir()})
 			more["hashes"] = []string{"", "#3"}
-			var found struct{ Violations []string }
+			var found struct {
+				Violations []string
+				Passes     int
+			}
 			do(t, realpeer.Chromium, "judges", host.URL(), &found, more, nil)
+			const least = 60 // rules, of two states of two pages
+			if found.Passes < least {
+				t.Errorf("only %d rules were looked at", found.Passes)
+			}
 			for _, v := range found.Violations {
 				t.Error(v)
 			}

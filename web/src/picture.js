@@ -4,7 +4,7 @@ import { el, svg } from './dom.js'
 import { bytes, rate, count } from './words.js'
 
 const WIDTH = 440
-const HEIGHT = 250
+const HEIGHT = 232
 const FLOWING = 500 // bytes/s below which nothing is drawn as flowing
 
 const places = { classic: [62, 160], causeway: [212, 160], you: [376, 160], viewers: [294, 40] }

@@ -44,7 +44,7 @@ export class Player {
       el('div', { class: 'tools' }, this.playTool, this.muteTool, this.volume, this.time, el('span', { class: 'gap' }),
         this.captionTool, this.speedTool, this.pipTool, this.fullTool), this.menu)
     this.root = el('div', { class: 'player', role: 'region', 'aria-label': 'Player', tabindex: '0' },
-      this.video, this.title, this.spinner, this.big, this.note, this.resume, this.bar)
+      this.video, this.title, this.subtitles.box, this.spinner, this.big, this.note, this.resume, this.bar)
     this.pipTool.hidden = !document.pictureInPictureEnabled
   }
 
@@ -90,10 +90,7 @@ export class Player {
     this.root.hidden = false
     this.title.replaceChildren(icon('audio'), nameOf(info.name))
     this.say('')
-    this.subtitles.destroy()
-    this.subtitles.tracks = new Map()
-    this.subtitles.current = -1
-    for (const track of this.video.textTracks) track.mode = 'disabled'
+    this.subtitles.clear()
     for (const choice of info.subtitles) this.subtitles.add(choice)
     this.captionTool.hidden = info.kind === 'audio' && !info.subtitles.length
     this.wants = autoplay
@@ -116,7 +113,7 @@ export class Player {
 
   stop () {
     this.#remember()
-    this.subtitles.destroy()
+    this.subtitles.clear()
     this.id = null
     this.video.removeAttribute('src')
     this.video.load()

@@ -1,5 +1,7 @@
-// Subtitles: SubRip and WebVTT become cues of the browser's own text tracks; ASS and SSA
-// are drawn by jassub, which is loaded only then.
+// Subtitles: SubRip and WebVTT become cues of the browser's text tracks, shown above our own
+// controls (by the browser where the picture leaves the page); ASS and SSA are drawn by
+// jassub, which is loaded only then.
+import { el } from './dom.js'
 import { extension } from './source.js'
 
 // MAX_SUBTITLE bounds a subtitle file, in bytes; MAX_CUES what is made of it.
@@ -41,6 +43,10 @@ export function parseCues (text) {
 export class Subtitles {
   constructor (video) {
     this.video = video
+    this.box = el('div', { class: 'cues' })
+    const leaves = (away) => () => { this.away = away; this.#mode() }
+    for (const name of ['enterpictureinpicture', 'webkitbeginfullscreen']) video.addEventListener(name, leaves(true))
+    for (const name of ['leavepictureinpicture', 'webkitendfullscreen']) video.addEventListener(name, leaves(false))
     this.choices = [] // { label, lang, name, load() -> Uint8Array }
     this.current = -1
     this.tracks = new Map()
@@ -51,7 +57,7 @@ export class Subtitles {
   // choose shows one of the choices, or none with -1.
   async choose (index) {
     this.current = index
-    for (const track of this.tracks.values()) track.mode = 'disabled'
+    this.#mode()
     this.drawn?.destroy()
     this.drawn = null
     const choice = this.choices[index]
@@ -63,9 +69,22 @@ export class Subtitles {
       if (!cues.length) throw new Error('there are no subtitles in this file')
       track = this.video.addTextTrack('subtitles', choice.label, choice.lang ?? '')
       for (const { start, end, text } of cues) track.addCue(new VTTCue(start, end, text))
+      track.addEventListener('cuechange', () => this.#show(track))
       this.tracks.set(index, track)
     }
-    if (this.current === index) track.mode = 'showing'
+    this.#mode()
+  }
+
+  #mode () {
+    for (const [index, track] of this.tracks) track.mode = index !== this.current ? 'disabled' : this.away ? 'showing' : 'hidden'
+    this.#show(this.tracks.get(this.current))
+  }
+
+  #show (track) {
+    if (track && track !== this.tracks.get(this.current)) return
+    const cues = track?.mode === 'hidden' ? [...track.activeCues ?? []] : []
+    // What a cue becomes has no elements but WebVTT's own (i, b, u, ruby, span).
+    this.box.replaceChildren(...cues.map((cue) => el('p', { dir: 'auto' }, cue.getCueAsHTML())))
   }
 
   async #load (choice) {
@@ -87,5 +106,13 @@ export class Subtitles {
     await this.drawn.ready
   }
 
-  destroy () { this.drawn?.destroy(); this.drawn = null; this.choices = [] }
+  // clear forgets all of it, for another file.
+  clear () {
+    this.drawn?.destroy()
+    this.drawn = null
+    this.choices = []
+    this.current = -1
+    this.#mode()
+    this.tracks = new Map()
+  }
 }

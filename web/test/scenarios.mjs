@@ -58,10 +58,7 @@ export async function plays ({ instance, open, url, tracks = true, direct = true
   }
   await page.$eval('.player .big', (b) => b.click())
   await until(page, 'playing', () => document.querySelector('video').currentTime > 0.7)
-  const cue = !tracks ? '' : await until(page, 'a subtitle', () => {
-    for (const t of document.querySelector('video').textTracks) if (t.mode === 'showing' && t.activeCues?.length) return t.activeCues[0].text
-    return null
-  })
+  const cue = !tracks ? '' : await until(page, 'a subtitle', () => document.querySelector('.cues').textContent)
   const sought = await seek(page, 0.8)
   await until(page, 'playing after the seek', () => { const v = document.querySelector('video'); return !v.paused && v.currentTime > v.duration * 0.8 + 0.2 })
   if (direct) await until(page, 'a direct connection', () => [...causeway.engine.swarms.values()][0]?.figures().met > 0)
@@ -142,6 +139,7 @@ export async function judges ({ open, url, hashes = [''], dark, phone, shots }) 
   const page = await open(url + hashes[0], async (p) => { if (dark) await p.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: 'dark' }]) })
   await page.setBypassCSP(true)
   const violations = []
+  let passes = 0
   for (const [i, hash] of hashes.entries()) {
     await page.goto('about:blank')
     await page.goto(url + hash)
@@ -154,11 +152,12 @@ export async function judges ({ open, url, hashes = [''], dark, phone, shots }) 
     await page.evaluate(readFileSync(axePath, 'utf8'))
     for (const open of [false, true]) {
       if (open) await page.evaluate(() => document.querySelectorAll('details').forEach((d) => { d.open = true }))
-      const result = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }))
+      const result = await page.evaluate(() => axe.run(document))
+      passes += result.passes.length
       for (const v of result.violations) violations.push(`${hash} ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(' | ')}`)
     }
   }
-  return { violations }
+  return { violations, passes }
 }
 
 // names looks for what hostile names did to the page.
@@ -250,7 +249,7 @@ export async function keys ({ open, url }) {
   await page.keyboard.press('>')
   await page.keyboard.press('c')
   found.after = await read()
-  found.captions = await page.$eval('video', (v) => [...v.textTracks].filter((t) => t.mode === 'showing').length)
+  found.captions = await page.$eval('video', (v) => [...v.textTracks].filter((t) => t.mode !== 'disabled').length)
   await page.keyboard.press('n')
   found.next = await until(page, 'the next file', () => location.hash)
   return found
