@@ -44,6 +44,7 @@ type Event struct {
 	State       string    `json:"state"`
 	Message     string    `json:"message"`
 	Files       []File    `json:"files"`
+	WebRTC      bool      `json:"webrtc"` // of "received"
 }
 
 // Peers counts connections by transport.

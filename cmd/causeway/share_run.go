@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -346,8 +347,28 @@ func (s *sharing) run(ctx context.Context) error {
 	s.summary = s.summarize
 	s.tell()
 	s.serving.Go(func() { s.awaitEnd(sharing, stop) })
+	if at, ok := s.peerAddress(); ok {
+		s.serving.Go(func() { s.side.announceSelf(sharing, at, func() []*sharedTorrent { return *s.torrents.Load() }) })
+	}
 	s.serving.Go(func() { s.side.certs.reload(sharing) })
 	return s.show(sharing, true)
+}
+
+// peerAddress is where classic peers of other machines reach the engine.
+func (s *sharing) peerAddress() (at netip.AddrPort, ok bool) {
+	tcp, ok := s.engine.TCPAddr().(*net.TCPAddr)
+	if !ok {
+		return at, false
+	}
+	at = tcp.AddrPort()
+	if at.Addr().IsUnspecified() {
+		own := ownPublicAddress()
+		if !own.IsValid() {
+			own, _ = netip.ParseAddr(outwardAddress()) // which it is
+		}
+		at = netip.AddrPortFrom(own, at.Port())
+	}
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), true
 }
 
 // errShared ends the command when the share has ended by itself.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/tracker/server"
 	"github.com/causeway-bt/causeway/tracker/server/relay"
 	"github.com/causeway-bt/causeway/tracker/server/table"
@@ -33,6 +35,7 @@ type trackerSide struct {
 	relay    *relay.Server
 	certs    shareCertificates
 	peerPort atomic.Uint32 // UDP, of the engine
+	udp      atomic.Bool   // STUN and TURN are served there
 
 	mu     sync.Mutex
 	hashes map[table.Hash]bool // that are tracked
@@ -65,6 +68,7 @@ func (t *trackerSide) serveUDP(conn net.PacketConn) (func([]byte, netip.AddrPort
 	if err != nil {
 		return nil, err
 	}
+	t.udp.Store(true)
 	return p.Deliver, nil
 }
 
@@ -87,7 +91,7 @@ func (t *trackerSide) iceServers(r *http.Request, page string) []web.ICEServer {
 		return nil // a page of this machine has no use for them
 	}
 	username, password, err := t.relay.Credentials(page, iceTTL)
-	if err != nil || t.peerPort.Load() == 0 {
+	if err != nil || !t.udp.Load() {
 		return nil
 	}
 	turn := []string{"turn:" + udp + "?transport=udp", "turn:" + net.JoinHostPort(host, tcp) + "?transport=tcp"}
@@ -109,6 +113,47 @@ func hostOnly(host string) string {
 	}
 	return host
 }
+
+// selfEvery is how often the engine's own entry among the classic peers is renewed: well
+// within what the tracker keeps one for.
+const selfEvery = 10 * time.Minute
+
+// announceSelf keeps the engine among the classic peers of what is shared, until ctx ends, at
+// the address by which others reach this machine: announcing to a tracker on loopback, it
+// would be there as a peer of loopback.
+func (t *trackerSide) announceSelf(ctx context.Context, at netip.AddrPort, torrents func() []*sharedTorrent) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	type entry struct {
+		seed bool
+		told time.Time
+	}
+	told := map[table.Hash]entry{}
+	for {
+		for _, shared := range torrents() {
+			hash := shared.torrent.InfoHash()
+			now, stats := time.Now(), shared.meter.look(shared.torrent)
+			seed := stats.State == client.StateSeeding
+			if last, known := told[hash]; known && last.seed == seed && now.Sub(last.told) < selfEvery {
+				continue
+			}
+			told[hash] = entry{seed, now}
+			a := table.Announce{Hash: hash, ID: selfID, Addr: at, State: table.Leech}
+			if seed {
+				a.State = table.Seed
+			}
+			_ = t.tracker.Table().Announce(&a, &table.Reply{}) // full tables are for others to complain of
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// selfID is the peer id of that entry. Peers learn the right one with the handshake.
+var selfID = table.ID([]byte("-CW0100-sharing-self"))
 
 // allow has a torrent tracked, and reports whether it was not already; forbid ends that.
 func (t *trackerSide) allow(hash table.Hash) bool {
