@@ -113,6 +113,35 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// ICEServer is a STUN or TURN server for one description, besides those of Config. URLs are as
+// in RFC 7064 and RFC 7065, without credentials.
+type ICEServer struct {
+	URLs                 []string
+	Username, Credential string
+}
+
+// forPeer splits servers into those that relay, for a PeerConnection, and those that tell our
+// address. What is none of either is left out.
+func forPeer(servers []ICEServer) (turn []webrtc.ICEServer, questions []string) {
+	for _, server := range servers {
+		relay := webrtc.ICEServer{Username: server.Username, Credential: server.Credential}
+		for _, url := range server.URLs {
+			uri, err := stun.ParseURI(url)
+			switch {
+			case err != nil:
+			case uri.Scheme == stun.SchemeTypeSTUN:
+				questions = append(questions, net.JoinHostPort(uri.Host, fmt.Sprint(uri.Port)))
+			case uri.Scheme != stun.SchemeTypeSTUNS && server.Username != "" && server.Credential != "":
+				relay.URLs = append(relay.URLs, url)
+			}
+		}
+		if len(relay.URLs) > 0 {
+			turn = append(turn, relay)
+		}
+	}
+	return turn, questions
+}
+
 // iceServers is the parsed form of Config.ICEServers.
 type iceServers struct {
 	stun []string // host:port, asked by this package over the shared socket

@@ -34,9 +34,10 @@ type Offer struct {
 
 // Offer makes an offer. It takes a few milliseconds, or up to
 // Config.GatherTimeout while STUN and TURN servers are slow. The error may be
-// ErrTooMany, ErrExpired or ErrClosed.
-func (t *Transport) Offer(ctx context.Context) (*Offer, error) {
-	s, err := t.newSession(stateOffered, t.config.OfferLifetime, nil)
+// ErrTooMany, ErrExpired or ErrClosed. more are ICE servers besides those of Config; with
+// Config.RelayOnly they are not used.
+func (t *Transport) Offer(ctx context.Context, more ...ICEServer) (*Offer, error) {
+	s, err := t.newSession(stateOffered, t.config.OfferLifetime, nil, more)
 	if err != nil {
 		return nil, err
 	}
@@ -103,13 +104,13 @@ type Answer struct {
 }
 
 // Answer answers an offer. Errors wrap ErrBadSDP when the offer is to blame, and
-// may be ErrTooMany, ErrClosed or a *NegotiationError.
-func (t *Transport) Answer(ctx context.Context, offerSDP string) (*Answer, error) {
+// may be ErrTooMany, ErrClosed or a *NegotiationError. more is as for [Transport.Offer].
+func (t *Transport) Answer(ctx context.Context, offerSDP string, more ...ICEServer) (*Answer, error) {
 	remote, err := inspect(offerSDP)
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.newSession(stateNegotiating, t.config.NegotiationTimeout, remote.addrs)
+	s, err := t.newSession(stateNegotiating, t.config.NegotiationTimeout, remote.addrs, more)
 	if err != nil {
 		return nil, err
 	}

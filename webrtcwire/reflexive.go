@@ -23,6 +23,9 @@ const (
 	// srflxPriority is RFC 8445 section 5.1.2.1 with the recommended type
 	// preference 100 and component 1.
 	srflxPriority = 100<<24 | 65535<<8 | 255
+
+	// maxQuestioned bounds the servers that are asked: those that were added last stay out.
+	maxQuestioned = 8
 )
 
 // reflexive knows the addresses under which STUN servers see the shared socket
@@ -60,6 +63,25 @@ func newReflexive(mux *mux, servers []string, network Network, logger *slog.Logg
 	return r
 }
 
+// add has more servers asked from now on.
+func (r *reflexive) add(servers []string) {
+	added := false
+	r.mu.Lock()
+	for _, server := range servers {
+		if len(r.servers) < maxQuestioned && !slices.Contains(r.servers, server) {
+			r.servers = append(slices.Clip(r.servers), server) // askAll reads the old list
+			added = true
+		}
+	}
+	if added && !r.asked.IsZero() {
+		r.asked = time.Now().Add(-reflexiveTTL) // the answers of the others stay until then
+	}
+	r.mu.Unlock()
+	if added {
+		r.refresh()
+	}
+}
+
 func (r *reflexive) close() {
 	r.cancel()
 	r.wg.Wait()
@@ -91,14 +113,15 @@ func (r *reflexive) refresh() {
 		return
 	}
 	r.asking = true
-	r.wg.Go(r.askAll)
+	servers := r.servers
+	r.wg.Go(func() { r.askAll(servers) })
 }
 
 // askAll asks every server, over each address family that its name has.
-func (r *reflexive) askAll() {
+func (r *reflexive) askAll(servers []string) {
 	var found []netip.AddrPort // guarded by r.mu
 	var wg sync.WaitGroup
-	for _, server := range r.servers {
+	for _, server := range servers {
 		for _, network := range []string{"udp4", "udp6"} {
 			wg.Go(func() {
 				addr, err := r.ask(network, server)

@@ -67,8 +67,8 @@ type session struct {
 }
 
 // newSession makes a PeerConnection if the bounds allow one more. claims are the
-// addresses of the peer, where they are known.
-func (t *Transport) newSession(initial state, lifetime time.Duration, claims []netip.AddrPort) (*session, error) {
+// addresses of the peer, where they are known; more are servers besides those of Config.
+func (t *Transport) newSession(initial state, lifetime time.Duration, claims []netip.AddrPort, more []ICEServer) (*session, error) {
 	s := &session{
 		t: t, state: initial, since: time.Now(), claims: claims, deadline: time.Now().Add(lifetime),
 		ready: make(chan struct{}), gone: make(chan struct{}),
@@ -84,7 +84,7 @@ func (t *Transport) newSession(initial state, lifetime time.Duration, claims []n
 		s.cancel()
 		return nil, err
 	}
-	pc, err := t.newPeerConnection(s.socket)
+	pc, err := t.newPeerConnection(s.socket, more)
 	if err != nil {
 		s.state, s.err = stateGone, err
 		s.cancel()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -166,8 +167,9 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// newPeerConnection makes a pion PeerConnection with the process's certificate.
-func (t *Transport) newPeerConnection(over *socket) (*webrtc.PeerConnection, error) {
+// newPeerConnection makes a pion PeerConnection with the process's certificate. Servers that
+// strangers name are not for who wants to be seen by those of Config only.
+func (t *Transport) newPeerConnection(over *socket, more []ICEServer) (*webrtc.PeerConnection, error) {
 	certificate, err := t.currentCertificate()
 	if err != nil {
 		return nil, err
@@ -178,6 +180,10 @@ func (t *Transport) newPeerConnection(over *socket) (*webrtc.PeerConnection, err
 	}
 	if t.config.RelayOnly {
 		configuration.ICETransportPolicy = webrtc.ICETransportPolicyRelay
+	} else if len(more) > 0 {
+		turn, questions := forPeer(more)
+		configuration.ICEServers = slices.Concat(t.servers.turn, turn)
+		t.stun.add(questions)
 	}
 	return over.api.NewPeerConnection(configuration)
 }

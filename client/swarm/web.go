@@ -62,7 +62,10 @@ type Web struct {
 	negotiating map[negotiation]*webAttempt
 	handles     []*ws.Handle
 	status      map[string]ws.Status
+	ice         map[string][]webrtcwire.ICEServer // that trackers named, by their URLs
 	reasons     reasons
+
+	relayedSince time.Time // when a tracker named the first relay; earlier offers are without
 
 	told     string // owned by the event loop
 	nextTold time.Time
@@ -71,9 +74,13 @@ type Web struct {
 // negotiation is a connection on its way. There may be two with one peer, by its
 // offer and by ours: it may have dropped either in favour of the other, which only it
 // knows. When both are made, join keeps one.
+//
+// There may be another of either kind beside one that has found no path yet: offers are made
+// anew when a tracker has named a relay, and whoever needs it gets nowhere with those without.
 type negotiation struct {
 	peer    ws.ID
 	offered bool // by us
+	another bool
 }
 
 // webAttempt is what is known of a negotiation.
@@ -83,13 +90,16 @@ type webAttempt struct {
 	answer *webrtcwire.Answer // nil: not made yet, or theirs to an offer of ours
 }
 
+// reached reports whether a path to the peer is known to be there.
+func (a *webAttempt) reached() bool { return a.answer != nil && a.answer.Reached() }
+
 func newWeb(s *Swarm) *Web {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	return &Web{
 		s: s, making: make(chan struct{}, 1), ctx: ended,
 		offers: make(map[ws.ID]*webrtcwire.Offer), negotiating: make(map[negotiation]*webAttempt),
-		status: make(map[string]ws.Status),
+		status: make(map[string]ws.Status), ice: make(map[string][]webrtcwire.ICEServer),
 	}
 }
 
@@ -183,6 +193,7 @@ func (w *Web) stop() func() {
 	handles, offers := w.handles, w.offers
 	w.handles, w.offers = nil, make(map[ws.ID]*webrtcwire.Offer)
 	clear(w.status)
+	clear(w.ice)
 	w.reasons = reasons{}
 	w.mu.Unlock()
 	w.told, w.nextTold = "", time.Time{}
@@ -243,12 +254,12 @@ func (w *Web) Offers(ctx context.Context, n int) []ws.Offer {
 		return out
 	}
 	var making sync.WaitGroup
-	run := w.run()
+	run, servers := w.run(), w.servers()
 	made, errs := make([]*webrtcwire.Offer, missing), make([]error, missing)
 	for i := range made {
 		// Not with ctx, which ends with the wait for a relay: the error would not tell of that.
 		making.Go(func() {
-			errs[i] = w.s.guard(func() (err error) { made[i], err = w.s.shared.RTC.Offer(run); return err })
+			errs[i] = w.s.guard(func() (err error) { made[i], err = w.s.shared.RTC.Offer(run, servers...); return err })
 		})
 	}
 	making.Wait()
@@ -287,7 +298,7 @@ func (w *Web) unanswered(n int) (out []ws.Offer, missing int) {
 			continue
 		default:
 		}
-		if len(out) < n && time.Since(o.Created) < reuseOffer {
+		if len(out) < n && time.Since(o.Created) < reuseOffer && o.Created.After(w.relayedSince) {
 			out = append(out, ws.Offer{ID: id, SDP: o.SDP})
 		}
 	}
@@ -308,8 +319,10 @@ func (w *Web) begin(n negotiation) (*webAttempt, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.negotiating[n] != nil {
-		return nil, errKnownBrowser
+	if earlier := w.negotiating[n]; earlier != nil {
+		if n.another = true; w.negotiating[n] != nil || earlier.reached() {
+			return nil, errKnownBrowser
+		}
 	}
 	if len(w.negotiating) >= negotiationsPerTorrent && !w.giveUpOne() {
 		return nil, errManyNegotiations
@@ -325,7 +338,7 @@ func (w *Web) giveUpOne() bool {
 	var oldest negotiation
 	var longest time.Duration
 	for n, a := range w.negotiating {
-		if age := time.Since(a.since); a.answer != nil && age > max(longest, pathPatience) && !a.answer.Reached() {
+		if age := time.Since(a.since); a.answer != nil && age > max(longest, pathPatience) && !a.reached() {
 			oldest, longest = n, age
 		}
 	}
@@ -343,7 +356,7 @@ func (w *Web) Answer(ctx context.Context, peer, _ ws.ID, sdp string) (string, er
 	if err != nil {
 		return "", err
 	}
-	answer, err := w.s.shared.RTC.Answer(ctx, sdp)
+	answer, err := w.s.shared.RTC.Answer(ctx, sdp, w.servers()...)
 	if err != nil {
 		w.end(a, err)
 		return "", err

@@ -12,7 +12,7 @@ const wantedFiles = 1 << 20
 // the hard limit, and root may go further.
 func raiseOpenFiles() {
 	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || uint64(limit.Cur) >= wantedFiles {
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || uint64(limit.Cur) >= wantedFiles { //nolint:unconvert // other widths on other systems
 		return
 	}
 	raised := limit

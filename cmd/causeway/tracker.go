@@ -13,11 +13,13 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/causeway-bt/causeway/tracker/server"
 	"github.com/causeway-bt/causeway/tracker/server/certificate"
+	"github.com/causeway-bt/causeway/tracker/server/peerjs"
 	"github.com/causeway-bt/causeway/tracker/server/port"
 	"github.com/causeway-bt/causeway/tracker/server/relay"
 	"github.com/causeway-bt/causeway/tracker/server/websocket"
@@ -51,6 +53,9 @@ peers come back with their next announce.`,
 	return cmd
 }
 
+// answersWithin is how long the requests that are being answered may hold up the end.
+const answersWithin = 5 * time.Second
+
 // trackerRun is a tracker while it runs.
 type trackerRun struct {
 	app   *app
@@ -65,6 +70,7 @@ type trackerRun struct {
 
 	web        *websocket.Server // nil: without
 	webSockets *socket.Server
+	peerJS     *peerjs.Server // nil without --peerjs
 
 	serving sync.WaitGroup
 	failed  chan error
@@ -153,9 +159,15 @@ func (r *trackerRun) serverConfig() server.Config {
 		Allow: f.allow, Deny: f.deny, TrustProxy: f.proxies, NoHTTP: f.noHTTP,
 		Logger: r.logger(),
 	}
+	if !f.noWS || f.peerJS {
+		r.webSockets = f.newWebSockets(config.Logger)
+		config.WebSockets = func() int { return r.webSockets.Stats().Open }
+	}
 	if !f.noWS {
-		r.webSockets = f.newWebSockets()
 		config.WebSocket = r.webSocket
+	}
+	if f.peerJS {
+		config.PeerJS = r.peerJSPages
 	}
 	if f.accessLog {
 		config.AccessLog = r.app.accessLog()
@@ -230,17 +242,24 @@ func (r *trackerRun) reload() {
 func (r *trackerRun) close() error {
 	close(r.done)
 	var errs []error
+	if r.tracker != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), answersWithin)
+		if err := r.tracker.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			errs = append(errs, err)
+		}
+		cancel()
+	}
 	for _, split := range r.sockets.split {
 		errs = append(errs, split.Close())
 	}
 	if r.relay != nil {
 		errs = append(errs, r.relay.Close())
 	}
+	if r.peerJS != nil {
+		r.peerJS.Close()
+	}
 	if r.webSockets != nil {
 		r.webSockets.Close()
-	}
-	if r.tracker != nil {
-		errs = append(errs, r.tracker.Close())
 	}
 	if r.acme != nil {
 		r.acme.Close()

@@ -22,7 +22,7 @@ type trackerFlags struct {
 	listen                       string
 	port                         int
 	http, udp, ws                string
-	noHTTP, noUDP, noWS          bool
+	noHTTP, noUDP, noWS, peerJS  bool
 	public                       string
 	interval, minInterval        time.Duration
 	webInterval                  time.Duration
@@ -71,6 +71,7 @@ func (f *trackerFlags) add(flags *pflag.FlagSet) {
 		flags.BoolVar(&f.noHTTP, "no-http", false, "take no announces over HTTP")
 		flags.BoolVar(&f.noUDP, "no-udp", false, "take no announces over UDP")
 		flags.BoolVar(&f.noWS, "no-ws", false, "take no announces over WebSocket")
+		flags.BoolVar(&f.peerJS, "peerjs", false, "introduce the pages of PeerJS, too: at path / with key peerjs")
 		flags.StringVar(&f.allow, "allow", "", "track only the torrents whose infohashes are in `FILE`, one a line in hexadecimal; it is read again when it changes, and on SIGHUP")
 		flags.StringVar(&f.deny, "deny", "", "do not track the torrents whose infohashes are in `FILE`")
 		flags.DurationVar(&f.interval, "interval", 30*time.Minute, "`TIME` between announces of a peer")
@@ -212,6 +213,6 @@ func (f *turnFlags) check() error {
 	if f.rate < 1 || f.userRate < 1 {
 		return usagef("--turn-rate and --turn-user-rate must be at least a byte per second")
 	}
-	f.limits.Rate, f.limits.UserRate = int64(f.rate), int64(f.userRate)
+	f.limits.Rate, f.limits.UserRate, f.limits.Conns = int64(f.rate), int64(f.userRate), f.limits.Allocations
 	return nil
 }

@@ -135,37 +135,33 @@ func resolvePublic(ctx context.Context, name string) (p publicHost, err error) {
 	return p, nil
 }
 
-// hostAt is how others reach what listens at an address.
-func (p publicHost) hostAt(listening net.Addr) string {
+// outward is an address of the world (RFC 5737). Nothing is sent there.
+var outward = netip.MustParseAddr("192.0.2.1")
+
+// at is how one at an address reaches what listens here. The zero Addr is somebody outside.
+func (p publicHost) at(listening net.Addr, from netip.Addr) string {
+	host, port, err := net.SplitHostPort(listening.String())
+	if err != nil {
+		return listening.String()
+	}
+	if own, err := netip.ParseAddr(host); err == nil && own.IsUnspecified() {
+		if !from.IsValid() {
+			from = outward
+		}
+		host = ownAddress(from)
+	}
 	if p.name != "" {
-		return p.name
+		host = p.name
 	}
-	var ip net.IP
-	switch a := listening.(type) {
-	case *net.TCPAddr:
-		ip = a.IP
-	case *net.UDPAddr:
-		ip = a.IP
-	}
-	if !ip.IsUnspecified() {
-		return ip.String()
-	}
-	return outwardAddress()
+	return net.JoinHostPort(host, port)
 }
 
-// outward is an address of the world (RFC 5737). Nothing is sent there.
-const outward = "192.0.2.1:9"
-
-// outwardAddress is this machine's address on the way out, or loopback without one.
-func outwardAddress() string {
-	conn, err := net.Dial("udp4", outward)
+// ownAddress is this machine's address on the way to another, or loopback if there is none.
+func ownAddress(to netip.Addr) string {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 9))) // which sends nothing
 	if err != nil {
 		return "127.0.0.1"
 	}
 	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).IP.String() // as package net says of "udp4"
-}
-
-func (p publicHost) at(listening net.Addr) string {
-	return net.JoinHostPort(p.hostAt(listening), strconv.Itoa(portOf(listening)))
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().String() // as package net says of "udp"
 }

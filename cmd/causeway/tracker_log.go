@@ -53,6 +53,8 @@ func (a *app) accessLog() *slog.Logger {
 				return slog.Attr{}
 			case attr.Key == slog.MessageKey:
 				attr.Key = "event"
+			case attr.Key == "event": // of the announce: started, completed, stopped
+				attr.Key = "peer_event"
 			}
 			return attr
 		},

@@ -1,5 +1,7 @@
 package main
 
+import "net/netip"
+
 // announcePath is where HTTP and WebSocket announces go; any path that ends in it will do.
 const announcePath = "/announce"
 
@@ -17,7 +19,7 @@ func (r *trackerRun) tell() {
 		TCP: r.sockets.http.Addr().String(), UDP: r.sockets.udp.LocalAddr().String(),
 		Announce: r.announceURLs(),
 	}
-	stun, turn := r.iceURLs()
+	stun, turn := r.iceURLs(netip.Addr{})
 	listening.ICE = append(stun, turn...)
 	r.app.event("listening", listening)
 	for _, url := range append(listening.Announce, listening.ICE...) {
@@ -32,20 +34,20 @@ func (r *trackerRun) announceURLs() (urls []string) {
 		secure = "s"
 	}
 	if !r.flags.noHTTP {
-		urls = append(urls, "http"+secure+"://"+r.public.at(r.sockets.http.Addr())+announcePath)
+		urls = append(urls, "http"+secure+"://"+r.public.at(r.sockets.http.Addr(), netip.Addr{})+announcePath)
 	}
 	if !r.flags.noUDP {
-		urls = append(urls, "udp://"+r.public.at(r.sockets.udp.LocalAddr())+announcePath)
+		urls = append(urls, "udp://"+r.public.at(r.sockets.udp.LocalAddr(), netip.Addr{})+announcePath)
 	}
 	if !r.flags.noWS {
-		urls = append(urls, "ws"+secure+"://"+r.public.at(r.sockets.ws.Addr())+announcePath)
+		urls = append(urls, "ws"+secure+"://"+r.public.at(r.sockets.ws.Addr(), netip.Addr{})+announcePath)
 	}
 	return urls
 }
 
-// iceURLs are for WebRTC peers (RFC 7064, RFC 7065).
-func (r *trackerRun) iceURLs() (stun, turn []string) {
-	udp, tcp := r.public.at(r.sockets.udp.LocalAddr()), r.public.at(r.sockets.http.Addr())
+// iceURLs are for WebRTC peers (RFC 7064, RFC 7065) at an address.
+func (r *trackerRun) iceURLs(from netip.Addr) (stun, turn []string) {
+	udp, tcp := r.public.at(r.sockets.udp.LocalAddr(), from), r.public.at(r.sockets.http.Addr(), from)
 	stun = []string{"stun:" + udp}
 	if !r.relay.TURN() {
 		return stun, nil

@@ -141,6 +141,8 @@ func TestTorrentThroughTrackersTURN(t *testing.T) {
 		{"TLS", "wss", []string{"--turn-user", "u:p", "--tls-only"}, func(router string) []string {
 			return []string{"--turn", "turns:u:p@" + router + ":" + tracker + "?transport=tcp"}
 		}},
+		{"told by the tracker", "ws", []string{"--turn-open"}, func(string) []string { return nil }},
+		{"told by the tracker, TLS", "wss", []string{"--turn-open", "--tls-only"}, func(string) []string { return nil }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			middle, outer := twoIslands(t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/causeway-bt/causeway/tracker/server"
+	"github.com/causeway-bt/causeway/tracker/server/peerjs"
 	"github.com/causeway-bt/causeway/tracker/server/table"
 	"github.com/causeway-bt/causeway/tracker/server/websocket"
 	"github.com/causeway-bt/causeway/tracker/server/websocket/socket"
@@ -26,21 +28,24 @@ func (r *trackerRun) webSocket(s *server.Server) http.Handler {
 	r.web = websocket.New(websocket.Config{
 		Swarms: s.Swarms(), Sockets: r.webSockets, Interval: r.flags.webInterval, ICEServers: r.iceServers,
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		remote, _ := s.RemoteAddr(request)
-		_ = r.web.Accept(w, request, remote) // who asks is told what is wrong
-	})
+	return r.web.Handler(s.RemoteAddr)
+}
+
+// peerJSPages makes the signalling server of PeerJS.
+func (r *trackerRun) peerJSPages(s *server.Server) http.Handler {
+	r.peerJS = peerjs.New(peerjs.Config{Sockets: r.webSockets})
+	return r.peerJS.Handler(s.RemoteAddr)
 }
 
 // newWebSockets holds the connections of the WebSocket front ends.
-func (f *trackerFlags) newWebSockets() *socket.Server {
-	return socket.New(socket.Config{MaxConns: f.connections, MaxPerAddress: f.hostConnections})
+func (f *trackerFlags) newWebSockets(logger *slog.Logger) *socket.Server {
+	return socket.New(socket.Config{MaxConns: f.connections, MaxPerAddress: f.hostConnections, Logger: logger})
 }
 
 // iceServers are the STUN and TURN servers that a WebSocket peer is told: this one. The peers
 // of an address share the bounds of a user.
 func (r *trackerRun) iceServers(_ table.ID, remote netip.Addr) []websocket.ICEServer {
-	stun, turn := r.iceURLs()
+	stun, turn := r.iceURLs(remote)
 	servers := []websocket.ICEServer{{URLs: stun}}
 	if !r.flags.turn.open {
 		return servers

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // connections counts the open TCP connections, in all and by host. A host is what the
@@ -61,10 +63,18 @@ func (c *connections) open() int64 {
 // counted is a connection that is counted until it is closed.
 type counted struct {
 	net.Conn
-	host  netip.Addr
-	of    *Server
-	close sync.Once
-	err   error
+	host   netip.Addr
+	of     *Server
+	handed atomic.Bool // to net/http
+	close  sync.Once
+	err    error
+}
+
+// drain has the loop that answers the connection end once it waits for a request.
+func (c *counted) drain() {
+	if !c.handed.Load() {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // Close closes the connection.

@@ -33,19 +33,17 @@ func parseHead(b []byte, wantForwarded bool) (h head, ok bool) {
 		return h, false
 	}
 	h.path, h.query, _ = bytes.Cut(target, []byte("?"))
-	if ok, h.scrape = place(h.path); !ok || bytes.IndexByte(h.path, '%') >= 0 {
+	if ok, h.scrape = place(h.path); !ok || bytes.IndexByte(h.path, '%') >= 0 || bytes.IndexByte(line, '\n') >= 0 {
 		return h, false
 	}
 	host := false
 	for len(rest) > 0 {
 		line, rest, _ = bytes.Cut(rest, crlf)
 		key, value, found := bytes.Cut(line, []byte(":"))
-		if !found || len(key) == 0 {
-			return h, false // net/http says what is wrong
+		if !found || len(key) == 0 || bytes.ContainsAny(key, " \t") || bytes.IndexByte(line, '\n') >= 0 {
+			return h, false // net/http says what is wrong, if anything
 		}
 		switch key[0] | 0x20 {
-		case ' ' | 0x20, '\t' | 0x20:
-			return h, false // a folded line
 		case 'h':
 			host = host || bytes.EqualFold(key, []byte("Host"))
 		case 'u', 'e', 't':

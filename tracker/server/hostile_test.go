@@ -236,6 +236,8 @@ func FuzzQuery(f *testing.F) {
 func FuzzHead(f *testing.F) {
 	f.Add([]byte("GET /announce?a=b HTTP/1.1\r\nHost: x\r\nConnection: keep-alive"))
 	f.Add([]byte("GET /x/scrape HTTP/1.0\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 2.3.4.5"))
+	f.Add([]byte("GET /announce HTTP/1.1\r\nHost: x\nTransfer-Encoding: chunked"))
+	f.Add([]byte("GET /announce HTTP/1.1\r\nHost: x\r\nContent-Length : 5"))
 	f.Add([]byte("GET /announce HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, ok := parseHead(b, true)
@@ -247,8 +249,8 @@ func FuzzHead(f *testing.F) {
 			t.Fatalf("path %q", h.path)
 		}
 		lower := bytes.ToLower(b)
-		for _, never := range []string{"\nupgrade:", "\ncontent-length:", "\ntransfer-encoding:", "\nexpect:"} {
-			if bytes.Contains(lower, []byte("\r"+never)) {
+		for _, never := range []string{"\nupgrade", "\ncontent-length", "\ntransfer-encoding", "\nexpect:"} {
+			if bytes.Contains(lower, []byte(never)) {
 				t.Fatalf("%q was taken", b)
 			}
 		}

@@ -32,7 +32,7 @@ const requestKeep = 64 << 10
 func newRequest() *request {
 	r := requests.Get().(*request)
 	r.query = query{hashes: r.query.hashes[:0]}
-	r.reply = table.Reply{Peers4: r.reply.Peers4[:0], Peers6: r.reply.Peers6[:0], IDs4: r.reply.IDs4[:0], IDs6: r.reply.IDs6[:0]}
+	r.reply = table.Reply{Peers4: r.reply.Peers4[:0], Peers6: r.reply.Peers6[:0]}
 	r.body = r.body[:0]
 	return r
 }
@@ -134,8 +134,8 @@ func (r *request) writeAnnounce(interval, least time.Duration) {
 	b = append(b, "5:peers"...)
 	if q.dict {
 		b = append(b, 'l')
-		b = appendPeers(b, r.reply.Peers4, r.reply.IDs4, 6, q.WithIDs)
-		b = appendPeers(b, r.reply.Peers6, r.reply.IDs6, 18, q.WithIDs)
+		b = appendPeers(b, r.reply.Peers4, 6)
+		b = appendPeers(b, r.reply.Peers6, 18)
 		r.body = append(b, "ee"...)
 		return
 	}
@@ -146,15 +146,13 @@ func (r *request) writeAnnounce(interval, least time.Duration) {
 	r.body = append(b, 'e')
 }
 
-// appendPeers writes compact peers as dictionaries.
-func appendPeers(b, peers, ids []byte, size int, withIDs bool) []byte {
+// appendPeers writes compact peers as dictionaries: without their ids, which the table
+// does not keep, as if all had asked for no_peer_id=1.
+func appendPeers(b, peers []byte, size int) []byte {
 	for i := 0; (i+1)*size <= len(peers); i++ {
 		p := peers[i*size : (i+1)*size]
 		ip, _ := netip.AddrFromSlice(p[:size-2])
 		b = appendString(append(b, "d2:ip"...), ip.String())
-		if withIDs && len(ids) >= (i+1)*20 {
-			b = appendBytes(append(b, "7:peer id"...), ids[i*20:(i+1)*20])
-		}
 		b = appendInt(append(b, "4:port"...), int64(p[size-2])<<8|int64(p[size-1]))
 		b = append(b, 'e')
 	}

@@ -42,7 +42,7 @@ func (s *Server) Summary() Summary {
 	sum := Summary{
 		Uptime: int64(time.Since(s.stats.start) / time.Second), Swarms: size.Swarms,
 		Peers:       SummaryPeers{size.Peers4, size.Peers6, size.PeersWeb},
-		Connections: s.conns.open(), Fronts: make(map[string]SummaryFront),
+		Connections: s.openConnections(), Fronts: make(map[string]SummaryFront),
 	}
 	for i, f := range s.stats.fronts() {
 		sum.Fronts[f.name] = SummaryFront{

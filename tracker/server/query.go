@@ -11,16 +11,15 @@ import (
 // query is what an HTTP announce or scrape asks (BEP 3, 7, 21, 23).
 type query struct {
 	table.Announce
-	port      int
-	hasHash   bool
-	hasID     bool
-	hasLeft   bool
-	paused    bool
-	left      uint64
-	noPeerIDs bool
-	dict      bool       // peers as dictionaries: compact=0
-	ip        netip.Addr // ip=, if it can be read
-	hashes    []table.Hash
+	port    int
+	hasHash bool
+	hasID   bool
+	hasLeft bool
+	paused  bool
+	left    uint64
+	dict    bool       // peers as dictionaries: compact=0
+	ip      netip.Addr // ip=, if it can be read
+	hashes  []table.Hash
 }
 
 // Errors of requests; their texts are for the peer.
@@ -94,8 +93,6 @@ func (q *query) set(key, value, raw []byte, scrape bool) (err error) {
 		}
 	case "compact":
 		q.dict = string(value) == "0"
-	case "no_peer_id":
-		q.noPeerIDs = string(value) == "1"
 	case "ip":
 		if b, err := unescape(raw, value); err == nil {
 			q.ip, _ = netip.ParseAddr(string(b))
@@ -138,7 +135,6 @@ func (q *query) finish() error {
 	case q.paused:
 		q.State = table.Partial
 	}
-	q.WithIDs = q.dict && !q.noPeerIDs
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -32,6 +33,8 @@ func (s *Server) Serve(ln net.Listener) error {
 		return errClosed
 	}
 	defer s.forget(ln)
+	s.answering.Add(1)
+	defer s.answering.Done()
 	rest := &handedOver{addr: ln.Addr(), conns: make(chan net.Conn), done: make(chan struct{})}
 	srv := &http.Server{
 		Handler: s, ReadHeaderTimeout: requestWithin / 2, IdleTimeout: requestWithin,
@@ -41,7 +44,12 @@ func (s *Server) Serve(ln net.Listener) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.Serve(rest) })
 	defer wg.Wait()
-	defer srv.Close()
+	defer func() {
+		if ctx := s.drainingUntil(); ctx != nil {
+			_ = srv.Shutdown(ctx)
+		}
+		_ = srv.Close()
+	}()
 	for wait := time.Duration(0); ; {
 		conn, err := ln.Accept()
 		if err != nil {
@@ -60,7 +68,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		}
 		wait = 0
 		if c := s.admit(conn); c != nil {
-			go s.serveConn(c, rest)
+			s.answering.Go(func() { s.serveConn(c, rest) })
 		}
 	}
 }
@@ -72,6 +80,13 @@ func (s *Server) isClosed() bool {
 	default:
 		return false
 	}
+}
+
+// drainingUntil is the context of Shutdown; nil before it is called.
+func (s *Server) drainingUntil() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
 }
 
 // admit counts a connection, or closes it.
@@ -149,7 +164,7 @@ func (s *Server) serveConn(c *counted, rest *handedOver) {
 		}
 		if now := s.now(); now.Sub(refreshed) >= refreshAfter && n == 0 {
 			refreshed = now
-			if err := c.SetDeadline(now.Add(requestWithin)); err != nil {
+			if err := c.SetDeadline(now.Add(requestWithin)); err != nil || s.drainingUntil() != nil {
 				return
 			}
 		}
@@ -170,6 +185,7 @@ type handedOver struct {
 
 // take hands a connection over with what was read of it; false: it is to be closed.
 func (h *handedOver) take(c *counted, read []byte) bool {
+	c.handed.Store(true)
 	_ = c.SetDeadline(time.Time{})
 	conn := &prefixed{counted: c, prefix: append([]byte(nil), read...)}
 	select {

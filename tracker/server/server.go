@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -34,8 +35,8 @@ type Config struct {
 	NumWant, MaxNumWant int
 	// Limits bound the swarms.
 	Limits table.Limits
-	// Connections bounds the HTTP connections (WebSockets among them) that Serve holds,
-	// in all and of one host; 0 means 50,000 and 500, a negative number no bound.
+	// Connections bounds the HTTP connections that Serve holds, in all and of one host; 0
+	// means 50,000 and 500, a negative number no bound. WebSockets have bounds of their own.
 	Connections, HostConnections int
 
 	// Allow and Deny are files of infohashes, 40 hexadecimal digits a line; whatever
@@ -54,6 +55,9 @@ type Config struct {
 	// WebSocket makes what answers WebSocket upgrades of paths that end in /announce or
 	// /scrape and of /; nil means that they are refused.
 	WebSocket func(*Server) http.Handler
+	// WebSockets counts the open WebSockets, which Serve does not hold any more, for
+	// statistics; nil means that there are none.
+	WebSockets func() int
 	// PeerJS makes what answers /peerjs and everything below; nil means 404.
 	PeerJS func(*Server) http.Handler
 	// NoHTTP refuses announces and scrapes over HTTP; the other pages stay.
@@ -107,11 +111,13 @@ type Server struct {
 	once   logOnce
 	clock  atomic.Pointer[clock]
 
-	mu     sync.Mutex
-	closed bool
-	open   map[interface{ Close() error }]struct{} // what Close has to end
-	done   chan struct{}
-	wg     sync.WaitGroup
+	mu        sync.Mutex
+	closed    bool
+	draining  context.Context                         // Shutdown's; nil before
+	open      map[interface{ Close() error }]struct{} // what Close has to end
+	done      chan struct{}                           // closed by Close
+	wg        sync.WaitGroup
+	answering sync.WaitGroup // what Shutdown waits for
 }
 
 // New starts a tracker, which serves nothing yet. Its errors are those of the files
@@ -157,6 +163,39 @@ func (s *Server) Table() *table.Table { return s.table }
 // stays.
 func (s *Server) Reload() error { return s.lists.read(true) }
 
+// Shutdown takes no further connections and packets, lets requests that are being
+// answered be answered, and then is Close, once there are no connections but WebSockets, or
+// once ctx ends. Its error is ctx's if that was first.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if s.draining == nil {
+		s.draining = ctx
+	}
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, c := range open {
+		switch c := c.(type) {
+		case *counted:
+			c.drain()
+		default:
+			_ = c.Close()
+		}
+	}
+	answered := make(chan struct{})
+	go func() {
+		s.answering.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		return s.Close()
+	case <-ctx.Done():
+		_ = s.Close()
+		<-answered
+		return ctx.Err()
+	}
+}
+
 // Close ends all that Serve and ServePacket serve, at once, and waits for it.
 func (s *Server) Close() error {
 	s.mu.Lock()
@@ -173,11 +212,11 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// track has Close end something; false: the server is closed already.
+// track has Close end something; false: the server is closed already, or about to be.
 func (s *Server) track(c interface{ Close() error }) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.draining != nil {
 		return false
 	}
 	s.open[c] = struct{}{}

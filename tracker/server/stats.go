@@ -78,8 +78,18 @@ func newStats(s *Server) *Stats {
 	gauge("peers", "Peers.", prometheus.Labels{"kind": "ipv4"}, func() int64 { return s.table.Size().Peers4 })
 	gauge("peers", "Peers.", prometheus.Labels{"kind": "ipv6"}, func() int64 { return s.table.Size().Peers6 })
 	gauge("peers", "Peers.", prometheus.Labels{"kind": "web"}, func() int64 { return s.table.Size().PeersWeb })
-	gauge("connections", "Open TCP connections, WebSockets among them.", nil, s.conns.open)
+	gauge("connections", "Open TCP connections, WebSockets among them.", nil, s.openConnections)
+	gauge("websockets", "Open WebSockets.", nil, s.openWebSockets)
 	return st
+}
+
+func (s *Server) openConnections() int64 { return s.conns.open() + s.openWebSockets() }
+
+func (s *Server) openWebSockets() int64 {
+	if s.cfg.WebSockets == nil {
+		return 0
+	}
+	return int64(s.cfg.WebSockets())
 }
 
 type namedFront struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/coder/websocket"
@@ -17,7 +18,13 @@ import (
 const maxMessage = 160 << 10
 
 // webSocket is a coder/websocket connection as a Conn.
-type webSocket struct{ *websocket.Conn }
+type webSocket struct {
+	*websocket.Conn
+	remote netip.Addr // zero behind a proxy
+}
+
+// Remote is the tracker's address, as it is judged which others it may name.
+func (c webSocket) Remote() netip.Addr { return c.remote }
 
 func (m *Manager) dial(ctx context.Context, url string) (Conn, error) {
 	header := http.Header{}
@@ -33,7 +40,7 @@ func (m *Manager) dial(ctx context.Context, url string) (Conn, error) {
 		return nil, inWords(res, err)
 	}
 	conn.SetReadLimit(maxMessage)
-	return webSocket{conn}, nil
+	return webSocket{conn, visit.Speaker()}, nil
 }
 
 // inWords says what kept a connection from being made, or ended it. res is what a

@@ -57,6 +57,9 @@ type Handle struct {
 	told      Status // the last that was passed on, at toldAt
 	toldAt    time.Time
 	telling   *time.Timer // passes on what came too soon after it
+	ice       iceServers  // that the tracker named last
+	iceRate   *rate.Limiter
+	vetting   bool // they are looked up
 }
 
 func newHandle(s *socket, torrent Torrent, url string) *Handle {
@@ -65,6 +68,7 @@ func newHandle(s *socket, torrent Torrent, url string) *Handle {
 		sending:  make(chan struct{}, 1),
 		offers:   rate.NewLimiter(torrentOfferRate, torrentOfferBurst),
 		interval: firstInterval,
+		iceRate:  newICERate(),
 		status:   Status{URL: url},
 	}
 	h.ctx, h.cancel = context.WithCancel(s.ctx)

@@ -3,6 +3,7 @@ package ws
 import (
 	"context"
 	"crypto/rand"
+	"net/netip"
 	"sync"
 )
 
@@ -17,6 +18,14 @@ type link struct {
 	others     bool // another was announced too
 	firstHeard bool // the tracker has answered to the first
 	otherHeard bool // and to another
+}
+
+// speaker is the tracker's address; the zero Addr if it cannot be told.
+func (l *link) speaker() netip.Addr {
+	if conn, ok := l.conn.(interface{ Remote() netip.Addr }); ok {
+		return conn.Remote()
+	}
+	return netip.Addr{}
 }
 
 // idOf is what a torrent's peer id is to the tracker.

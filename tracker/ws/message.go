@@ -115,6 +115,8 @@ type message struct {
 	Warning     string   `json:"warning message"`
 
 	Files map[ID]scrapeEntry `json:"files"`
+
+	ICEServers iceServers `json:"iceServers"`
 }
 
 type scrapeEntry struct {

@@ -46,6 +46,7 @@ func (s *socket) handleMessage(l *link, m message) {
 		h.torrent.Answered(*m.PeerID, *m.OfferID, m.Answer.SDP)
 	default:
 		h.replied(m)
+		h.named(l, m.ICEServers)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -81,11 +82,8 @@ func (s *Server) newAllocation(conn net.PacketConn, user *rate.Limiter, public n
 		PacketConn: conn, server: s, public: public, bound: bound, user: user,
 		release: release, closed: make(chan struct{}), ended: s.wg.Done,
 	}
-	a.end = time.AfterFunc(s.config.Limits.Lifetime, func() {
-		s.mu.Lock() // until a.end is set
-		s.mu.Unlock()
-		a.Close()
-	})
+	a.end = time.AfterFunc(math.MaxInt64, func() { a.Close() })
+	a.end.Reset(s.config.Limits.Lifetime) // not before a.end is set, which Close uses
 	s.relays.add(public, bound)
 	return a, net.UDPAddrFromAddrPort(public), nil
 }

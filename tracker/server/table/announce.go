@@ -1,6 +1,10 @@
 package table
 
-import "math/rand/v2"
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+)
 
 // Announce takes a classic peer's announce and appends peers for it to the reply.
 // The peer itself is never among them, nor are seeds if it is one. Its errors are
@@ -15,124 +19,127 @@ func (t *Table) Announce(a *Announce, r *Reply) error {
 	if len(addr) == 18 {
 		k = kind6
 	}
-	s := t.shard(&a.Hash)
+	s, hash := t.hash(&a.Hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.Event == Stopped {
-		t.stop(s, a, k, addr, r)
+		t.stop(s, a, hash, k, addr, r)
 		return nil
 	}
-	w, err := t.swarmFor(s, &a.Hash)
+	w, err := t.swarmFor(s, &a.Hash, hash)
 	if err != nil {
 		return err
 	}
-	l := w.list(k)
-	place, sameHost := -1, 0
-	if l != nil {
-		place, sameHost = l.find(k, addr)
-	}
-	now := uint16(t.now.Load())
+	var room [smallBytes]byte
+	f := w.family(k)
+	recs := s.records(f, k, &room)
+	place, sameHost := s.find(f, k, recs, addr)
 	if place < 0 {
-		host := k.host(addr)
-		if err := t.room(w, host, sameHost); err != nil {
-			t.dropIfEmpty(s, w)
+		if err := t.join(s, w, a, k, addr, sameHost); err != nil {
+			t.dropIfEmpty(s, w, hash)
 			return err
 		}
-		t.hosts.add(host, 1)
-		t.classic[k.family].Add(1)
-		shadow := w.hasID(&a.ID, k, 0)
-		l = w.makeList(k)
-		rec := l.add(k, addr, &a.ID, now)
-		w.enter(k.flags(rec), a.State, shadow)
-		place = l.len(k) - 1
+		recs = s.records(f, k, &room)
+		place = int(f.n) - 1
 	} else {
-		rec := l.at(k, place)
-		k.setSeen(rec, now)
-		if a.Event == Completed && *k.flags(rec)&flagSeed == 0 && a.State == Seed {
-			w.downloaded++
-		}
-		w.setState(k.flags(rec), a.State)
-		if string(k.id(rec)) != string(a.ID[:]) {
-			w.renamed(k, rec, &a.ID)
-		}
+		t.again(s, w, a, k, place)
 	}
-	r.Counts = w.counts()
-	w.name(a, k, place, r)
+	r.Counts = s.counts(w)
+	s.name(w, a, k, recs, place, r)
 	return nil
 }
 
+// join adds a peer to a swarm.
+func (t *Table) join(s *shard, w *swarm, a *Announce, k *kind, addr []byte, sameHost int) error {
+	host := k.host(addr)
+	if err := t.room(s, w, host, sameHost); err != nil {
+		return err
+	}
+	t.hosts.add(host, 1)
+	t.classic[k.family].Add(1)
+	tag := t.tag(&a.ID)
+	var rec [stride6]byte
+	copy(rec[:], addr)
+	k.setMeta(rec[:], t.seenNow(), w.enter(a.State, s.hasTag(w, tag, k)))
+	k.setTag(rec[:], tag)
+	s.add(w.family(k), k, rec[:])
+	return nil
+}
+
+// again brings a peer up to date.
+func (t *Table) again(s *shard, w *swarm, a *Announce, k *kind, place int) {
+	rec := s.record(w.family(k), k, place)
+	flags := k.flags(rec)
+	if a.Event == Completed && flags&flagSeed == 0 && a.State == Seed {
+		w.downloaded++
+	}
+	k.setMeta(rec, t.seenNow(), w.change(flags, a.State))
+	if tag := t.tag(&a.ID); k.tag(rec) != tag {
+		s.renamed(w, k, rec, tag)
+	}
+}
+
 // stop takes a peer out of a swarm.
-func (t *Table) stop(s *shard, a *Announce, k *kind, addr []byte, r *Reply) {
-	w := s.swarms[a.Hash]
+func (t *Table) stop(s *shard, a *Announce, hash uint32, k *kind, addr []byte, r *Reply) {
+	w := s.lookup(&a.Hash, hash)
 	if w == nil {
 		return
 	}
-	if l := w.list(k); l != nil {
-		if place, _ := l.find(k, addr); place >= 0 {
-			t.remove(w, k, place)
-		}
+	var room [smallBytes]byte
+	f := w.family(k)
+	if place, _ := s.find(f, k, s.records(f, k, &room), addr); place >= 0 {
+		t.remove(s, w, k, place)
 	}
-	r.Counts = w.counts()
-	t.dropIfEmpty(s, w)
+	r.Counts = s.counts(w)
+	t.dropIfEmpty(s, w, hash)
 }
 
-// remove takes a classic peer out of a swarm's list and counts.
-func (t *Table) remove(w *swarm, k *kind, place int) {
-	l := w.list(k)
-	rec := l.at(k, place)
-	id, flags := ID(k.id(rec)), *k.flags(rec)
+// remove takes a classic peer out of a swarm's records and counts.
+func (t *Table) remove(s *shard, w *swarm, k *kind, place int) {
+	rec := s.record(w.family(k), k, place)
+	tag, flags := k.tag(rec), k.flags(rec)
 	t.hosts.add(k.host(rec), -1)
 	t.classic[k.family].Add(-1)
-	l.remove(k, place)
-	if k == kind6 && l.recs == nil {
-		w.v6 = nil
-	}
-	w.left(&id, flags)
+	s.remove(w.family(k), k, place)
+	s.left(w, tag, flags)
 }
 
-// list returns a family's peers; nil if there never were any.
-func (w *swarm) list(k *kind) *list {
+// seenNow is the present as records have it.
+func (t *Table) seenNow() uint16 { return uint16(t.now.Load() / seenUnit) }
+
+// tag stands for a peer id in 32 bits.
+func (t *Table) tag(id *ID) uint32 {
+	h := mix(t.seed ^ binary.LittleEndian.Uint64(id[:]) ^ uint64(binary.LittleEndian.Uint32(id[16:]))<<32)
+	return uint32(mix(h ^ binary.LittleEndian.Uint64(id[8:])))
+}
+
+// name appends peers for one who asks and is at a place of its family's records: of
+// that family, and of the other if wanted.
+func (s *shard) name(w *swarm, a *Announce, k *kind, recs []byte, self int, r *Reply) {
+	seeds := a.State == Leech
+	var room [smallBytes]byte
 	if k == kind4 {
-		return &w.v4
-	}
-	return w.v6
-}
-
-func (w *swarm) makeList(k *kind) *list {
-	if k == kind6 && w.v6 == nil {
-		w.v6 = new(list)
-	}
-	return w.list(k)
-}
-
-// name appends peers for one who asks: of its own address family, and of the other
-// if wanted.
-func (w *swarm) name(a *Announce, k *kind, self int, r *Reply) {
-	asksSeeds := a.State == Leech
-	if k == kind4 || a.Both {
-		if k != kind4 {
-			r.Peers4, r.IDs4 = w.v4.sample(kind4, a.NumWant, -1, asksSeeds, r.Peers4, r.IDs4, a.WithIDs)
-		} else {
-			r.Peers4, r.IDs4 = w.v4.sample(kind4, a.NumWant, self, asksSeeds, r.Peers4, r.IDs4, a.WithIDs)
+		r.Peers4 = sample(recs, kind4, a.NumWant, self, seeds, r.Peers4)
+		if a.Both && w.v6.n > 0 {
+			r.Peers6 = sample(s.records(&w.v6, kind6, &room), kind6, a.NumWant, -1, seeds, r.Peers6)
 		}
+		return
 	}
-	if w.v6 != nil && (k == kind6 || a.Both) {
-		if k != kind6 {
-			self = -1
-		}
-		r.Peers6, r.IDs6 = w.v6.sample(kind6, a.NumWant, self, asksSeeds, r.Peers6, r.IDs6, a.WithIDs)
+	r.Peers6 = sample(recs, kind6, a.NumWant, self, seeds, r.Peers6)
+	if a.Both && w.v4.n > 0 {
+		r.Peers4 = sample(s.records(&w.v4, kind4, &room), kind4, a.NumWant, -1, seeds, r.Peers4)
 	}
 }
 
 // sampleLook bounds how many peers are looked at for one who wants no seeds.
 const sampleLook = 2048
 
-// sample appends up to want peers: every so-and-so-manieth from a random place on,
-// around the end, without the one at self.
-func (l *list) sample(k *kind, want, self int, seeds bool, peers, ids []byte, withIDs bool) (_, _ []byte) {
-	n := l.len(k)
+// sample appends up to want peers of the records: every so-and-so-manieth from a random
+// place on, around the end, without the one at self.
+func sample(recs []byte, k *kind, want, self int, seeds bool, peers []byte) []byte {
+	n := len(recs) / k.stride
 	if n == 0 || want <= 0 {
-		return peers, ids
+		return peers
 	}
 	// One more than wanted, as self may be among them. Those who want no seeds see
 	// neighbours, of whom enough may be none.
@@ -146,21 +153,48 @@ func (l *list) sample(k *kind, want, self int, seeds bool, peers, ids []byte, wi
 		}
 	}
 	i := 0
-	if n > look || n > want {
+	if n > want {
 		i = rand.IntN(n)
 	}
+	var unwanted byte
+	if !seeds {
+		unwanted = flagSeed | flagPartial
+	}
+	if k == kind4 {
+		return sample4(recs, peers, i, step, look, want, self, unwanted)
+	}
 	for ; look > 0 && want > 0; look-- {
-		rec := l.at(k, i)
-		if i != self && (seeds || *k.flags(rec)&(flagSeed|flagPartial) == 0) {
+		rec := recs[i*k.stride:][:k.stride]
+		if i != self && k.flags(rec)&unwanted == 0 {
 			peers = append(peers, rec[:k.addrLen]...)
-			if withIDs {
-				ids = append(ids, k.id(rec)...)
-			}
 			want--
 		}
 		if i += step; i >= n {
 			i -= n
 		}
 	}
-	return peers, ids
+	return peers
+}
+
+// sample4 is the loop of sample for IPv4, which is most of what a tracker does. It
+// writes each address and port as eight bytes, the last two of which are overwritten by
+// the next.
+func sample4(recs, peers []byte, i, step, look, want, self int, unwanted byte) []byte {
+	n := len(peers)
+	peers = slices.Grow(peers, 6*min(want, look)+2)
+	to := peers[:cap(peers)]
+	at := i * stride4
+	step, self = step*stride4, self*stride4
+	for ; look > 0 && want > 0 && n+8 <= len(to); look-- {
+		rec := recs[at : at+stride4]
+		if at != self && rec[6]&unwanted == 0 {
+			binary.LittleEndian.PutUint64(to[n:n+8], binary.LittleEndian.Uint64(rec))
+			n += 6
+			want--
+		}
+		if at += step; at >= len(recs) {
+			at -= len(recs)
+		}
+	}
+	return to[:n]
 }

@@ -14,15 +14,14 @@ func (s State) flags() byte {
 	return 0
 }
 
-// enter counts a new entry.
-func (w *swarm) enter(flags *byte, s State, shadow bool) {
-	*flags = s.flags()
+// enter counts a new entry and returns its flags.
+func (w *swarm) enter(s State, shadow bool) byte {
 	if shadow {
-		*flags |= flagShadow
 		w.shadows++
-		return
+		return s.flags() | flagShadow
 	}
-	w.count(*flags, 1)
+	w.count(s.flags(), 1)
+	return s.flags()
 }
 
 // count adds an entry to the counts of seeds, or (-1) takes it away.
@@ -35,73 +34,95 @@ func (w *swarm) count(flags byte, by int32) {
 	}
 }
 
-// setState changes what an entry is.
-func (w *swarm) setState(flags *byte, s State) {
-	if *flags&flagShadow != 0 {
-		*flags = flagShadow | s.flags()
-		return
+// change returns the flags of an entry whose state is now another.
+func (w *swarm) change(flags byte, s State) byte {
+	if flags&flagShadow != 0 {
+		return s.flags() | flagShadow
 	}
-	w.count(*flags, -1)
-	*flags = s.flags()
-	w.count(*flags, 1)
+	w.count(flags, -1)
+	w.count(s.flags(), 1)
+	return s.flags()
 }
 
 // left takes an entry that is gone out of the counts. If it has a shadow, that counts
 // from now on.
-func (w *swarm) left(id *ID, flags byte) {
+func (s *shard) left(w *swarm, tag uint32, flags byte) {
 	if flags&flagShadow != 0 {
 		w.shadows--
 		return
 	}
 	w.count(flags, -1)
-	if w.shadows == 0 {
+	if w.shadows > 0 {
+		s.unshadow(w, tag)
+	}
+}
+
+// unshadow has a peer's shadow count.
+func (s *shard) unshadow(w *swarm, tag uint32) {
+	var flags byte
+	if k, i := s.findTag(w, tag, nil, flagShadow); k != nil {
+		rec := s.record(w.family(k), k, i)
+		flags = k.flags(rec) &^ flagShadow
+		k.setFlags(rec, flags)
+	} else if p := s.findWebTag(w, tag, flagShadow); p != nil {
+		p.flags &^= flagShadow
+		flags = p.flags
+	} else {
 		return
 	}
-	if f := w.findID(id, flagShadow); f != nil {
-		*f &^= flagShadow
-		w.shadows--
-		w.count(*f, 1)
-	}
+	w.shadows--
+	w.count(flags, 1)
 }
 
 // renamed gives a classic entry another peer id: a client that was restarted.
-func (w *swarm) renamed(k *kind, rec []byte, id *ID) {
-	old, flags := ID(k.id(rec)), k.flags(rec)
-	shadow := w.hasID(id, k, 0)
-	copy(k.id(rec), id[:])
-	was := *flags
-	w.left(&old, was)
-	*flags &^= flagShadow
-	if shadow {
-		*flags |= flagShadow
+func (s *shard) renamed(w *swarm, k *kind, rec []byte, tag uint32) {
+	old, flags := k.tag(rec), k.flags(rec)
+	k.setTag(rec, tag)
+	s.left(w, old, flags)
+	flags &^= flagShadow
+	if s.hasTag(w, tag, k) {
+		flags |= flagShadow
 		w.shadows++
-		return
+	} else {
+		w.count(flags, 1)
 	}
-	w.count(*flags, 1)
+	k.setFlags(rec, flags)
 }
 
-// hasID says whether a peer id has an entry that counts, other than those of one kind.
+// hasTag says whether a peer id has an entry that counts, other than those of one kind.
 // Kind nil is web peers.
-func (w *swarm) hasID(id *ID, not *kind, wantFlags byte) bool {
-	return (not != kind4 && w.v4.findID(kind4, id, wantFlags) >= 0) ||
-		(not != kind6 && w.v6 != nil && w.v6.findID(kind6, id, wantFlags) >= 0) ||
-		(not != nil && w.web != nil && w.web.hasID(id, wantFlags))
+func (s *shard) hasTag(w *swarm, tag uint32, not *kind) bool {
+	if k, _ := s.findTag(w, tag, not, 0); k != nil {
+		return true
+	}
+	return not != nil && s.findWebTag(w, tag, 0) != nil
 }
 
-// findID returns the flags of an entry with a peer id that is (flagShadow) or is
-// not (0) a shadow; nil if there is none.
-func (w *swarm) findID(id *ID, wantFlags byte) *byte {
-	if i := w.v4.findID(kind4, id, wantFlags); i >= 0 {
-		return kind4.flags(w.v4.at(kind4, i))
-	}
-	if w.v6 != nil {
-		if i := w.v6.findID(kind6, id, wantFlags); i >= 0 {
-			return kind6.flags(w.v6.at(kind6, i))
+// findTag looks for a classic entry of a peer id that is (flagShadow) or is not (0) a
+// shadow, and is not of one kind. The kind that it returns is nil if there is none.
+func (s *shard) findTag(w *swarm, tag uint32, not *kind, shadow byte) (*kind, int) {
+	var room [smallBytes]byte
+	for _, k := range [2]*kind{kind4, kind6} {
+		f := w.family(k)
+		if k == not || f.n == 0 {
+			continue
+		}
+		if i := searchTag(s.records(f, k, &room), k, tag, shadow); i >= 0 {
+			return k, i
 		}
 	}
-	if w.web != nil {
-		if i := w.web.find(id); i >= 0 && w.web.peers[i].flags&flagShadow == wantFlags {
-			return &w.web.peers[i].flags
+	return nil, 0
+}
+
+// findWebTag is findTag for web peers.
+func (s *shard) findWebTag(w *swarm, tag uint32, shadow byte) *webPeer {
+	web := s.webOf(w)
+	if web == nil {
+		return nil
+	}
+	for i := range web.peers[:min(len(web.peers), tagScan)] {
+		if p := &web.peers[i]; p.tag == tag && p.flags&flagShadow == shadow {
+			return p
 		}
 	}
 	return nil

@@ -12,8 +12,9 @@
 //	t.Tick(time.Now()) // each second: the clock, and expiry
 //
 // The table is divided by infohash into shards with a lock each. A classic peer is
-// a flat record of 29 (IPv4) or 41 bytes (IPv6) in a slice of its swarm, found by
-// address and port; large swarms have an index. Whatever strangers can make grow
+// a flat record of 12 (IPv4) or 24 bytes (IPv6), found by address and port: in a chain of
+// blocks while the swarm is small, else in a slice with an index. Of its peer id there
+// are 32 bits of a hash, enough to know it again. Whatever strangers can make grow
 // has a bound in Limits and a Refusal past it. Peers of a host are counted in
 // sketches of fixed size, which may count a host's peers too high, by those of other
 // hosts, but never too low.

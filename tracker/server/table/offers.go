@@ -76,27 +76,28 @@ func (t *Table) offerKey(from *ID, offer *OfferID) uint64 {
 // answers to offers that were not given to the peer that answers, that it has answered
 // already, or that are older than 120 s.
 func (t *Table) Answer(a *Answer) (Handle, error) {
-	s := t.shard(&a.Hash)
+	s, hash := t.hash(&a.Hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := s.swarms[a.Hash]
-	if w == nil || w.web == nil {
+	w := s.lookup(&a.Hash, hash)
+	if w == nil || w.web == 0 {
 		return 0, ErrNotInSwarm
 	}
-	from := w.web.find(&a.From)
-	if from < 0 || w.web.peers[from].socket != a.Socket {
+	web := s.webOf(w)
+	from := web.find(&a.From)
+	if from < 0 || web.peers[from].socket != a.Socket {
 		return 0, ErrNotInSwarm
 	}
 	now := t.now.Load()
-	p := &w.web.peers[from]
+	p := &web.peers[from]
 	if !p.take(t.offerKey(&a.To, &a.Offer), now) {
 		return 0, ErrNoOffer
 	}
-	to := w.web.find(&a.To)
+	to := web.find(&a.To)
 	if to < 0 {
 		return 0, ErrNoOffer // its peer has left
 	}
 	p.serve(now, servedAnswer)
-	w.web.peers[to].serve(now, servedAnswer)
-	return w.web.peers[to].socket, nil
+	web.peers[to].serve(now, servedAnswer)
+	return web.peers[to].socket, nil
 }

@@ -51,7 +51,6 @@ type Announce struct {
 	Event   Event
 	NumWant int  // how many peers of each kind are wanted
 	Both    bool // peers of both address families, not only of Addr's
-	WithIDs bool // their ids, too
 }
 
 // Counts are what a scrape tells of a swarm. Incomplete includes partial seeds,
@@ -65,7 +64,6 @@ type Counts struct {
 type Reply struct {
 	Counts
 	Peers4, Peers6 []byte // compact: address and port, 6 and 18 bytes each
-	IDs4, IDs6     []byte // 20 bytes a peer, if WithIDs
 }
 
 // WebAnnounce is one announce of a web peer.

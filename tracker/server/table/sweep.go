@@ -34,35 +34,37 @@ func (t *Table) sweep(s *shard) {
 	}
 }
 
-// sweepSome looks at swarms from one on, from the last to the first since swarms that
-// are dropped have the last put in their place. It returns where to go on, or -1.
-func (t *Table) sweepSome(s *shard, done int) int {
+// sweepSome looks at swarms from a number on. It returns where to go on, or -1.
+func (t *Table) sweepSome(s *shard, from int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for looked := 0; looked < sweepHold; done++ {
-		i := len(s.order) - 1 - done
-		if i < 0 {
+	for looked := 0; looked < sweepHold; from++ {
+		if from >= int(s.usedSwarms) {
 			return -1
 		}
-		w := s.order[i]
-		looked += 1 + w.size()
-		t.sweepSwarm(w)
-		if w.size() == 0 {
-			t.dropIfEmpty(s, w)
-			done--
+		w := s.swarm(uint32(from))
+		size := s.size(w)
+		looked += 1 + size
+		if size == 0 {
+			continue // one that is free
+		}
+		t.sweepSwarm(s, w)
+		if s.size(w) == 0 {
+			_, hash := t.hash(&w.hash)
+			t.dropIfEmpty(s, w, hash)
 		}
 	}
-	return done
+	return from
 }
 
-func (t *Table) sweepSwarm(w *swarm) {
-	t.sweepList(w, kind4)
-	t.sweepList(w, kind6)
+func (t *Table) sweepSwarm(s *shard, w *swarm) {
+	t.sweepFamily(s, w, kind4)
+	t.sweepFamily(s, w, kind6)
 	now := t.now.Load()
-	for i := 0; w.web != nil && i < len(w.web.peers); {
-		p := &w.web.peers[i]
+	for i := 0; w.web != 0 && i < len(s.webOf(w).peers); {
+		p := &s.webOf(w).peers[i]
 		if uint16(now)-p.seen > t.expireWeb {
-			t.removeWeb(w, i)
+			t.removeWeb(s, w, i)
 			continue
 		}
 		if n := len(p.given); n > 0 && now-p.given[n-1].at > answerWithin {
@@ -72,14 +74,13 @@ func (t *Table) sweepSwarm(w *swarm) {
 	}
 }
 
-func (t *Table) sweepList(w *swarm, k *kind) {
-	now := uint16(t.now.Load())
-	l := w.list(k)
-	for i := 0; l != nil && i < l.len(k); {
-		if now-k.seen(l.at(k, i)) > t.expire {
-			t.remove(w, k, i)
-			continue
+// sweepFamily goes from the last peer to the first, since the last takes the place of one
+// that is removed.
+func (t *Table) sweepFamily(s *shard, w *swarm, k *kind) {
+	now := t.seenNow()
+	for i := int(w.family(k).n) - 1; i >= 0; i-- {
+		if k.age(s.record(w.family(k), k, i), now) > t.expire {
+			t.remove(s, w, k, i)
 		}
-		i++
 	}
 }

@@ -1,15 +1,12 @@
 package table
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 )
-
-// shards is how many locks there are: far more than processors, so that two front
-// ends seldom want the same one.
-const shards = 64
 
 // Config says how long peers are kept, and how many. The zero Config is ready for use.
 type Config struct {
@@ -52,18 +49,21 @@ func (l Limits) withDefaults() Limits {
 		if *d.at == 0 {
 			*d.at = d.def
 		} else if *d.at < 0 {
-			*d.at = 1 << 31
+			*d.at = 1 << 30
 		}
 	}
+	l.SwarmSize = min(l.SwarmSize, placeMost)
 	return l
 }
 
 // Table holds swarms. Its methods can be called from many goroutines.
 type Table struct {
-	limits            Limits
-	expire, expireWeb uint16 // seconds
-	start             time.Time
-	seed              uint64 // of the sketches and indexes: unknown to strangers
+	limits    Limits
+	expire    uint16 // in units of seenUnit
+	expireWeb uint16 // seconds
+	start     time.Time
+	seed      uint64 // of tags and offers: unknown to strangers
+	hashSeed  maphash.Seed
 
 	now    atomic.Uint32 // seconds since start
 	swept  int           // the shard that Tick looks at next
@@ -77,27 +77,6 @@ type Table struct {
 	shards [shards]shard
 }
 
-// shard is the part of the swarms that one lock guards.
-type shard struct {
-	mu     sync.Mutex
-	swarms map[Hash]*swarm
-	order  []*swarm // the same, in any order, for sweeping a few at a time
-	_      [64]byte // keeps locks on cache lines of their own
-}
-
-// swarm is what is known of one infohash.
-type swarm struct {
-	hash       Hash
-	at         uint32 // place in shard.order
-	downloaded uint32 // completed events
-	seeds      uint32 // of all kinds, without shadows
-	partial    uint32 // partial seeds, likewise
-	shadows    uint32 // entries of peers that have another entry, too, which counts
-	v4         list
-	v6         *list     // nil: none yet
-	web        *webSwarm // nil: none yet
-}
-
 // New makes an empty table.
 func New(cfg Config) *Table {
 	if cfg.Now.IsZero() {
@@ -105,15 +84,13 @@ func New(cfg Config) *Table {
 	}
 	t := &Table{
 		limits:    cfg.Limits.withDefaults(),
-		expire:    seconds(cfg.Expire, 45*time.Minute),
+		expire:    (seconds(cfg.Expire, 45*time.Minute) + seenUnit - 1) / seenUnit,
 		expireWeb: seconds(cfg.ExpireWeb, 10*time.Minute),
 		start:     cfg.Now,
 		seed:      randomSeed(),
+		hashSeed:  maphash.MakeSeed(),
 	}
 	t.hosts.seed = randomSeed()
-	for i := range t.shards {
-		t.shards[i].swarms = make(map[Hash]*swarm)
-	}
 	return t
 }
 
@@ -125,60 +102,33 @@ func seconds(d, def time.Duration) uint16 {
 	return uint16(max(1, min(d, 12*time.Hour)/time.Second))
 }
 
-func (t *Table) shard(h *Hash) *shard { return &t.shards[h[19]%shards] }
-
-// swarm returns a swarm, which is made if it is not there.
-func (t *Table) swarmFor(s *shard, h *Hash) (*swarm, error) {
-	if w := s.swarms[*h]; w != nil {
+// swarmFor returns a swarm, which is made if it is not there.
+func (t *Table) swarmFor(s *shard, h *Hash, hash uint32) (*swarm, error) {
+	if w := s.lookup(h, hash); w != nil {
 		return w, nil
 	}
 	if t.swarms.Load() >= int64(t.limits.Swarms) {
 		return nil, ErrSwarms
 	}
 	t.swarms.Add(1)
-	w := &swarm{hash: *h, at: uint32(len(s.order))}
-	s.swarms[*h] = w
-	s.order = append(s.order, w)
-	return w, nil
+	return s.make(h, hash), nil
 }
 
 // dropIfEmpty forgets a swarm without peers.
-func (t *Table) dropIfEmpty(s *shard, w *swarm) {
-	if w.size() > 0 {
-		return
+func (t *Table) dropIfEmpty(s *shard, w *swarm, hash uint32) {
+	if s.size(w) == 0 {
+		h := w.hash
+		s.drop(&h, hash)
+		t.swarms.Add(-1)
 	}
-	last := s.order[len(s.order)-1]
-	last.at = w.at
-	s.order[w.at] = last
-	s.order[len(s.order)-1] = nil
-	s.order = s.order[:len(s.order)-1]
-	delete(s.swarms, w.hash)
-	t.swarms.Add(-1)
-}
-
-// size is the number of entries.
-func (w *swarm) size() int {
-	n := w.v4.len(kind4)
-	if w.v6 != nil {
-		n += w.v6.len(kind6)
-	}
-	if w.web != nil {
-		n += len(w.web.peers)
-	}
-	return n
-}
-
-func (w *swarm) counts() Counts {
-	in := uint32(w.size()) - w.shadows - w.seeds
-	return Counts{Complete: w.seeds, Incomplete: in, Downloaded: w.downloaded, Downloaders: in - w.partial}
 }
 
 // room says whether one more peer of a host fits.
-func (t *Table) room(w *swarm, host uint64, sameHost int) error {
+func (t *Table) room(s *shard, w *swarm, host uint64, sameHost int) error {
 	switch {
 	case t.total() >= int64(t.limits.Peers):
 		return ErrPeers
-	case w.size() >= t.limits.SwarmSize:
+	case s.size(w) >= t.limits.SwarmSize:
 		return ErrSwarmPeers
 	case sameHost >= t.limits.HostInSwarm:
 		return ErrHostInSwarm
@@ -194,11 +144,11 @@ func (t *Table) total() int64 {
 
 // Scrape returns the counts of a swarm; zeros if it is not known.
 func (t *Table) Scrape(h Hash) (Counts, error) {
-	s := t.shard(&h)
+	s, hash := t.hash(&h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := s.swarms[h]; w != nil {
-		return w.counts(), nil
+	if w := s.lookup(&h, hash); w != nil {
+		return s.counts(w), nil
 	}
 	return Counts{}, nil
 }

@@ -12,6 +12,7 @@ type webPeer struct {
 	seen     uint16 // as in a classic record
 	servedAt uint16 // in units of servedHalf: when served was last brought up to date
 	served   uint16 // what it was given, of late; see serve
+	tag      uint32 // of id
 	socket   Handle
 	host     uint64
 	given    []given // offers that it may answer, oldest first
@@ -40,11 +41,6 @@ func (s *webSwarm) find(id *ID) int {
 		}
 	}
 	return -1
-}
-
-func (s *webSwarm) hasID(id *ID, wantFlags byte) bool {
-	i := s.find(id)
-	return i >= 0 && s.peers[i].flags&flagShadow == wantFlags
 }
 
 func (s *webSwarm) add(p webPeer) int {
@@ -128,106 +124,110 @@ func (t *Table) AnnounceWeb(a *WebAnnounce, r *WebReply) error {
 	if len(a.Offers) > t.limits.Offers {
 		return ErrTooManyOffers
 	}
-	s := t.shard(&a.Hash)
+	s, hash := t.hash(&a.Hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a.Event == Stopped {
-		if w := s.swarms[a.Hash]; w != nil {
-			t.leaveWeb(w, &a.ID, a.Socket)
-			r.Counts = w.counts()
-			t.dropIfEmpty(s, w)
+		if w := s.lookup(&a.Hash, hash); w != nil {
+			t.leaveWeb(s, w, &a.ID, a.Socket)
+			r.Counts = s.counts(w)
+			t.dropIfEmpty(s, w, hash)
 		}
 		return nil
 	}
-	w, err := t.swarmFor(s, &a.Hash)
+	w, err := t.swarmFor(s, &a.Hash, hash)
 	if err != nil {
 		return err
 	}
-	place, err := t.enterWeb(w, a, r)
+	place, err := t.enterWeb(s, w, a, r)
 	if err != nil {
-		t.dropIfEmpty(s, w)
+		t.dropIfEmpty(s, w, hash)
 		return err
 	}
-	r.Counts = w.counts()
+	r.Counts = s.counts(w)
 	if len(a.Offers) > 0 {
-		t.give(w.web, a, place, r)
+		t.give(s.webOf(w), a, place, r)
 	}
 	return nil
 }
 
 // enterWeb adds a web peer or brings it up to date, and returns its place.
-func (t *Table) enterWeb(w *swarm, a *WebAnnounce, r *WebReply) (int, error) {
+func (t *Table) enterWeb(s *shard, w *swarm, a *WebAnnounce, r *WebReply) (int, error) {
 	now, host := uint16(t.now.Load()), hostKey(a.Host)
-	place := -1
-	if w.web != nil {
-		place = w.web.find(&a.ID)
-	}
-	if place >= 0 {
-		p := &w.web.peers[place]
-		if p.socket != a.Socket {
-			r.Holder = p.socket
-			if !a.Owner {
-				return 0, ErrIDTaken
-			}
-			t.hosts.add(p.host, -1)
-			t.hosts.add(host, 1)
-			w.web.moved(place, host)
-			p.socket, p.given = a.Socket, nil
+	web, sameHost := s.webOf(w), 0
+	if web != nil {
+		if place := web.find(&a.ID); place >= 0 {
+			return place, t.againWeb(w, web, place, a, host, r)
 		}
-		p.seen = now
-		if a.Event == Completed && p.flags&flagSeed == 0 && a.State == Seed {
-			w.downloaded++
-		}
-		w.setState(&p.flags, a.State)
-		return place, nil
+		sameHost = web.sameHost(host)
 	}
-	sameHost := 0
-	if w.web != nil {
-		sameHost = w.web.sameHost(host)
-	}
-	if err := t.room(w, host, sameHost); err != nil {
+	if err := t.room(s, w, host, sameHost); err != nil {
 		return 0, err
 	}
 	t.hosts.add(host, 1)
 	t.web.Add(1)
-	shadow := w.hasID(&a.ID, nil, 0)
-	if w.web == nil {
-		w.web = new(webSwarm)
+	tag := t.tag(&a.ID)
+	flags := w.enter(a.State, s.hasTag(w, tag, nil))
+	if web == nil {
+		web = new(webSwarm)
+		w.web = s.webs.add(web) + 1
 	}
-	place = w.web.add(webPeer{id: a.ID, seen: now, socket: a.Socket, host: host})
-	w.enter(&w.web.peers[place].flags, a.State, shadow)
-	return place, nil
+	return web.add(webPeer{id: a.ID, tag: tag, flags: flags, seen: now, socket: a.Socket, host: host}), nil
+}
+
+// againWeb brings a web peer up to date.
+func (t *Table) againWeb(w *swarm, web *webSwarm, place int, a *WebAnnounce, host uint64, r *WebReply) error {
+	p := &web.peers[place]
+	if p.socket != a.Socket {
+		r.Holder = p.socket
+		if !a.Owner {
+			return ErrIDTaken
+		}
+		t.hosts.add(p.host, -1)
+		t.hosts.add(host, 1)
+		web.moved(place, host)
+		p.socket, p.given = a.Socket, nil
+	}
+	p.seen = uint16(t.now.Load())
+	if a.Event == Completed && p.flags&flagSeed == 0 && a.State == Seed {
+		w.downloaded++
+	}
+	p.flags = w.change(p.flags, a.State)
+	return nil
 }
 
 // LeaveWeb takes a web peer out of a swarm, if it is still there by this socket.
 func (t *Table) LeaveWeb(h Hash, id ID, socket Handle) {
-	s := t.shard(&h)
+	s, hash := t.hash(&h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w := s.swarms[h]; w != nil {
-		t.leaveWeb(w, &id, socket)
-		t.dropIfEmpty(s, w)
+	if w := s.lookup(&h, hash); w != nil {
+		t.leaveWeb(s, w, &id, socket)
+		t.dropIfEmpty(s, w, hash)
 	}
 }
 
-func (t *Table) leaveWeb(w *swarm, id *ID, socket Handle) {
-	if w.web == nil {
+func (t *Table) leaveWeb(s *shard, w *swarm, id *ID, socket Handle) {
+	web := s.webOf(w)
+	if web == nil {
 		return
 	}
-	if i := w.web.find(id); i >= 0 && w.web.peers[i].socket == socket {
-		t.removeWeb(w, i)
+	if i := web.find(id); i >= 0 && web.peers[i].socket == socket {
+		t.removeWeb(s, w, i)
 	}
 }
 
-func (t *Table) removeWeb(w *swarm, i int) {
-	p := w.web.peers[i]
+func (t *Table) removeWeb(s *shard, w *swarm, i int) {
+	web := s.webOf(w)
+	p := web.peers[i]
 	t.hosts.add(p.host, -1)
 	t.web.Add(-1)
-	w.web.remove(i)
-	if len(w.web.peers) == 0 {
-		w.web = nil
+	web.remove(i)
+	if len(web.peers) == 0 {
+		s.webs.remove(w.web - 1)
+		w.web = 0
 	}
-	w.left(&p.id, p.flags)
+	s.left(w, p.tag, p.flags)
 }
 
 // candidates is how many peers are looked at for n offers, from whom those that

@@ -163,7 +163,9 @@ func TestGivenOffersAreBounded(t *testing.T) {
 		last = a.Offers[0]
 		web(t, tab, a)
 	}
-	w := tab.shard(&Hash{19: 1}).swarms[hashOf(1)].web
+	h := hashOf(1)
+	sh, hash := tab.hash(&h)
+	w := sh.webOf(sh.lookup(&h, hash))
 	id := idOf(1)
 	if p := w.peers[w.find(&id)]; len(p.given) > maxGiven || cap(p.given) > 2*maxGiven {
 		t.Errorf("%d offers are remembered, in room for %d", len(p.given), cap(p.given))
@@ -193,8 +195,8 @@ func TestAPeerIDBelongsToItsSocket(t *testing.T) {
 	if tab.Size().PeersWeb != 1 {
 		t.Fatal("another socket took the peer out")
 	}
-	again := mine // a page that was loaded again, before its old socket was missed
-	again.Socket = 7
+	again := mine // which showed that it is the same, before its old socket was missed
+	again.Socket, again.Host, again.Owner = 7, addr4(67).Addr(), true
 	web(t, tab, again)
 	tab.LeaveWeb(mine.Hash, mine.ID, mine.Socket)
 	if tab.Size().PeersWeb != 1 {

@@ -179,3 +179,14 @@ func (m fields) expect(t *testing.T, want fields) {
 		}
 	}
 }
+
+// waitFor waits for a condition that another goroutine brings about.
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -5,9 +5,12 @@ package websocket_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -39,23 +42,28 @@ const (
 )
 
 // TestCrowdIsHeldAndAnswered holds 20,000 connections of another process, each of which
-// announces with offers, three times.
+// announces with offers, three times. It tells what other ways cost, too.
 func TestCrowdIsHeldAndAnswered(t *testing.T) {
-	for name, goroutines := range map[string]bool{"epoll": false, "goroutines": true} {
-		t.Run(name, func(t *testing.T) { holdCrowd(t, goroutines) })
-	}
+	t.Run("event loops", func(t *testing.T) { holdCrowd(t, crowdFull, false, false) })
+	t.Run("goroutines", func(t *testing.T) { holdCrowd(t, crowdShort, true, false) })
+	t.Run("TLS", func(t *testing.T) { holdCrowd(t, crowdShort, false, true) })
 }
 
-func holdCrowd(t *testing.T, goroutines bool) {
-	n := crowdFull
+func holdCrowd(t *testing.T, n int, goroutines, secure bool) {
 	if testing.Short() || raceDetector {
-		n = crowdShort
+		n = min(n, crowdShort)
 	}
 	n = min(n, raiseFiles(t, n+spareFiles)-spareFiles)
 	tr := start(t, func(_ *websocket.Config, s *socket.Config) {
 		s.MaxPerAddress = n
 		s.Goroutines = goroutines
 	})
+	if secure {
+		tr.web.Close()
+		tr.web = httptest.NewUnstartedServer(http.HandlerFunc(tr.serve))
+		tr.web.StartTLS()
+		tr.url = "wss" + strings.TrimPrefix(tr.web.URL, "https")
+	}
 	before := rssAnon(t)
 	crowd := startCrowd(t, tr.url, n)
 	for round := range 3 {
@@ -71,22 +79,11 @@ func holdCrowd(t *testing.T, goroutines bool) {
 	if web := tr.table.Size().PeersWeb; web != int64(n) {
 		t.Errorf("the table has %d peers; want %d", web, n)
 	}
-	if n > crowdShort && !raceDetector && per > maxPerConnection {
+	if n > crowdShort && !raceDetector && !goroutines && per > maxPerConnection {
 		t.Errorf("a connection takes %d bytes of RssAnon; want at most %d", per, maxPerConnection)
 	}
 	crowd.end(t)
 	waitFor(t, "all peers to be gone", func() bool { return tr.table.Size().PeersWeb == 0 })
-}
-
-// waitFor waits for a condition that another goroutine brings about.
-func waitFor(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(time.Millisecond)
-	}
 }
 
 // raiseFiles has this process and its children open n files, or as many as they may.
@@ -202,7 +199,7 @@ func runAsChild() {
 			wg.Go(func() {
 				for i := worker; i < n; i += 32 {
 					if conns[i] == nil {
-						conns[i] = dialRaw(u.Host, net.IPv4(127, 0, 0, byte(2+i%8)))
+						conns[i] = dialRaw(u, net.IPv4(127, 0, 0, byte(2+i%8)))
 					}
 					if err := conns[i].announce(i); err != nil {
 						fmt.Fprintln(os.Stderr, err)
@@ -226,12 +223,15 @@ type rawClient struct {
 	in   *bufio.Reader
 }
 
-func dialRaw(host string, from net.IP) *rawClient {
+func dialRaw(u *url.URL, from net.IP) *rawClient {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: patience}
-	conn, err := d.Dial("tcp", host)
+	conn, err := d.Dial("tcp", u.Host)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if u.Scheme == "wss" {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 	}
 	c := &rawClient{conn, bufio.NewReaderSize(conn, 512)}
 	_, _ = io.WriteString(conn, "GET /announce HTTP/1.1\r\nHost: tracker\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+

@@ -179,7 +179,7 @@ func (p *peer) announce(b *socket.Batch, m *message) {
 func (p *peer) enter(b *socket.Batch, m *message) {
 	m.reply = table.WebReply{Given: m.reply.Given[:0]}
 	err := p.server.config.Swarms.AnnounceWeb(&m.web, &m.reply)
-	if err != table.ErrElsewhere {
+	if !errors.Is(err, table.ErrElsewhere) {
 		p.announced(b, m, &m.reply, err)
 		return
 	}
@@ -196,12 +196,12 @@ func (p *peer) enter(b *socket.Batch, m *message) {
 func (p *peer) announced(b *socket.Batch, m *message, r *table.WebReply, err error) {
 	s, a := p.server, &m.web
 	switch {
-	case err == table.ErrIDTaken && !a.Owner && s.keys.proves(m.tracker, &a.Hash, &a.ID):
+	case errors.Is(err, table.ErrIDTaken) && !a.Owner && s.keys.proves(m.tracker, &a.Hash, &a.ID):
 		a.Owner = true
 		s.moved.Add(1)
 		p.enter(b, m)
 		return
-	case err == table.ErrIDTaken:
+	case errors.Is(err, table.ErrIDTaken):
 		s.contest(r.Holder)
 		fallthrough
 	case err != nil:
@@ -288,7 +288,7 @@ func (p *peer) answer(b *socket.Batch, m *message) {
 	a := &m.reaction
 	*a = table.Answer{Hash: m.hash, From: m.peer, Socket: p.handle, To: m.to, Offer: m.offer}
 	to, err := p.server.config.Swarms.Answer(a)
-	if err != table.ErrElsewhere {
+	if !errors.Is(err, table.ErrElsewhere) {
 		p.answered(b, m, a, to, err)
 		return
 	}

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/causeway-bt/causeway/tracker/server/table"
@@ -16,7 +17,7 @@ func (p *peer) scrape(b *socket.Batch, m *message) {
 	var elsewhere []int
 	for i := range hashes {
 		var err error
-		if counts[i], err = s.config.Swarms.Scrape(hashes[i]); err == table.ErrElsewhere {
+		if counts[i], err = s.config.Swarms.Scrape(hashes[i]); errors.Is(err, table.ErrElsewhere) {
 			elsewhere = append(elsewhere, i)
 		}
 	}

@@ -113,6 +113,15 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request, remote netip.Add
 	})
 }
 
+// Handler answers requests for WebSockets. remote tells whom a request comes from, as
+// server.Server's RemoteAddr does; what it says of proxies does not matter here.
+func (s *Server) Handler(remote func(*http.Request) (_ netip.Addr, trusted bool)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		addr, _ := remote(r)
+		_ = s.Accept(w, r, addr) // who asks is told what is wrong
+	})
+}
+
 // Deliver writes a message to a socket of this node, as what Swarms.Send of another node
 // was given. It reports whether the socket is there.
 func (s *Server) Deliver(to table.Handle, message []byte) bool {

@@ -215,7 +215,7 @@ func (c *Conn) doom() {
 		c.shutdown()
 		return
 	}
-	closeNow(c.stream) // its reader sees it
+	c.closeSoon()
 }
 
 // hear notes that something came.

@@ -84,9 +84,9 @@ func newLoop(s *Server) (*loop, error) {
 	}, nil
 }
 
-// prepare takes a TCP connection out of Go's hands: it can be written to, and nothing is
-// read yet. It fails without having changed anything.
-func (l *loop) prepare(c *Conn, tcp *net.TCPConn) error {
+// prepare takes the socket of a connection out of Go's hands: it can be written to, and
+// nothing is read yet. It fails without having changed anything.
+func (l *loop) prepare(c *Conn, stream net.Conn, tcp *net.TCPConn) error {
 	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func (l *loop) prepare(c *Conn, tcp *net.TCPConn) error {
 	if err = errors.Join(err, dupErr); err != nil {
 		return err
 	}
-	_ = tcp.Close() // its descriptor; the socket lives on in ours
+	_ = stream.Close() // and with it tcp's descriptor; the socket lives on in ours
 	c.loop, c.fd = l, fd
 	return nil
 }

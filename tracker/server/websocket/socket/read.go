@@ -10,7 +10,9 @@ var errEnd = errors.New("closed by the client")
 
 // take handles data, which came after what is in c.partial. It changes data.
 func (c *Conn) take(b *Batch, data []byte) error {
-	c.hear(b.now)
+	if len(data) > 0 {
+		c.hear(b.now)
+	}
 	if len(c.partial) > 0 {
 		c.partial = append(c.partial, data...)
 		data = c.partial
@@ -147,17 +149,17 @@ func (c *Conn) spend(now int64) {
 // whether there is still something to say.
 func (c *Conn) fail(err error) (says bool) {
 	counts := &c.server.counts
-	switch err {
-	case errTooBig:
+	switch {
+	case errors.Is(err, errTooBig):
 		counts.tooBig.Add(1)
 		c.Close(closeTooBig, err.Error())
-	case errNotUTF8:
+	case errors.Is(err, errNotUTF8):
 		counts.malformed.Add(1)
 		c.Close(closeNotUTF8, err.Error())
-	case errProtocol:
+	case errors.Is(err, errProtocol):
 		counts.malformed.Add(1)
 		c.Close(closeProtocol, err.Error())
-	case errEnd:
+	case errors.Is(err, errEnd):
 		c.Close(CloseNormal, "")
 		return false
 	default:

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -36,6 +37,9 @@ type Config struct {
 	// Linger is how long a connection that was told the reason why it is closed has to read it:
 	// 2 s.
 	Linger time.Duration
+	// Logger gets a warning when connections are refused, for each of the bounds at most once in
+	// 10 minutes. nil means none.
+	Logger *slog.Logger
 	// Goroutines serves every connection with a goroutine of its own, as on systems other
 	// than Linux.
 	Goroutines bool
@@ -98,6 +102,7 @@ type Server struct {
 	addresses map[netip.Prefix]int
 	streams   map[*Conn]struct{} // those with a goroutine
 	sweeping  chan struct{}      // closed by Close; nil without streams
+	warned    map[error]int64    // when each refusal was logged last, by now
 }
 
 type counters struct {
@@ -112,6 +117,7 @@ func New(config Config) *Server {
 		start:     time.Now(),
 		addresses: make(map[netip.Prefix]int),
 		streams:   make(map[*Conn]struct{}),
+		warned:    make(map[error]int64),
 	}
 	if !s.config.Goroutines {
 		s.loops = startLoops(s, runtime.GOMAXPROCS(0))
@@ -138,10 +144,12 @@ func (s *Server) Stats() Stats {
 // now is the time since the Server started, in milliseconds.
 func (s *Server) now() int64 { return int64(time.Since(s.start) / time.Millisecond) }
 
+var errClosed = errors.New("the server is going away")
+
+// Why there may be no further connection.
 var (
-	errClosed     = errors.New("the server is going away")
-	errFull       = errors.New("too many connections")
-	errPerAddress = errors.New("too many connections from this address")
+	ErrFull       = errors.New("too many connections in all")
+	ErrPerAddress = errors.New("too many connections from this address")
 )
 
 // admit counts a connection in, which release counts out.
@@ -154,14 +162,30 @@ func (s *Server) admit(remote netip.Addr) error {
 		return errClosed
 	case s.open >= s.config.MaxConns:
 		s.counts.full.Add(1)
-		return errFull
+		s.warn(ErrFull, remote)
+		return ErrFull
 	case s.addresses[network] >= s.config.MaxPerAddress:
 		s.counts.perAddress.Add(1)
-		return errPerAddress
+		s.warn(ErrPerAddress, remote)
+		return ErrPerAddress
 	}
 	s.open++
 	s.addresses[network]++
 	return nil
+}
+
+// warnAgain is after how long the same refusal is logged again.
+const warnAgain = 10 * time.Minute
+
+// warn logs a refusal, unless one was lately. s.mu is held.
+func (s *Server) warn(err error, remote netip.Addr) {
+	now := s.now()
+	last, was := s.warned[err]
+	if s.config.Logger == nil || was && now-last < warnAgain.Milliseconds() {
+		return
+	}
+	s.warned[err] = now
+	s.config.Logger.Warn("a WebSocket was refused; so are further ones, without a word", "reason", err, "remote", remote)
 }
 
 func (s *Server) release(remote netip.Addr) {

@@ -1,10 +1,6 @@
 package socket
 
-import (
-	"crypto/tls"
-	"net"
-	"time"
-)
+import "time"
 
 const (
 	// firstRead is what a goroutine's connection reads with while it waits.
@@ -59,7 +55,9 @@ func (c *Conn) readStream(first []byte) {
 	s.mu.Unlock()
 	c.waitWritten()
 	_ = c.stream.Close()
+	c.reading.Lock()
 	c.finish(b)
+	c.reading.Unlock()
 	b.flush()
 }
 
@@ -144,6 +142,9 @@ func (c *Conn) writeStream() {
 	if c.state < doomed {
 		c.emptied()
 	}
+	if half, can := c.stream.(interface{ CloseWrite() error }); can && c.state == closing {
+		_ = half.CloseWrite()
+	}
 	if c.written != nil {
 		close(c.written)
 	}
@@ -196,12 +197,15 @@ func (s *Server) sweepStreams(stop <-chan struct{}) {
 	}
 }
 
-// closeNow closes a stream without waiting: TLS would say goodbye first.
-func closeNow(stream net.Conn) {
-	if t, ok := stream.(*tls.Conn); ok {
-		stream = t.NetConn()
-	}
-	_ = stream.Close()
+// closeSoon has whoever reads the stream end it, and closes it without waiting for that: TLS
+// says goodbye first, for up to 5 s.
+func (c *Conn) closeSoon() {
+	_ = c.stream.SetReadDeadline(time.Now())
+	c.server.working.Add(1)
+	go func() {
+		defer c.server.working.Done()
+		_ = c.stream.Close()
+	}()
 }
 
 // farewell says that the server goes away. One with a goroutine ends by itself then.

@@ -36,8 +36,8 @@ const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 const handshakeTime = 10 * time.Second
 
 // Accept makes a connection of a request that IsUpgrade, from remote, and calls open for its
-// handler. Where it cannot, it answers the request with the reason and returns it. It does not
-// wait for the connection to end.
+// handler. Where it cannot, it answers the request with the reason and returns it:
+// ErrFull, ErrPerAddress or others. It does not wait for the connection to end.
 func (s *Server) Accept(w http.ResponseWriter, r *http.Request, remote netip.Addr, open func(*Conn) Handler) error {
 	key, err := handshakeKey(r)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request, remote netip.Add
 	}
 	if err := s.admit(remote); err != nil {
 		status := http.StatusServiceUnavailable
-		if errors.Is(err, errPerAddress) {
+		if errors.Is(err, ErrPerAddress) {
 			status = http.StatusTooManyRequests
 		}
 		w.Header().Set("Connection", "close")
@@ -73,7 +73,7 @@ func (s *Server) Accept(w http.ResponseWriter, r *http.Request, remote netip.Add
 func (s *Server) place(c *Conn, stream net.Conn, first []byte, open func(*Conn) Handler) error {
 	if tcp := plainTCP(stream); tcp != nil && len(s.loops) > 0 {
 		l := s.loops[int(s.turn.Add(1))%len(s.loops)]
-		if l.prepare(c, tcp) == nil {
+		if l.prepare(c, stream, tcp) == nil {
 			c.handler = open(c)
 			err := l.adopt(c, first)
 			if err != nil {
@@ -86,13 +86,14 @@ func (s *Server) place(c *Conn, stream net.Conn, first []byte, open func(*Conn) 
 	c.handler = open(c)
 	err := s.startStream(c, first)
 	if err != nil {
-		closeNow(stream)
+		_ = stream.Close()
 	}
 	return err
 }
 
-// plainTCP is the socket of a connection whose Read and Write are just the socket's own.
-// A wrapper says so by a method Bare, which is called after the HTTP request was read.
+// plainTCP is the socket of a connection whose Read and Write are just the socket's own, else nil.
+// A wrapper around it says so by a method Bare, which is called after the HTTP request was
+// read; it is closed then, for whoever counts open connections.
 func plainTCP(stream net.Conn) *net.TCPConn {
 	if bare, ok := stream.(interface{ Bare() net.Conn }); ok {
 		stream = bare.Bare()
