@@ -179,7 +179,8 @@ func TestReloadFetchesNothingAgain(t *testing.T) {
 }
 
 // TestHiddenPageKeepsItsRate measures a transfer that Causeway limits, so that its rate is
-// known and lasts; without timers of a worker it falls far below.
+// known and lasts, and timers: a browser that slows them down for a page does not for its
+// workers.
 func TestHiddenPageKeepsItsRate(t *testing.T) {
 	needPage(t, realpeer.Chromium)
 	file := filepath.Join(t.TempDir(), "large.bin")
@@ -199,6 +200,8 @@ func TestHiddenPageKeepsItsRate(t *testing.T) {
 			Rate     float64
 			State    []string
 			Progress float64
+			Ticks    float64 // per second, of a timer that should have two
+			Ours     bool    // the timers of webtorrent and of its wires
 		}
 	}
 	do(t, realpeer.Chromium, "hides", host.URL(), &found, nil, nil)
@@ -207,6 +210,10 @@ func TestHiddenPageKeepsItsRate(t *testing.T) {
 	}
 	if found.Hidden.Progress == 1 {
 		t.Fatal("all had come before the measurement ended")
+	}
+	const leastTicks = 1.6
+	if found.Hidden.Ticks < leastTicks || !found.Hidden.Ours {
+		t.Errorf("a timer of half a second runs %.1f times a second; the engine has them: %v", found.Hidden.Ticks, found.Hidden.Ours)
 	}
 	if found.Hidden.Rate < 0.9*found.Visible.Rate {
 		t.Errorf("hidden %.1f MB/s, visible %.1f MB/s", found.Hidden.Rate/1e6, found.Visible.Rate/1e6)
@@ -371,7 +378,7 @@ func TestHostileNamesAreText(t *testing.T) {
 		`"><script>attacked=true<`,
 		strings.Repeat("long ", 50) + ".txt",
 		"%2e%2e%2f#?&.txt",
-		"‮‏‎.mkv",
+		"\u202e\u200f\u200e.mkv",
 	}
 	for _, name := range names {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
@@ -580,4 +587,82 @@ func fallsBack(t *testing.T, browser realpeer.Program, url, words string, flags 
 	if !strings.Contains(found.Notice, words) || strings.Contains(found.Src, "/~/") || found.Sought.Took > maxSeek {
 		t.Errorf("it found %+v", found)
 	}
+}
+
+func TestKeepsWithinItsBound(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	file := mediaFile(t, "film.mp4")
+	host, tracker := share(t, testhost.Options{Path: file})
+	seed(t, host, file, tracker)
+	const limit = 2_000_000
+	var found struct {
+		Most, Files int64
+		Came        struct{ Host, Causeway int64 }
+	}
+	do(t, realpeer.Chromium, "bounded", host.URL(), &found, map[string]any{"limit": limit}, nil)
+	// It is read from three places, each of which may come once more.
+	if all := found.Came.Host + found.Came.Causeway; all > 3*fileSize(t, file) {
+		t.Errorf("%d bytes came", all)
+	}
+}
+
+func TestForgets(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+	var found struct{ Figures figures }
+	do(t, realpeer.Chromium, "forgets", host.URL(), &found, nil, nil)
+	if found.Figures.Kept != 0 {
+		t.Errorf("%d bytes were still there", found.Figures.Kept)
+	}
+}
+
+// beside serves a host's files below another description of them.
+func beside(t *testing.T, host *testhost.Host, describe func() web.Share, wrap func(http.Handler) http.Handler) string {
+	t.Helper()
+	files := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: host.Addr})
+	mux := http.NewServeMux()
+	mux.Handle("/", wrap(web.New(web.Options{
+		Share:  func(*http.Request) web.Share { return describe() },
+		Status: func(*http.Request) web.Status { return web.Status{Run: "once"} },
+	})))
+	mux.Handle("/f/", files)
+	mux.Handle("/t/", files)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL + "/"
+}
+
+func TestListsSeveralTorrents(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+	url := beside(t, host, func() web.Share {
+		s := host.Share()
+		s.Torrents = append(s.Torrents, web.Torrent{InfoHash: strings.Repeat("ab", 20), Name: "<b>not yet</b>", Pending: true})
+		return s
+	}, func(h http.Handler) http.Handler { return h })
+	var found struct {
+		Rows []string
+		Hash string
+		Back string
+	}
+	do(t, realpeer.Chromium, "lists", url, &found, nil, nil)
+	if len(found.Rows) != 2 || !strings.Contains(found.Rows[1], "<b>not yet</b>") || found.Hash != "#"+host.InfoHash || found.Back == "" {
+		t.Errorf("it found %+v", found)
+	}
+}
+
+func TestTellsThatTheShareHasEnded(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+	url := beside(t, host, host.Share, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/share.json" {
+				http.Error(w, "ended", http.StatusGone)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	var found struct{ Said string }
+	do(t, realpeer.Chromium, "tells", url, &found, map[string]any{"words": "This share has ended"}, nil)
 }

@@ -20,7 +20,8 @@
 //	                    opens, and when Status.Run changes.
 //	GET  /status.json   Status: figures of both swarms; every two seconds from each page.
 //	                    410 Gone here or there says that the share has ended for good; 401 or
-//	                    403 that a password is wanted.
+//	                    403 that a password is wanted: then the page itself is to be answered
+//	                    with Handler.ServeLogin, and the password posted there gives a cookie.
 //	GET  Torrent.Torrent   the .torrent file
 //	GET  File.URL       the file, with byte ranges (206), HEAD, and ?download=1 to have it
 //	                    saved; package stream's file URLs are that. The host is so a web seed

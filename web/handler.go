@@ -42,7 +42,8 @@ const (
 	maxListed = 1000
 )
 
-// New returns a handler for the page at Options.Base and what belongs to it.
+// New returns a handler for the page at Options.Base and what belongs to it. It has the
+// pages that a host shows instead, too: ServeLogin and ServeNote.
 func New(o Options) *Handler {
 	if o.Base == "" {
 		o.Base = "/"
@@ -50,7 +51,7 @@ func New(o Options) *Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{o: o, files: loadAssets(), index: template.Must(template.ParseFS(sources, sourceFolder+"/index.html"))}
+	return &Handler{o: o, files: loadAssets(), index: template.Must(template.ParseFS(sources, sourceFolder+"/index.html", sourceFolder+"/note.html"))}
 }
 
 // ServeHTTP answers one request.
@@ -156,7 +157,7 @@ func (h *Handler) serveJSON(w http.ResponseWriter, r *http.Request, v any) {
 
 func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, name, caching string) {
 	content, ok := h.files.packed[name]
-	if !ok || name == "index.html" {
+	if !ok || strings.HasSuffix(name, ".html") {
 		http.NotFound(w, r)
 		return
 	}

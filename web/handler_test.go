@@ -127,6 +127,31 @@ func TestNothingElseIsServed(t *testing.T) {
 	}
 }
 
+func TestAsksForThePassword(t *testing.T) {
+	h := handlers()["as built"]
+	ask := func(wrong bool) (*http.Response, string) {
+		w := httptest.NewRecorder()
+		h.ServeLogin(w, httptest.NewRequest(http.MethodGet, "/", nil), "/login", hostile, wrong)
+		res := w.Result()
+		return res, text(t, res)
+	}
+	res, page := ask(false)
+	if res.StatusCode != 401 || !strings.Contains(res.Header.Get("Content-Security-Policy"), "form-action 'self'") || res.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("it answers %s %v", res.Status, res.Header)
+	}
+	if !strings.Contains(page, `action="/login"`) || strings.Contains(page, "<script") || strings.Contains(page, "<img") || strings.Contains(page, "Try again") {
+		t.Errorf("the page is %s", page)
+	}
+	if _, page := ask(true); !strings.Contains(page, "Try again") {
+		t.Error("a wrong password is not told")
+	}
+	w := httptest.NewRecorder()
+	h.ServeNote(w, httptest.NewRequest(http.MethodGet, "/", nil), http.StatusGone, "This share has ended", "")
+	if w.Code != 410 || !strings.Contains(w.Body.String(), "This share has ended") || strings.Contains(w.Body.String(), "<form") {
+		t.Errorf("the end is told by %d %s", w.Code, w.Body)
+	}
+}
+
 func TestDescriptionIsNeverKept(t *testing.T) {
 	h := handlers()["as built"]
 	for _, header := range [][]string{nil, {"Accept-Encoding", "gzip"}} {

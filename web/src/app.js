@@ -1,6 +1,6 @@
 // The page: takes what the host shares, shows it, and plays it over the best way there is.
 import { el, button, nameOf, short, say, copy, plain } from './dom.js'
-import { Host } from './host.js'
+import { Host, HostError } from './host.js'
 import { Player, KEYS } from './player.js'
 import { Source, extension } from './source.js'
 import { FileList, save, zipURL } from './files.js'
@@ -91,7 +91,7 @@ async function probe () {
 
 function broken (error) {
   main.replaceChildren(el('section', { class: 'card state' }, el('h1', {}, 'This cannot be reached now'),
-    el('p', {}, error.name === 'HostError' || error.constructor.name === 'HostError' ? error.message : 'The computer that shares this does not answer. It may be asleep or offline, or the share has ended.'),
+    el('p', {}, error instanceof HostError ? error.message : 'The computer that shares this does not answer. It may be asleep or offline, or the share has ended.'),
     button('check', 'Try again', () => location.reload(), { text: true })))
   main.setAttribute('aria-busy', 'false')
   setTimeout(async () => { try { await new Host().load(); location.reload() } catch { broken(error) } }, 3000)
@@ -171,12 +171,11 @@ class TorrentView {
     this.list = several ? new FileList(torrent, { open: (f) => { this.wantsPlay = true; this.go(f.index) }, save: (f) => this.save(f) }) : null
     const swarmCard = el('section', { class: 'card swarms', 'aria-labelledby': 'how' }, el('h2', { id: 'how' }, 'How it reaches you'), this.picture.root)
     const aside = this.list ? el('aside', { class: 'card', 'aria-labelledby': 'files-head' }, el('h2', { id: 'files-head' }, count(torrent.files.length, 'file')), this.list.root) : null
-    const receive = el('div', {})
+    const receive = el('div', { class: this.list ? '' : 'column' })
     if (host.share.receive) import('./receive.js').then((m) => receive.replaceChildren(m.dropZone(host, () => engine)))
-    const several2 = host.share.torrents.length > 1 || host.share.receive
     main.replaceChildren(el('div', { class: this.list ? 'columns' : 'column' },
       el('div', { class: 'main-column' },
-        several2 && host.share.torrents.length > 1 ? el('p', { class: 'crumb' }, el('a', { href: '#' }, '‹ Everything shared')) : null,
+        host.share.torrents.length > 1 ? el('p', { class: 'crumb' }, el('a', { href: '#' }, '‹ Everything shared')) : null,
         this.stage, el('section', { class: 'card about' }, this.heading, this.facts, this.progress, this.actions, this.notice)),
       aside ? el('div', { class: 'side-column' }, aside) : null, swarmCard), receive)
     this.stage.append(this.player.root)

@@ -72,6 +72,7 @@ class Swarm {
     this.waiting = new Map() // piece -> callbacks
     this.came = { host: 0, causeway: 0, viewers: 0, classic: 0 } // bytes of content
     this.gave = 0
+    this.decided = 0
     this.met = 0 // direct connections so far
     this.wanted = new Set() // indices of files that are wanted whole
     this.trackerSeen = 0
@@ -198,6 +199,7 @@ class Swarm {
   #decide () {
     const { torrent, host } = this
     if (torrent.destroyed || !host) return
+    this.decided++
     const now = performance.now()
     const direct = torrent.wires.filter((w) => w.type !== 'webSeed')
     const able = direct.some((w) => !w.peerChoking && w.peerPieces)
@@ -222,6 +224,13 @@ class Swarm {
   // #makeRoom drops the pieces that are farthest behind what is being read, then those
   // farthest ahead.
   #makeRoom () {
+    // What was wanted whole when there was more room comes by windows now.
+    for (const index of [...this.wanted]) {
+      const file = this.torrent.files[index]
+      if (file.length < this.state.limit) continue
+      this.torrent._deselect(file._startPiece, file._endPiece)
+      this.wanted.delete(index)
+    }
     const at = Math.min(...[...this.readers].map((r) => r.piece), Infinity)
     const pieces = [...this.state.sizes.keys()].sort((a, b) => a - b)
     const behind = pieces.filter((p) => p < at)
@@ -342,7 +351,7 @@ class Reader {
     this.at = piece
     const { torrent } = this.swarm
     const last = this.file._endPiece
-    const ahead = Math.max(Math.ceil(AHEAD / torrent.pieceLength), 4)
+    const ahead = Math.max(Math.ceil(Math.min(AHEAD, this.swarm.state.limit / 3) / torrent.pieceLength), 4)
     const windows = this.urgent
       ? [[piece, piece, NOW], [piece + 1, piece + 2, NEXT], [piece + 3, piece + ahead, SOON]]
       : [[piece, piece + 3, SOON]]

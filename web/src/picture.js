@@ -38,7 +38,7 @@ export class Picture {
       node('causeway', glyphOf('M3 16c3-8 15-8 18 0M3 16h18M8 16v-4.5M12 16v-6M16 16v-4.5'), 'Causeway'),
       node('viewers', glyphOf('M4 6h16v10H4zM9 19.5h6'), 'Other viewers'),
       node('you', glyphOf('M12 12a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM5 20c.5-4 3.5-5.5 7-5.5s6.5 1.5 7 5.5'), 'You'))
-    this.words = el('p', { id: 'picture-words', class: 'unseen' })
+    this.words = el('p', { id: 'picture-words', class: 'unseen' }, 'Nothing moves yet.')
     this.table = el('dl', { class: 'came' })
     this.root = el('div', { class: 'both-swarms' }, this.drawing, this.words, this.table)
   }

@@ -51,7 +51,7 @@ export class Player {
   #listen () {
     const { video, root } = this
     const on = (name, run) => video.addEventListener(name, run)
-    on('play', () => this.#state())
+    on('play', () => { this.root.classList.add('begun'); this.#state() })
     on('pause', () => { this.#state(); this.#remember() })
     on('volumechange', () => this.#state())
     on('timeupdate', () => this.#tick())
@@ -88,6 +88,7 @@ export class Player {
     Object.assign(this, { source, id: info.id, info, revived: 0, moved: false })
     this.root.classList.toggle('sound', info.kind === 'audio')
     this.root.hidden = false
+    this.root.classList.remove('begun', 'broken')
     this.title.replaceChildren(icon('audio'), nameOf(info.name))
     this.say('')
     this.subtitles.clear()

@@ -19,7 +19,7 @@ export class Source {
   // url is what a media element or an image plays.
   get url () {
     if (!this.swarm) return this.file.url
-    this.path ??= `${this.torrent.infohash}/${this.file.index}/${encodeURIComponent(this.name).slice(0, 120)}`
+    this.path ??= `${this.torrent.infohash}/${this.file.index}` // a name may be anything, so it is not in it
     return publish(this.path, { length: this.length, type: this.type, name: this.name, read: (start, end) => this.chunks(start, end) })
   }
 

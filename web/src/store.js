@@ -125,6 +125,7 @@ export function storeOver (state, infohash) {
         await out.write(piece)
         await out.close()
         if (this.memory.get(index) === piece) this.memory.delete(index)
+        if (!state.sizes.has(index)) await state.handle.removeEntry(String(index)) // dropped meanwhile
         touchSoon(state, infohash)
       } catch { // the storage is full, or was emptied by "forget": the piece stays in memory
         state.limit = Math.min(state.limit, MAX_IN_MEMORY)

@@ -3,7 +3,7 @@
 // are bundled with these in place of the global ones (see build.mjs).
 const page = { setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout, setInterval: globalThis.setInterval, clearInterval: globalThis.clearInterval }
 const running = new Map() // id -> { run, args, repeat }
-let last = 0
+let last = 1e9 // far from the page's own, so that none is taken for one of them
 let worker
 
 function start () {

@@ -115,14 +115,14 @@ export async function hides ({ instance, open, url }) {
   })
   const session = await page.createCDPSession()
   const came = async () => {
-    const { result } = await session.send('Runtime.evaluate', { expression: '(() => { const s = [...causeway.engine.swarms.values()][0]; return JSON.stringify([s.came.causeway, performance.now(), document.visibilityState, s.torrent.progress]) })()' })
+    const { result } = await session.send('Runtime.evaluate', { expression: '(() => { const s = [...causeway.engine.swarms.values()][0]; const wire = s.torrent.wires.find((w) => w.from !== "host"); return JSON.stringify([s.came.causeway, performance.now(), document.visibilityState, s.torrent.progress, s.decided, s.torrent._rechokeIntervalId > 1e9 && wire._keepAliveInterval > 1e9]) })()' })
     return JSON.parse(result.value)
   }
   const measure = async () => {
-    const [n, at, state] = await came()
+    const [n, at, state, , ticks] = await came()
     await pause(6000)
-    const [m, then, end, progress] = await came()
-    return { rate: (m - n) / (then - at) * 1000, state: [state, end], progress }
+    const [m, then, end, progress, later, ours] = await came()
+    return { rate: (m - n) / (then - at) * 1000, state: [state, end], progress, ticks: (later - ticks) / (then - at) * 1000, ours }
   }
   const visible = await measure()
   const other = await instance.newPage()
@@ -338,4 +338,48 @@ export async function begins ({ open, url }) {
   await page.$eval('.player .big', (b) => b.click())
   await until(page, 'playing', () => document.querySelector('video').currentTime > 1)
   return { figures: await figures(page) }
+}
+// bounded plays a file that is larger than what may be kept.
+export async function bounded ({ open, url, limit }) {
+  const page = await open(url)
+  await frame(page)
+  await page.evaluate((limit) => { [...causeway.engine.swarms.values()][0].state.limit = limit }, limit)
+  await page.$eval('.player .big', (b) => b.click())
+  for (const part of [0.3, 0.9, 0.1]) {
+    await seek(page, part)
+    await until(page, 'playing', (part) => { const v = document.querySelector('video'); return v.currentTime > v.duration * part + 1 }, part)
+  }
+  const most = await until(page, 'room', (limit) => { const { state } = [...causeway.engine.swarms.values()][0]; return state.bytes <= limit && state.bytes }, limit)
+  const files = await until(page, 'fewer files', async (limit) => {
+    const root = await navigator.storage.getDirectory()
+    let bytes = 0
+    for await (const dir of (await root.getDirectoryHandle('pieces')).values()) for await (const f of dir.values()) bytes += await f.getFile().then((x) => x.size, () => 0)
+    return bytes <= limit && bytes
+  }, limit)
+  return { most, files, came: (await figures(page)).came }
+}
+
+// forgets presses "Forget", and looks for what is left.
+export async function forgets ({ open, url }) {
+  const page = await open(url)
+  await frame(page)
+  await until(page, 'something kept', () => !document.querySelector('#forget').hidden)
+  await page.evaluate(() => { globalThis.before = true; document.querySelector('#forget').click() })
+  await until(page, 'a fresh page', () => !globalThis.before && document.querySelector('video')?.readyState >= 2)
+  return { figures: await figures(page) }
+}
+
+// lists opens a page of several torrents, and one of them from there.
+export async function lists ({ open, url }) {
+  const page = await open(url)
+  const rows = await until(page, 'a list', () => { const rows = [...document.querySelectorAll('.files li')].map((r) => r.textContent); return rows.length > 1 && rows })
+  await page.$eval('.files a.open', (a) => a.click())
+  await frame(page)
+  return { rows, hash: await page.evaluate(() => location.hash), back: await page.$eval('.crumb', (c) => c.textContent) }
+}
+
+// tells waits for words on the page.
+export async function tells ({ open, url, words }) {
+  const page = await open(url)
+  return { said: await until(page, words, (words) => document.querySelector('main').textContent.includes(words) && document.querySelector('main').textContent, words) }
 }
