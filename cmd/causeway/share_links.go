@@ -39,7 +39,7 @@ func findLinks(f *shareFlags, addr net.Addr, secure bool) (l shareLinks) {
 	switch {
 	case bound.IsUnspecified():
 		l.local = "http://localhost:" + port + "/"
-		public, lan := ownPublicAddress(), outwardAddress()
+		public, lan := ownPublicAddress(), ownAddress(outward)
 		if own, err := netip.ParseAddr(lan); err == nil && !own.IsLoopback() {
 			l.lan = at(lan)
 		}

@@ -364,7 +364,7 @@ func (s *sharing) peerAddress() (at netip.AddrPort, ok bool) {
 	if at.Addr().IsUnspecified() {
 		own := ownPublicAddress()
 		if !own.IsValid() {
-			own, _ = netip.ParseAddr(outwardAddress()) // which it is
+			own, _ = netip.ParseAddr(ownAddress(outward)) // which it is
 		}
 		at = netip.AddrPortFrom(own, at.Port())
 	}
