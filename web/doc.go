@@ -29,6 +29,9 @@
 //	                    over WebRTC, the page leaves HTTP alone unless the player starves.
 //	WS   Share.Announce the WebSocket tracker (BitTorrent over WebRTC)
 //
+// What the Host header may be, passwords, and how many clients there may be is the host's to
+// check before a request gets here.
+//
 // Causeway's own peers are known to the page by their peer ids ("-CW...").
 //
 // Where Share.Receive is set, the page sends files, to URLs below Receive.URL. Each such
@@ -37,7 +40,8 @@
 // Errors are answered with a status and one line of text, which the page shows.
 //
 //	POST   /torrent      body: a .torrent (application/x-bittorrent) whose announce URLs are
-//	                     Share.Announce's and which the page seeds over WebRTC. Answers
+//	                     Share.Announce's and which the page seeds over WebRTC; it announces
+//	                     itself again after the answer. Answers
 //	                     Receiving. The host checks size, count and names before it fetches.
 //	GET    /<id>         Receiving: how far that is
 //	DELETE /<id>         the page gives up on it: it sends the files by HTTP instead

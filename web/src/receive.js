@@ -75,6 +75,7 @@ class Sending {
       const response = await this.ask('POST', `${this.url}/torrent`, torrent.torrentFile, { 'content-type': 'application/x-bittorrent' })
       const { id } = await response.json()
       this.status.textContent = 'Waiting for the other side to connect…'
+      torrent.discovery?.tracker?.update() // the tracker may not have known it before
       const deadline = performance.now() + DIRECT_WITHIN
       let last = { at: performance.now(), n: 0 }
       for (;;) {
