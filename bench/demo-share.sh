@@ -29,6 +29,7 @@ echo 'Dear all, listen to this.' >"$dir/Holiday/letter.txt"
 
 say "4. A folder is shared with whoever has a browser:"
 echo "   causeway share Holiday"
+: >"$dir/share.json"
 "$causeway" share "$dir/Holiday" --listen 127.0.0.1 --http 127.0.0.1:0 --port 0 --no-dht --no-lsd --state "$dir/state" \
 	--json >"$dir/share.json" 2>"$dir/share.log" &
 share=$!
@@ -62,7 +63,11 @@ if [ -n "$browser" ]; then
 		tries=$((tries + 1))
 		sleep 0.1
 	done
-	sleep 3
+	tries=0 # pages say every two seconds what they got
+	until grep -q '"event":"viewers".*"got":{"host":[1-9]' "$dir/share.json" || [ $tries -gt 60 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
 	kill "$page" 2>/dev/null || true
 	wait "$page" 2>/dev/null || true
 	sent | while read -r loads webrtc http; do
