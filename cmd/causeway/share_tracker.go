@@ -94,11 +94,13 @@ func (t *trackerSide) iceServers(r *http.Request, page string) []web.ICEServer {
 	if err != nil || !t.udp.Load() {
 		return nil
 	}
-	turn := []string{"turn:" + udp + "?transport=udp", "turn:" + net.JoinHostPort(host, tcp) + "?transport=tcp"}
+	// TURN over UDP would be at the engine's own address. Chromium takes all that comes from a
+	// TURN server's address for TURN, so that no connection to the engine would be direct.
+	turn := "turn:" + net.JoinHostPort(host, tcp) + "?transport=tcp"
 	if r.TLS != nil {
-		turn[1] = "turns:" + net.JoinHostPort(host, tcp) + "?transport=tcp"
+		turn = "turns:" + net.JoinHostPort(host, tcp) + "?transport=tcp"
 	}
-	return []web.ICEServer{{URLs: []string{"stun:" + udp}}, {URLs: turn, Username: username, Credential: password}}
+	return []web.ICEServer{{URLs: []string{"stun:" + udp}}, {URLs: []string{turn}, Username: username, Credential: password}}
 }
 
 func isLoopbackHost(host string) bool {
