@@ -183,7 +183,7 @@ func (s *Server) ServeAll(ln net.Listener, handler http.Handler, inContext func(
 			}
 			return conns.inContext(ctx, nc)
 		},
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		// The general one waits for bodies.
 		DisableGeneralOptionsHandler: true,
 		// No WriteTimeout: a film lasts for hours. See Config.ClientTimeout.
