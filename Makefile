@@ -49,8 +49,9 @@ man: build ## write the man pages, of the same source as --help, into bin/man
 	rm -rf bin/man && bin/causeway man bin/man
 
 .PHONY: demo
-demo: build ## seed a file and download it by magnet link, on this machine alone
+demo: build ## seed a file, download it by magnet link and share a folder, on this machine alone
 	bench/demo.sh bin/causeway
+	bench/demo-share.sh bin/causeway
 
 .PHONY: check
 check: ## go vet and the tests that need no other program, in under 3 minutes on two cores

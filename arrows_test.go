@@ -15,7 +15,8 @@ const module = "github.com/causeway-bt/causeway"
 // arrows lists, for each room, the rooms it may import, as docs/ARCHITECTURE.md
 // draws them. A room that is not listed may import nothing of the module.
 var arrows = map[string][]string{
-	"cmd":    {"client", "wire", "webrtcwire", "tracker", "stream", "web"},
+	"cmd":    {"client", "wire", "webrtcwire", "tracker", "stream", "web", "share"},
+	"share":  {"web"},
 	"client": {"wire", "webrtcwire", "tracker"},
 	"bench":  {"webrtcwire"}, // drives the program from outside, by its transports too
 }

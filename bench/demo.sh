@@ -54,4 +54,4 @@ cmp "$dir/there/causeway" "$dir/here/causeway"
 chmod +x "$dir/here/causeway"
 "$dir/here/causeway" version
 
-say "Done; everything was cleaned up."
+say "The files of this part were cleaned up."

@@ -334,6 +334,9 @@ func (p *peer) served(piece uint32, n int64) {
 	p.lastSent.Store(int64(time.Since(p.joined)))
 	p.lastPayload.Store(int64(time.Since(p.joined)))
 	p.t.uploaded.Add(n)
+	if p.kind == swarm.WebRTC {
+		p.t.uploadedWeb.Add(n)
+	}
 	c := p.t.content.Load()
 	if web := p.kind == swarm.WebRTC; c != nil && c.Bridged(int(piece), web) {
 		if web {

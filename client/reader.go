@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -210,6 +211,9 @@ func (p *peer) count(n, wasted int) {
 	p.useful.Add(int64(n - wasted))
 	p.received.Add(int64(n))
 	p.t.downloaded.Add(int64(n))
+	if p.kind == swarm.WebRTC {
+		p.t.downloadedWeb.Add(int64(n))
+	}
 	if wasted > 0 {
 		p.t.wasted.Add(int64(wasted))
 	}

@@ -43,9 +43,12 @@ type Stats struct {
 	// Downloaded and Uploaded are payload of this run; Wasted is the part of
 	// Downloaded that came twice, was wrong or not asked for.
 	Downloaded, Uploaded, Wasted int64
-	DownRate, UpRate             float64
-	Peers                        PeerCounts
-	Seeds                        int // connected peers that have everything
+	// DownloadedWeb and UploadedWeb are the part of Downloaded and Uploaded that came
+	// from and went to browsers.
+	DownloadedWeb, UploadedWeb int64
+	DownRate, UpRate           float64
+	Peers                      PeerCounts
+	Seeds                      int // connected peers that have everything
 	// BridgedToWeb and BridgedToClassic are bytes that came from one swarm and
 	// were sent to the other.
 	BridgedToWeb, BridgedToClassic int64
@@ -101,6 +104,7 @@ func (t *Torrent) stats() Stats {
 	s := Stats{
 		State:      t.state(),
 		Downloaded: t.downloaded.Load(), Uploaded: t.uploaded.Load(), Wasted: t.wasted.Load(),
+		DownloadedWeb: t.downloadedWeb.Load(), UploadedWeb: t.uploadedWeb.Load(),
 		BridgedToWeb: t.bridgedToWeb.Load(), BridgedToClassic: t.bridgedToClassic.Load(),
 		DownRate: l.downRate.perSecond, UpRate: l.upRate.perSecond, ETA: -1,
 		LoopDelay: time.Duration(t.slowest.Load()),

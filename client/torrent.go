@@ -45,6 +45,7 @@ type Torrent struct {
 	up          allot.Upload
 
 	downloaded, uploaded, wasted atomic.Int64 // payload bytes since Add
+	uploadedWeb, downloadedWeb   atomic.Int64 // the part of browsers
 	bridgedToWeb                 atomic.Int64
 	bridgedToClassic             atomic.Int64
 	peerCount, webPeers          atomic.Int64
@@ -426,7 +427,7 @@ func (t *Torrent) isSeed() bool {
 // mayDiscover: private torrents find peers by their trackers only (BEP 27).
 func (t *Torrent) mayDiscover() bool {
 	info := t.Info()
-	return info == nil || !info.Private
+	return !t.opts.TrackersOnly && (info == nil || !info.Private)
 }
 
 // AddPeers makes addresses known, as if the user had named them at the start.

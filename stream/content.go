@@ -153,6 +153,7 @@ func (c *content) Read(p []byte) (n int, err error) {
 	n, err = c.read(p)
 	c.pos += int64(n)
 	c.record.sent(int64(n), time.Now())
+	c.server.sent.Add(int64(n))
 	if err != nil {
 		err = c.failed(err)
 	}
@@ -179,6 +180,7 @@ func (c *content) copyTo(w http.ResponseWriter, n int64) (sent int64, err error)
 		sent += m
 		c.pos += m
 		c.record.sent(m, time.Now())
+		c.server.sent.Add(m)
 		if err != nil {
 			return sent, c.failed(err)
 		}

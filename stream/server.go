@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-bt/causeway/stream/access"
@@ -51,6 +52,8 @@ type Config struct {
 	Listen net.Addr
 	// Hosts are further names allowed as a Host.
 	Hosts []string
+	// HostChecked says that whoever calls ServeHTTP has looked at the Host already.
+	HostChecked bool
 	// Token must come with every request unless it is empty.
 	Token string
 	// Origins are the web origins whose pages may read what is served, beside the
@@ -85,6 +88,7 @@ type Server struct {
 	held    heldBytes // of subtitles
 	readers readerTable
 	rates   bitrates
+	sent    atomic.Int64 // bytes of files, of all responses
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -114,8 +118,10 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, log: cfg.Logger, seats: seatTable{limit: cfg.MaxResponses}, pages: newTurns(), convert: newTurns()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.rates.start = s.probe
-	guard := access.New(cfg.Listen, cfg.Token, cfg.Hosts...)
-	s.handler = guard.Wrap(http.HandlerFunc(s.route))
+	s.handler = http.HandlerFunc(s.route)
+	if !cfg.HostChecked {
+		s.handler = access.New(cfg.Listen, cfg.Token, cfg.Hosts...).Wrap(s.handler)
+	}
 	return s
 }
 
@@ -159,16 +165,25 @@ func (s *Server) begin() bool {
 }
 
 // Serve accepts connections until Close, then returns nil. It closes ln.
-func (s *Server) Serve(ln net.Listener) error {
+func (s *Server) Serve(ln net.Listener) error { return s.ServeAll(ln, s, nil) }
+
+// ServeAll is Serve for a handler that has s for a part of what it serves: connections are
+// bounded and give way as those of s. inContext, if not nil, is as http.Server.ConnContext.
+func (s *Server) ServeAll(ln net.Listener, handler http.Handler, inContext func(context.Context, net.Conn) context.Context) error {
 	conns := newConnTable(ln, maxConnsPerResponse*s.cfg.MaxResponses)
 	server := &http.Server{
-		Handler:           s,
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnState:         conns.changed,
-		ConnContext:       conns.inContext,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			if inContext != nil {
+				ctx = inContext(ctx, nc)
+			}
+			return conns.inContext(ctx, nc)
+		},
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		// The general one waits for bodies.
 		DisableGeneralOptionsHandler: true,
 		// No WriteTimeout: a film lasts for hours. See Config.ClientTimeout.

@@ -147,6 +147,9 @@ func (t *readerTable) remove(r *readerRecord) {
 	delete(t.open, r)
 }
 
+// Sent returns how many bytes of files were sent, in all responses so far.
+func (s *Server) Sent() int64 { return s.sent.Load() }
+
 // Readers returns the open responses' figures, oldest first.
 func (s *Server) Readers() []ReaderStats {
 	s.readers.mu.Lock()

@@ -10,6 +10,11 @@ type Share struct {
 	Announce []string `json:"announce,omitempty"`
 	// ICE are the STUN and TURN servers, with credentials of this page load's own.
 	ICE []ICEServer `json:"ice,omitempty"`
+	// Page is this page load's id: the page sends it back when it asks for share.json again,
+	// and with each question for status.json, as ?page=ID&host=N&viewers=N&http=N&given=N: what
+	// it got so far from Causeway over WebRTC, from other pages and over HTTP, and gave to
+	// other pages, in bytes.
+	Page string `json:"page,omitempty"`
 	// Receive is set where the page may send files.
 	Receive *Receive `json:"receive,omitempty"`
 }

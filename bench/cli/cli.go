@@ -46,6 +46,7 @@ type Event struct {
 	Leeches     int       `json:"leeches"`
 	Message     string    `json:"message"`
 	Files       []File    `json:"files"`
+	WebRTC      bool      `json:"webrtc"` // of "received"
 }
 
 // Peers counts connections by transport.

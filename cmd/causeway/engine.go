@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -35,6 +36,8 @@ type engineFlags struct {
 	down, up                           byteSize
 	encryption, state                  string
 	slots                              int
+
+	iceServer func(net.PacketConn) (func([]byte, netip.AddrPort), error) // as in client.Config
 }
 
 // encryptionModes are the values of --encryption.
@@ -165,11 +168,9 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 	if err != nil {
 		return nil, err
 	}
-	state := f.state
-	if state == "" {
-		if state, err = defaultStateDir(); err != nil {
-			return nil, usagef("there is no place for the resume state: %v; name a folder with --state", err)
-		}
+	state, err := f.stateDir()
+	if err != nil {
+		return nil, err
 	}
 	config := client.Config{
 		ListenHost: f.listen, Port: f.port, PortFallback: !f.portGiven(),
@@ -178,7 +179,7 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
 		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
 		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.keptForBrowsers(),
-		OnEvent: onEvent,
+		OnEvent: onEvent, ICEServer: f.iceServer,
 	}
 	if f.preallocate {
 		config.Allocation = disk.Preallocated
@@ -200,6 +201,18 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 	listening.PeerID = string(id[:])
 	a.event("listening", listening)
 	return engine, nil
+}
+
+// stateDir is where resume state lives.
+func (f *engineFlags) stateDir() (string, error) {
+	if f.state != "" {
+		return f.state, nil
+	}
+	state, err := defaultStateDir()
+	if err != nil {
+		return "", usagef("there is no place for the resume state: %v; name a folder with --state", err)
+	}
+	return state, nil
 }
 
 type listeningEvent struct {

@@ -16,6 +16,8 @@ const (
 	groupStorage  flagGroup = "Where data is kept"
 	groupTorrent  flagGroup = "What the torrent says"
 	groupPlay     flagGroup = "Playing"
+	groupShare    flagGroup = "The link"
+	groupReceive  flagGroup = "Receiving"
 	groupHTTP     flagGroup = "HTTP"
 	groupPeers    flagGroup = "Peers"
 	groupBrowsers flagGroup = "Browsers"
@@ -29,7 +31,7 @@ const (
 
 // flagGroups is the order in which they are shown.
 var flagGroups = []flagGroup{
-	groupContent, groupStorage, groupTorrent, groupPlay, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupCluster, groupLimits, groupOutput,
+	groupContent, groupStorage, groupTorrent, groupPlay, groupShare, groupReceive, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupCluster, groupLimits, groupOutput,
 }
 
 // groupAnnotation is where a flag keeps its group.

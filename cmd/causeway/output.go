@@ -130,6 +130,17 @@ func (p *printer) print(text string) {
 	p.redraw()
 }
 
+// raw writes lines of our own making, which may control the terminal, to standard error.
+func (p *printer) raw(lines []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+	for _, line := range lines {
+		fmt.Fprintln(p.err, line)
+	}
+	p.redraw()
+}
+
 // bars tells whether draw shows anything.
 func (p *printer) bars() bool { return p.terminal != nil && !p.quiet && !p.json }
 

@@ -25,7 +25,7 @@ func (a *app) seedCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:        "seed PATH...",
 		Short:      "Seed files or folders",
-		SuggestFor: []string{"share", "upload"},
+		SuggestFor: []string{"upload"},
 		Long: `Seed files or folders until interrupted, and print their magnet links.
 
 A torrent is made of each PATH, with the trackers given. For a .torrent file, the
@@ -112,13 +112,16 @@ func (a *app) makeSeed(ctx context.Context, path string, f *seedFlags) (seedable
 		}
 		return seedable{}, err
 	}
+	return a.makeTorrent(ctx, path, meta.CreateOptions{Trackers: tiers(f.engine.trackers)})
+}
+
+// makeTorrent makes a torrent of a file or folder that is there.
+func (a *app) makeTorrent(ctx context.Context, path string, o meta.CreateOptions) (seedable, error) {
 	meter := a.newMeter("hashing", func(int64, int64) {})
 	defer meter.end()
-	encoded, err := meta.Create(ctx, path, meta.CreateOptions{
-		Trackers: tiers(f.engine.trackers),
-		Progress: meter.update,
-		Warn:     func(message string) { a.warn("", message) },
-	})
+	o.Progress = meter.update
+	o.Warn = func(message string) { a.warn("", message) }
+	encoded, err := meta.Create(ctx, path, o)
 	if err != nil {
 		return seedable{}, err
 	}

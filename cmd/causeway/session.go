@@ -49,6 +49,14 @@ type session struct {
 
 	// status, if set, may say in other words than statusOf what a torrent is doing.
 	status func(*task, client.Stats) (bar, text string, ok bool)
+
+	// magnet, if set, makes the magnet link of a torrent that is told.
+	magnet func(*task) string
+
+	// summary, if set, is called at each report, and may return lines to be drawn below
+	// the torrents, and what to say without a terminal.
+	summary func() (lines []string, text string)
+	said    string // of summary
 }
 
 // task is one torrent of a session.
@@ -176,7 +184,7 @@ func (s *session) loop(ctx context.Context, forever bool) error {
 				pending++
 			}
 		}
-		if len(s.failed) == len(s.tasks) || pending == 0 && !forever {
+		if len(s.failed) == len(s.tasks) && len(s.tasks) > 0 || pending == 0 && !forever {
 			return errors.Join(s.failed...)
 		}
 		select {
@@ -222,7 +230,7 @@ func (s *session) watch(ctx context.Context, t *task) {
 }
 
 func (s *session) gotInfo(t *task) {
-	event := newTorrentEvent(t.Info(), t.Magnet(), t.Selected())
+	event := newTorrentEvent(t.Info(), s.magnetOf(t), t.Selected())
 	s.app.event("torrent", event)
 	selected := 0
 	for _, file := range event.Files {
@@ -231,6 +239,13 @@ func (s *session) gotInfo(t *task) {
 		}
 	}
 	s.app.line("%s: %s, %d of %d files", event.Name, formatBytes(event.Length), selected, len(event.Files))
+}
+
+func (s *session) magnetOf(t *task) string {
+	if s.magnet != nil {
+		return s.magnet(t)
+	}
+	return t.Magnet()
 }
 
 func (s *session) complete(t *task) {
@@ -320,6 +335,14 @@ func (s *session) report() {
 		if plain && stats.State != client.StateFailed && text != t.said {
 			t.said = text
 			s.app.line("%s: %s", t.Name(), text)
+		}
+	}
+	if s.summary != nil {
+		below, text := s.summary()
+		lines = append(lines, below...)
+		if plain && text != s.said {
+			s.said = text
+			s.app.line("%s", text)
 		}
 	}
 	s.app.draw(lines)

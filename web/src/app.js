@@ -62,6 +62,16 @@ async function startEngine (code, serviceWorker) {
   if (!controlled) { engineState = 'failed'; return }
   engine = new module.Engine(host.share)
   engine.addEventListener('trouble', (event) => console.warn('engine:', event.detail))
+  host.figures = () => {
+    const all = { host: 0, viewers: 0, http: 0, given: 0 }
+    for (const { came, gave } of engine.swarms.values()) {
+      all.host += came.causeway
+      all.viewers += came.viewers
+      all.http += came.host
+      all.given += gave
+    }
+    return all
+  }
   engineState = 'ready'
   globalThis.causeway = { engine, host } // for tests, and for the curious in the console
 }

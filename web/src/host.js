@@ -12,11 +12,19 @@ export class Host extends EventTarget {
     this.status = null
     this.there = true
     this.failures = 0
+    this.figures = () => null // what this page got, in bytes: { host, viewers, http, given }
+  }
+
+  // #said is what the host is told with each question: which page load this is, and what it
+  // got from whom.
+  #said () {
+    const { page } = this.share ?? {}
+    return page ? '?' + new URLSearchParams({ page, ...this.figures() }) : ''
   }
 
   // load fetches the description; it throws what went wrong in words.
   async load () {
-    const response = await ask('share.json')
+    const response = await ask('share.json' + this.#said())
     if (response.status === 410) throw new HostError('This share has ended.')
     if (response.status === 401 || response.status === 403) throw new HostError('This share asks for a password. Reload the page to enter it.')
     if (!response.ok) throw new HostError(`The host answered with an error (${response.status}).`)
@@ -38,7 +46,7 @@ export class Host extends EventTarget {
   // #poll asks once, and returns after how many milliseconds to ask again.
   async #poll () {
     try {
-      const response = await ask('status.json')
+      const response = await ask('status.json' + this.#said())
       if (response.status === 410) return this.#gone(true)
       if (!response.ok) throw new Error(response.status)
       this.status = await response.json()

@@ -331,6 +331,14 @@ export async function fallsBack ({ open, url }) {
   return { notice: await until(page, 'words', () => { const n = document.querySelector('.notice'); return !n.hidden && n.textContent }), sought, src: await page.$eval('video', (v) => v.currentSrc), secure: await page.evaluate(() => isSecureContext) }
 }
 
+// begins plays the first second, of what may still be on its way.
+export async function begins ({ open, url }) {
+  const page = await open(url)
+  await frame(page)
+  await page.$eval('.player .big', (b) => b.click())
+  await until(page, 'playing', () => document.querySelector('video').currentTime > 1)
+  return { figures: await figures(page) }
+}
 // bounded plays a file that is larger than what may be kept.
 export async function bounded ({ open, url, limit }) {
   const page = await open(url)

@@ -84,6 +84,7 @@ type policy struct {
 	allowInner bool
 	public     []netip.Addr
 	relays     *relays
+	ownPort    func(uint16) bool // may be nil
 	now        func() time.Time
 
 	own atomic.Pointer[ownList]
@@ -103,7 +104,7 @@ func (p *policy) mayPermit(a netip.Addr) bool {
 }
 
 // mayRelay reports whether a packet may be relayed to or from an address: of our own, only
-// to the relays of other clients, since programs of this machine, the tracker among them, may
+// to the relays of other clients and to ports that Config.OwnPort has, since programs of this machine, the tracker among them, may
 // trust what comes from it.
 func (p *policy) mayRelay(to netip.AddrPort) bool {
 	a := to.Addr().Unmap()
@@ -113,7 +114,7 @@ func (p *policy) mayRelay(to netip.AddrPort) bool {
 	case p.allowInner:
 		return true
 	case p.isOwn(a):
-		return p.relays.has(netip.AddrPortFrom(a, to.Port()))
+		return p.relays.has(netip.AddrPortFrom(a, to.Port())) || p.ownPort != nil && p.ownPort(to.Port())
 	}
 	return !isInner(a)
 }

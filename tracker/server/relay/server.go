@@ -47,6 +47,9 @@ type Config struct {
 	// AllowPrivate relays to loopback, private and link-local addresses and to this
 	// machine, too.
 	AllowPrivate bool
+	// OwnPort says which UDP ports of this machine are relayed to although they are no
+	// client's relay: that of a peer in the same program. It may be nil.
+	OwnPort func(port uint16) bool
 
 	Limits  Limits
 	Network Network
@@ -96,7 +99,7 @@ func New(config Config) (*Server, error) {
 	relays := newRelays()
 	return &Server{
 		config: config, relays: relays,
-		policy: &policy{allowInner: config.AllowPrivate, public: config.Public, relays: relays, now: config.Now},
+		policy: &policy{allowInner: config.AllowPrivate, public: config.Public, relays: relays, ownPort: config.OwnPort, now: config.Now},
 		quota:  newQuota(config.Limits),
 		rate:   limiter(config.Limits.Rate),
 		flood:  newFlood(config.Now),

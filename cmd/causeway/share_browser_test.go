@@ -1,0 +1,178 @@
+package main_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/causeway-bt/causeway/bench/cli"
+	"github.com/causeway-bt/causeway/bench/proc"
+	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/web"
+)
+
+// needSharedPage skips a test that needs the bundled page, Chromium and what drives it.
+func needSharedPage(t *testing.T) (scripts string) {
+	t.Helper()
+	realpeer.Need(t, realpeer.Chromium, realpeer.WebTorrent)
+	scripts = filepath.Join("..", "..", "web", "test")
+	why := ""
+	if !web.Built() {
+		why = "the page is not built (make web)"
+	} else if _, err := os.Stat(filepath.Join(scripts, "node_modules", "puppeteer-core")); err != nil {
+		why = "npm packages of web/test are missing (make test-deps)"
+	}
+	if why != "" && os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {
+		t.Fatalf("CAUSEWAY_REQUIRE_PEERS=1, but %s", why)
+	}
+	if why != "" {
+		t.Skip(why)
+	}
+	return scripts
+}
+
+// inPage runs a scenario of web/test in Chromium, and fills found with what it found. command,
+// if any, is put before it.
+func inPage(t *testing.T, scenario, url string, found any, more map[string]any, command ...string) {
+	t.Helper()
+	scripts := needSharedPage(t)
+	executable, err := exec.LookPath(string(realpeer.Chromium))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := map[string]any{"scenario": scenario, "browser": "chromium", "executable": executable, "url": url, "profile": filepath.Join(t.TempDir(), "profile")}
+	for k, v := range more {
+		o[k] = v
+	}
+	flags, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command = append(command, "node", filepath.Join(scripts, "run.mjs"), string(flags))
+	var last []byte
+	p, err := proc.Start(proc.Spec{
+		Path: command[0], Args: command[1:], Env: []string{"HOME=" + t.TempDir()},
+		OnLine: func(line []byte) { last = append(last[:0], line...) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Stop()
+	const most = 2 * time.Minute
+	select {
+	case <-p.Done():
+	case <-time.After(most):
+		t.Fatalf("%s took longer than %s\n%s", scenario, most, p.Output())
+	}
+	if err := json.Unmarshal(last, found); err != nil {
+		t.Fatalf("%s found nothing: %v\n%s", scenario, err, p.Output())
+	}
+	t.Logf("%s: %.500s", scenario, last)
+}
+
+// sharingWithBrowsers is sharing with WebRTC on.
+func sharingWithBrowsers(t *testing.T, flags ...string) (*cli.Run, string) {
+	t.Helper()
+	run, err := cli.StartSpec(proc.Spec{
+		Path: program(t), Args: args([]string{"share"}, flags, []string{"--json"}),
+		Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_LSD=true", "CAUSEWAY_NO_PORTMAP=true"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		run.Stop()
+		if viewers, ok := run.Last("viewers"); ok && t.Failed() {
+			t.Logf("the last of viewers: %+v", viewers)
+		}
+	})
+	serving, err := run.WaitEvent(within(t, patience), "serving")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run, serving.URL
+}
+
+// playable makes a film of that many seconds that Chromium plays.
+func playable(t *testing.T, seconds string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "film.mp4")
+	tool(t, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-f", "lavfi", "-i", "sine=frequency=330", "-t", seconds,
+		"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-movflags", "+faststart", path)
+	return path
+}
+
+// pageFigures are what a page found of where its bytes came from.
+type pageFigures struct {
+	Figures struct {
+		Came struct{ Host, Causeway, Viewers int64 }
+	}
+}
+
+// TestShareDeniedWebRTCPlaysByHTTP: a browser that has no way out for WebRTC plays the film all
+// the same.
+func TestShareDeniedWebRTCPlaysByHTTP(t *testing.T) {
+	needSharedPage(t)
+	_, link := sharingWithBrowsers(t, args([]string{playable(t, "20")}, onLoopback)...)
+	var found pageFigures
+	inPage(t, "plays", link, &found, map[string]any{"tracks": false, "direct": false, "flags": []string{
+		"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+	}})
+	if found.Figures.Came.Causeway != 0 || found.Figures.Came.Host == 0 {
+		t.Errorf("came: %+v", found.Figures.Came)
+	}
+}
+
+// TestShareBridgesWhatAria2Seeds: the only seed of a torrent is aria2, over TCP; the page plays
+// it through the share before that has it whole.
+func TestShareBridgesWhatAria2Seeds(t *testing.T) {
+	needSharedPage(t)
+	realpeer.Need(t, realpeer.Aria2)
+	path := playable(t, "40")
+	torrent := filepath.Join(filepath.Dir(path), "film.torrent")
+	tool(t, program(t), "create", path, "-o", torrent)
+	aria2 := realpeer.Start(t, realpeer.Options{Program: realpeer.Aria2, Torrent: torrent, Dir: filepath.Dir(path), Seed: true, UpLimit: 600 << 10})
+	run, link := sharingWithBrowsers(t, args([]string{torrent, "-o", t.TempDir(), "--peer", aria2.Addr}, onLoopback)...)
+	var found pageFigures
+	inPage(t, "begins", link, &found, nil)
+	if last, ok := run.Last("progress"); !ok || last.Completed >= last.Length {
+		t.Errorf("it was whole when the page had played: %d of %d", last.Completed, last.Length)
+	}
+	if found.Figures.Came.Causeway+found.Figures.Came.Host == 0 {
+		t.Errorf("came: %+v", found.Figures.Came)
+	}
+}
+
+// TestShareReceivesFromAPage: what is dropped into the page is fetched from it over WebRTC, or
+// where that is blocked sent by HTTP.
+func TestShareReceivesFromAPage(t *testing.T) {
+	needSharedPage(t)
+	for name, flags := range map[string][]string{
+		"WebRTC": nil,
+		"HTTP":   {"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inbox := filepath.Join(t.TempDir(), "inbox")
+			run, link := sharingWithBrowsers(t, args([]string{"--receive", inbox, playable(t, "5")}, onLoopback)...)
+			const length = 300_000
+			var found struct{ Said string }
+			inPage(t, "sends", link, &found, map[string]any{"name": "a photo.jpg", "length": length, "flags": flags})
+			content, err := os.ReadFile(filepath.Join(inbox, "a photo.jpg"))
+			if err != nil || len(content) != length {
+				t.Fatalf("%q, and there are %d bytes: %v", found.Said, len(content), err)
+			}
+			for i, b := range content {
+				if b != byte(i*7%251) {
+					t.Fatalf("byte %d is %d", i, b)
+				}
+			}
+			received, ok := run.Last("received")
+			if !ok || received.WebRTC != (name == "WebRTC") {
+				t.Errorf("received by %s: %+v", name, received)
+			}
+		})
+	}
+}
