@@ -16,6 +16,7 @@ const (
 	groupStorage  flagGroup = "Where data is kept"
 	groupTorrent  flagGroup = "What the torrent says"
 	groupPlay     flagGroup = "Playing"
+	groupMount    flagGroup = "Mounting"
 	groupHTTP     flagGroup = "HTTP"
 	groupPeers    flagGroup = "Peers"
 	groupBrowsers flagGroup = "Browsers"
@@ -25,7 +26,7 @@ const (
 
 // flagGroups is the order in which they are shown.
 var flagGroups = []flagGroup{
-	groupContent, groupStorage, groupTorrent, groupPlay, groupHTTP, groupPeers, groupBrowsers, groupLimits, groupOutput,
+	groupContent, groupStorage, groupTorrent, groupPlay, groupMount, groupHTTP, groupPeers, groupBrowsers, groupLimits, groupOutput,
 }
 
 // groupAnnotation is where a flag keeps its group.

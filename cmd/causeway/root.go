@@ -169,7 +169,7 @@ on standard input. Sources alone are downloaded, as with "causeway download".`
 		flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
 	})
 	root.AddCommand(
-		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.seedCommand(),
+		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.mountCommand(), a.seedCommand(),
 		a.streamCommand(), a.verifyCommand(), a.versionCommand(), a.manCommand(),
 	)
 	strict(root)
