@@ -192,8 +192,8 @@ func (c *Content) ReadBlocks(b []byte, piece, begin uint32) error {
 // Cached reports whether pieces stay only as long as readers want them.
 func (c *Content) Cached() bool { return c.cfg.Cache > 0 }
 
-// onDemand reports whether nothing is wanted but what readers want.
-func (c *Content) onDemand() bool { return c.Cached() || c.cfg.OnDemand }
+// OnDemand reports whether nothing is wanted but what readers want.
+func (c *Content) OnDemand() bool { return c.Cached() || c.cfg.OnDemand }
 
 // IsSeed reports whether everything that is wanted is here, and stays.
 func (c *Content) IsSeed() bool { return c.Picker != nil && !c.Cached() && c.allThere() }
@@ -216,7 +216,7 @@ func (c *Content) Left() int64 { return c.left.Load() }
 // countLeft tells the announces how much is lacking.
 func (c *Content) countLeft() {
 	left := c.wantedLeft
-	if c.onDemand() {
+	if c.OnDemand() {
 		left = c.info.Length - c.completed
 	}
 	c.left.Store(left)
@@ -290,7 +290,7 @@ func (c *Content) Begin(found Found) {
 			c.Picker.SetHave(i)
 		}
 	}
-	if !c.onDemand() {
+	if !c.OnDemand() {
 		for i := range c.wantedPieces(c.selected) {
 			c.want(i)
 		}

@@ -25,7 +25,7 @@ func (c *Content) reselect(selected []bool, done func(error)) {
 	c.task(func() {
 		err := c.patiently(func() error {
 			err := c.storage.SetSelected(context.Background(), selected)
-			if err == nil && !c.onDemand() {
+			if err == nil && !c.OnDemand() {
 				err = c.storage.CreateEmpty()
 			}
 			return err
