@@ -55,7 +55,9 @@ func unmount(dir string, lazy bool) error {
 
 // clearStale takes away a mount of ours whose process has ended.
 func clearStale(dir string) error {
-	_, err := os.Stat(dir)
+	// Not Stat: what that says may be remembered by the kernel.
+	var stat syscall.Statfs_t
+	err := syscall.Statfs(dir, &stat)
 	mounted, ours := mountedOn(dir)
 	switch {
 	case err == nil && mounted && ours:

@@ -42,7 +42,6 @@ type branch struct {
 	name    string
 	time    time.Time
 	nodes   []node // the torrent's folder is number 0
-	files   []uint32
 	bytes   int64
 	count   int
 }
@@ -105,7 +104,7 @@ func (t *tree) add(torrent Torrent) (name string, err error) {
 // on which are shown.
 func grow(torrent Torrent) *branch {
 	n := torrent.NumFiles()
-	b := &branch{torrent: torrent, time: torrent.Created(), nodes: make([]node, 1, n+1), files: make([]uint32, n)}
+	b := &branch{torrent: torrent, time: torrent.Created(), nodes: make([]node, 1, n+1)}
 	b.nodes[0] = node{file: noFile}
 	type child struct {
 		parent uint32
@@ -126,7 +125,6 @@ func grow(torrent Torrent) *branch {
 			at = folder
 		}
 		leaf := b.sprout(at, file.Path[last], int32(i))
-		b.files[i] = leaf
 		if file.Hidden {
 			continue
 		}
