@@ -16,6 +16,9 @@ type Options struct {
 	// AllowOther lets other users in, too. Whoever is not root needs user_allow_other in
 	// /etc/fuse.conf for it.
 	AllowOther bool
+	// NoPassthrough keeps finished files from being read by the kernel alone, even where
+	// it can.
+	NoPassthrough bool
 }
 
 // Mounted is an FS that is mounted.
@@ -41,6 +44,7 @@ func (fs *FS) Mount(dir string, o Options) (*Mounted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mounting: %w", err)
 	}
+	fs.noPass.Store(o.NoPassthrough)
 	m := &Mounted{fs: fs, dir: dir, kernel: newKernel(fs), done: make(chan struct{})}
 	if m.server, err = newServer(m.kernel, dir, fuse.MountOptions{
 		FsName: typeName, Name: typeName, AllowOther: o.AllowOther,

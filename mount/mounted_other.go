@@ -3,7 +3,7 @@
 package mount
 
 // Options are of one mount.
-type Options struct{ AllowOther bool }
+type Options struct{ AllowOther, NoPassthrough bool }
 
 // Mounted is an FS that is mounted, which none is on this system.
 type Mounted struct{}

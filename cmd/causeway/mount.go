@@ -35,6 +35,7 @@ type mountFlags struct {
 	cache         byteSize
 	timeout       time.Duration
 	allowOther    bool
+	noPassthrough bool
 	webdav, token string
 	hosts         []string
 	dir           string // "": WebDAV alone
@@ -53,6 +54,7 @@ func (f *mountFlags) add(flags *pflag.FlagSet) {
 		flags.BoolVar(&f.folders, "folders", false, "give a single torrent a folder of its own, too")
 		flags.DurationVar(&f.timeout, "timeout", mount.DefaultTimeout, "fail a read of which no peer has sent anything for so long, as `TIME` such as 30s")
 		flags.BoolVar(&f.allowOther, "allow-other", false, "let other users read, too")
+		flags.BoolVar(&f.noPassthrough, "no-passthrough", false, "never leave the reading of finished files to the kernel, as root may")
 	})
 	group(flags, groupHTTP, func() {
 		flags.StringVar(&f.webdav, "webdav", "", "serve by WebDAV on `HOST:PORT`; without a folder, by nothing else")
@@ -278,7 +280,7 @@ func (m *mounting) start(ctx context.Context, stop context.CancelCauseFunc, load
 
 // mountDir mounts on the folder, and ends the session when that is over.
 func (m *mounting) mountDir(stop context.CancelCauseFunc) error {
-	mounted, err := m.fs.Mount(m.flags.dir, mount.Options{AllowOther: m.flags.allowOther})
+	mounted, err := m.fs.Mount(m.flags.dir, mount.Options{AllowOther: m.flags.allowOther, NoPassthrough: m.flags.noPassthrough})
 	if errors.Is(err, mount.ErrNoFUSE) {
 		return usagef("nothing can be mounted here: %v; serve by WebDAV with --webdav %s, and no folder", err, defaultHTTP)
 	}
