@@ -418,4 +418,3 @@ func TestMountUsage(t *testing.T) {
 		}
 	}
 }
-
