@@ -195,29 +195,14 @@ func waitWhole(ctx context.Context, path string, p *proc.Process) error {
 }
 
 // mountArriving measures how fast a file is read from one seeder: mounted, by our own HTTP,
-// and by btfs, which finds the seeder by a tracker.
+// and by btfs, which encrypts its connections and is told the seeder in a magnet link.
 func (b *bench) mountArriving(ctx context.Context, tor *fixture.Torrent) error {
-	trackerDir, err := os.MkdirTemp("", "opentracker")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(trackerDir)
-	tracker, err := realpeer.LaunchTracker(ctx, trackerDir, [][20]byte{tor.InfoHash})
-	if err != nil {
-		return err
-	}
-	defer tracker.Stop()
-	seed, err := libtorrent{work: b.work}.start(ctx, realpeer.Options{Torrent: tor.Path, Dir: tor.Dir, Seed: true, Trackers: []string{tracker.HTTP}})
+	seed, err := libtorrent{work: b.work}.start(ctx, realpeer.Options{Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: realpeer.Prefer})
 	if err != nil {
 		return err
 	}
 	defer seed.Stop()
-	if err := tracker.WaitPeers(ctx, tor.InfoHash, 1); err != nil {
-		return err
-	}
-	magnet := *tor
-	magnet.Trackers = []string{tracker.HTTP}
-	places := []*place{{name: "btfs", sample: func(ctx context.Context) (float64, float64, error) { return b.btfsOnce(ctx, &magnet) }}}
+	places := []*place{{name: "btfs", sample: func(ctx context.Context) (float64, float64, error) { return b.btfsOnce(ctx, tor, seed.addr) }}}
 	if b.causeway != "" {
 		places = append(places,
 			&place{name: "ours, HTTP", sample: func(ctx context.Context) (float64, float64, error) { return b.httpOnce(ctx, tor, seed.addr) }},
@@ -301,7 +286,7 @@ func (b *bench) httpOnce(ctx context.Context, tor *fixture.Torrent, peer string)
 }
 
 // btfsOnce mounts by btfs, which shows the file once it has the metadata.
-func (b *bench) btfsOnce(ctx context.Context, tor *fixture.Torrent) (rate, cpu float64, err error) {
+func (b *bench) btfsOnce(ctx context.Context, tor *fixture.Torrent, peer string) (rate, cpu float64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
 	dir, err := os.MkdirTemp(b.work, "btfs")
@@ -313,7 +298,7 @@ func (b *bench) btfsOnce(ctx context.Context, tor *fixture.Torrent) (rate, cpu f
 	if err := os.Mkdir(at, 0o755); err != nil {
 		return 0, 0, err
 	}
-	process, err := proc.Start(proc.Spec{Path: "btfs", Args: []string{"-f", "--data-directory=" + dir, tor.Magnet(), at}, Env: []string{"HOME=" + dir}})
+	process, err := proc.Start(proc.Spec{Path: "btfs", Args: []string{"-f", "--data-directory=" + dir, tor.Magnet(peer), at}, Env: []string{"HOME=" + dir}})
 	if err != nil {
 		return 0, 0, err
 	}

@@ -31,7 +31,7 @@ var needs = map[string][]need{
 	"page":     {installed(realpeer.Chromium), installed(realpeer.WebTorrent)},
 	"native":   {installed(realpeer.WebTorrent)}, // for its tracker
 	"stream":   {installed(realpeer.Libtorrent), needPeerflix},
-	"mount":    {installed(realpeer.Libtorrent), installed(realpeer.OpenTracker), needBtfs},
+	"mount":    {installed(realpeer.Libtorrent), needBtfs},
 }
 
 func installed(p realpeer.Program) need {

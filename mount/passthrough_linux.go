@@ -18,7 +18,7 @@ type backing struct {
 
 func (b *backing) close() {
 	if b.on != nil {
-		b.server.UnregisterBackingFd(b.id)
+		_ = b.server.UnregisterBackingFd(b.id) // it fails once the mount is gone, and takes them along
 		b.on = nil
 	}
 }

@@ -229,14 +229,16 @@ func (t *tree) childAt(e entry, place int) (entry, bool) {
 
 // find walks a slash-separated path from the root. Nothing but names leads on.
 func (t *tree) find(name string) (entry, bool) {
-	e, ok := t.root(), true
+	e := t.root()
 	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
 		if part == "" {
 			continue
 		}
-		if e, ok = t.child(e, part); !ok {
+		next, ok := t.child(e, part)
+		if !ok {
 			return entry{}, false
 		}
+		e = next
 	}
 	return e, true
 }

@@ -41,7 +41,7 @@ func StartTracker(t testing.TB, infoHashes ...[20]byte) *Tracker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	tr, err := LaunchTracker(ctx, dir, infoHashes)
+	tr, err := launchTracker(ctx, dir, infoHashes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,9 +49,7 @@ func StartTracker(t testing.TB, infoHashes ...[20]byte) *Tracker {
 	return tr
 }
 
-// LaunchTracker is StartTracker without a test. What it needs goes to dir, which it opens to
-// others; the caller stops it.
-func LaunchTracker(ctx context.Context, dir string, infoHashes [][20]byte) (*Tracker, error) {
+func launchTracker(ctx context.Context, dir string, infoHashes [][20]byte) (*Tracker, error) {
 	port, err := FreePort()
 	if err != nil {
 		return nil, err
