@@ -28,18 +28,21 @@ const (
 // namespace of its own.
 const inNamespace = "CAUSEWAY_BENCH_NAMESPACE"
 
+// namespaceHost is where the seeder listens in it.
+const namespaceHost = "10.77.0.1"
+
 // mount measures a mounted file: finished, beside the file itself, and while it is
-// downloaded, beside our own HTTP and btfs. It does so in a network namespace that has
-// nothing but loopback: btfs binds to all other interfaces, and finds nobody on loopback.
+// downloaded, beside our own HTTP and btfs. It does so in a network namespace with an
+// address of its own: btfs connects to nobody on 127.0.0.1.
 func (b *bench) mount(ctx context.Context) error {
 	if os.Getenv(inNamespace) == "" {
 		self, err := os.Executable()
 		if err != nil {
 			return err
 		}
-		inside := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c", `ip link set lo up && exec "$0" "$@"`,
+		inside := exec.CommandContext(ctx, "unshare", "--net", "sh", "-c", `ip link set lo up && ip address add `+namespaceHost+`/24 dev lo && exec "$0" "$@"`,
 			self, "-only", "mount", "-runs", strconv.Itoa(b.runs), "-causeway", b.causeway, "-tmp", b.work, "-out", filepath.Join(b.work, "out"))
-		inside.Env = append(os.Environ(), inNamespace+"=1")
+		inside.Env = append(os.Environ(), inNamespace+"=1", "CAUSEWAY_TEST_HOST="+namespaceHost)
 		inside.Stdout, inside.Stderr = b.out, b.log
 		return inside.Run()
 	}
@@ -197,7 +200,7 @@ func waitWhole(ctx context.Context, path string, p *proc.Process) error {
 // mountArriving measures how fast a file is read from one seeder: mounted, by our own HTTP,
 // and by btfs, which encrypts its connections and is told the seeder in a magnet link.
 func (b *bench) mountArriving(ctx context.Context, tor *fixture.Torrent) error {
-	seed, err := libtorrent{work: b.work}.start(ctx, realpeer.Options{Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: realpeer.Prefer})
+	seed, err := libtorrent{work: b.work}.start(ctx, realpeer.Options{Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: realpeer.Prefer, UTP: true})
 	if err != nil {
 		return err
 	}

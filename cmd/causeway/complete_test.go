@@ -51,7 +51,7 @@ func TestCompletion(t *testing.T) {
 		values    string
 		directive cobra.ShellCompDirective
 	}{
-		{"", "completion create download help info seed stream verify version album.torrent seed me.torrent", nothing},
+		{"", "completion create download help info mount seed stream verify version album.torrent seed me.torrent", nothing},
 		{"s", "seed stream seed me.torrent", nothing},
 		{"st", "stream", nothing},
 		{"x", "torrent", filesOf},
@@ -109,7 +109,7 @@ func TestCompletion(t *testing.T) {
 // No flag offers files where it takes none: what it takes is known.
 func TestEveryFlagIsCompleted(t *testing.T) {
 	takeFiles := []string{"FILE", "COMMAND", "PLAYER", "ARGUMENTS"}
-	takeNothing := []string{"ORIGIN", "NUMBER", "PORT", "HOST:PORT", "URL", "RATE", "SIZE", "NAME", "TEXT", "TAG", "SECRET"}
+	takeNothing := []string{"ORIGIN", "NUMBER", "PORT", "HOST:PORT", "URL", "RATE", "SIZE", "NAME", "TEXT", "TIME", "TAG", "SECRET"}
 	for _, cmd := range everyCommand() {
 		cmd.Flags().VisitAll(func(flag *pflag.Flag) {
 			if flag.NoOptDefVal != "" || flag.Hidden {

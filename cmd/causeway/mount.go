@@ -48,7 +48,7 @@ func (f *mountFlags) add(flags *pflag.FlagSet) {
 	group(flags, groupStorage, func() {
 		addOut(flags, &f.out)
 		addOverwrite(flags, &f.overwrite)
-		flags.Var(&f.cache, "cache", "keep at most `SIZE` bytes of each torrent on disk, as 500M (some MiB at the least), and nothing at the end; what was read makes room")
+		flags.Var(&f.cache, "cache", "keep at most `SIZE` bytes on disk, as 500M (some MiB at the least), and nothing at the end; what was read makes room")
 	})
 	group(flags, groupMount, func() {
 		flags.BoolVar(&f.folders, "folders", false, "give a single torrent a folder of its own, too")
@@ -58,7 +58,7 @@ func (f *mountFlags) add(flags *pflag.FlagSet) {
 	})
 	group(flags, groupHTTP, func() {
 		flags.StringVar(&f.webdav, "webdav", "", "serve by WebDAV on `HOST:PORT`; without a folder, by nothing else")
-		flags.StringVar(&f.token, "token", "", "let in only who gives this `SECRET` as the password; an address that other machines can reach needs one")
+		flags.StringVar(&f.token, "token", "", "let in only who knows this `SECRET`; an address that other machines can reach needs one")
 		flags.StringArrayVar(&f.hosts, "allow-host", nil, "answer requests for this `NAME` of this machine too (repeatable)")
 	})
 	f.engine.add(flags)
@@ -76,7 +76,8 @@ A torrent's files are in DIR itself; of several torrents, each has a folder ther
 comes when its metadata is known. Nothing can be written.
 
 DIR is an empty folder, on Linux and on macOS (with macFUSE). --webdav serves the same
-over HTTP, for systems without FUSE and for other devices, beside DIR or instead of it.
+over HTTP, for systems without FUSE and for other devices, beside DIR or instead of it;
+--token is the password, with any name. --cache is for each torrent.
 
 It runs until it is interrupted or DIR is unmounted, and unmounts DIR at its end. What a
 killed run has left is taken away by the next one.`,
