@@ -51,7 +51,7 @@ func (b *bench) mount(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	tor, err := fixture.Make(dir, "film.bin", []fixture.File{{Size: mountSize}}, fixture.Options{PieceLength: mountPieces})
+	tor, err := fixture.Make(dir, "film.mp4", []fixture.File{{Size: mountSize}}, fixture.Options{PieceLength: mountPieces})
 	if err != nil {
 		return err
 	}
@@ -281,7 +281,7 @@ func (b *bench) httpOnce(ctx context.Context, tor *fixture.Torrent, peer string)
 		return sequentially(func() (io.ReadCloser, error) {
 			response, err := firstAnswer(ctx, s.url(tor, port), process)
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("%w\n%s", err, process.Output())
 			}
 			return response.Body, nil
 		})
