@@ -376,3 +376,39 @@ func TestMountSmallReadsStaySmall(t *testing.T) {
 		t.Errorf("%d looks at 4 KiB downloaded %d bytes, want %d at most", looks, got, most)
 	}
 }
+
+// A file that is all there is read by the kernel alone where it can, or through the
+// program; one that is open while it becomes so is read on.
+func TestMountFinishedFiles(t *testing.T) {
+	t.Parallel()
+	tor := makeTorrent(t, []fixture.File{{Path: "a", Size: 3_000_001}, {Path: "b", Size: 200_003}}, fixture.Options{PieceLength: 64 << 10})
+	want := sums(t, filepath.Join(tor.Dir, tor.Name))
+	for _, flags := range [][]string{nil, {"--no-passthrough"}} {
+		f := mounted(t, []string{tor.Path}, append(flags, "-o", tor.Dir)...)
+		eventually(t, patience, "all verified", func() bool { return attribute(t, f.path("a"), "completed") == 3_000_001 })
+		for range 2 {
+			if got := sums(t, f.dir); got != want {
+				t.Errorf("with %q, the files are\n%s\nwant\n%s", flags, got, want)
+			}
+		}
+	}
+	seed := realSeed(t, tor, realpeer.Options{})
+	f := mounted(t, []string{tor.Path}, "--peer", seed.Addr)
+	early, err := os.Open(f.path("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	if _, err := early.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // beside it, while it comes and when it is there
+		if got := sums(t, f.dir); got != want {
+			t.Errorf("beside an open file, the files are\n%s\nwant\n%s", got, want)
+		}
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(early, 0, 3_000_001)); err != nil || !strings.Contains(want, hex.EncodeToString(h.Sum(nil))+" a\n") {
+		t.Errorf("the open file has other bytes (%v)", err)
+	}
+}
