@@ -119,7 +119,7 @@ func (t *Torrent) showInterest(p *peer) {
 	switch c := t.loop.content; {
 	case want:
 		p.lastWanted = time.Now()
-	case p.weInterested && c != nil && c.OnDemand():
+	case p.weInterested && c != nil && c.OnDemand() && !c.Cached():
 		want = time.Since(p.lastWanted) < interestLasts
 	}
 	if want == p.weInterested {
