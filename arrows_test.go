@@ -15,15 +15,18 @@ const module = "github.com/causeway-bt/causeway"
 // arrows lists, for each room, the rooms it may import, as docs/ARCHITECTURE.md
 // draws them. A room that is not listed may import nothing of the module.
 var arrows = map[string][]string{
-	"cmd":    {"client", "wire", "webrtcwire", "tracker", "stream", "web", "share"},
+	"cmd":    {"client", "wire", "webrtcwire", "tracker", "stream", "mount", "web", "share"},
 	"share":  {"web"},
 	"client": {"wire", "webrtcwire", "tracker"},
+	"mount":  {"stream"},     // what decides how far ahead is read, and who is let in; see corners
 	"bench":  {"webrtcwire"}, // drives the program from outside, by its transports too
 }
 
 // corners lists, for each package below client, those of client and the other rooms that
 // it may reach.
 var corners = map[string][]string{
+	"mount": {"stream/access", "stream/media", "stream/window"},
+
 	"client/allot":     {},
 	"client/network":   {},
 	"client/discovery": {},

@@ -48,6 +48,7 @@ var sections = []section{
 	{"crowd", (*bench).crowd},
 	{"stream", (*bench).stream},
 	{"finished", (*bench).finished},
+	{"mount", (*bench).mount},
 	{"limit", (*bench).limit},
 	{"storm", (*bench).storm},
 	{"tracker", (*bench).tracker},
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var only, size, tmp, pairs string
 	flags.StringVar(&b.causeway, "causeway", "bin/causeway", "the program to measure")
-	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, limit, storm, tracker")
+	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, mount, limit, storm, tracker")
 	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher), or ours for the page; lt-lt and node always; default all")
 	flags.IntVar(&b.runs, "runs", 5, "measured runs, after one for warming up")
 	flags.StringVar(&size, "size", "2G", "size of the transfer, in bytes with K, M or G (1024)")
@@ -107,7 +108,9 @@ func run(ctx context.Context, args []string) error {
 	defer file.Close()
 	b.out = io.MultiWriter(os.Stdout, file)
 
-	fmt.Fprintf(b.out, "Measured on %s.\n", machine())
+	if os.Getenv(inNamespace) == "" {
+		fmt.Fprintf(b.out, "Measured on %s.\n", machine())
+	}
 	for _, s := range chosen {
 		if err := s.run(b, ctx); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)

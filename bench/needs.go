@@ -32,10 +32,22 @@ var needs = map[string][]need{
 	"native":   {installed(realpeer.WebTorrent)}, // for its tracker
 	"stream":   {installed(realpeer.Libtorrent), needPeerflix},
 	"tracker":  {installed(realpeer.OpenTracker), needReferenceTracker},
+	"mount":    {installed(realpeer.Libtorrent), needBtfs},
 }
 
 func installed(p realpeer.Program) need {
 	return func() error { return realpeer.Available(p) }
+}
+
+// needBtfs also asks for what it takes to mount.
+func needBtfs() error {
+	if _, err := exec.LookPath("btfs"); err != nil {
+		return fmt.Errorf("btfs is missing (Debian: btfs): %w", err)
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil || os.Getuid() != 0 {
+		return fmt.Errorf("mounting needs /dev/fuse and root (%w)", err)
+	}
+	return nil
 }
 
 func needPeerflix() error {

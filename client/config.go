@@ -143,6 +143,9 @@ type TorrentOptions struct {
 	Overwrite bool
 	// Sequential downloads pieces in order instead of the rarest first.
 	Sequential bool
+	// OnDemand downloads nothing but what readers want of the selected files, as Cache
+	// does, but keeps it. The torrent is complete once all of them are there.
+	OnDemand bool
 	// Limits of this torrent.
 	Limits Limits
 	// Stopped leaves it stopped until Start.

@@ -157,7 +157,7 @@ func (t *Torrent) contentConfig(ctx context.Context, again bool, host content.Ho
 		Info: info, Verifier: disk.Pieces(info), Key: t.infoHash, Dir: t.Dir(), Selected: t.Selected(),
 		Allocation: t.client.cfg.Allocation, Cache: t.opts.Cache,
 		Trusted: t.opts.Trusted, KeepLonger: t.opts.KeepLonger, Sequential: t.opts.Sequential,
-		Overwrite: t.opts.Overwrite, Recheck: again, Ended: ctx.Done(),
+		OnDemand: t.opts.OnDemand, Overwrite: t.opts.Overwrite, Recheck: again, Ended: ctx.Done(),
 		Memory: t.client.memory, Pool: t.client.pool, Handles: t.client.handles, Owners: t.client.owners, Store: t.client.store,
 		Host: host, Readers: t.readers, Logger: t.log,
 	}

@@ -59,6 +59,7 @@ type peer struct {
 	// Owned by the loop.
 	interested     bool // in what we have
 	weInterested   bool
+	lastWanted     time.Time // when we wanted something of it last
 	changed        time.Time // when we last choked or unchoked it
 	sentBefore     int64     // bytes, by then
 	isSeed         bool

@@ -109,9 +109,19 @@ func (t *Torrent) request(p *peer, now time.Time) {
 	clear(l.asks)
 }
 
+// interestLasts is for how long a peer hears that we want something after we had all that
+// readers want: who reads on would wait for the peer to unchoke us each time.
+const interestLasts = 10 * time.Second
+
 // showInterest tells the peer whether it has anything that we want.
 func (t *Torrent) showInterest(p *peer) {
 	want := p.Pick.Wanted() > 0
+	switch c := t.loop.content; {
+	case want:
+		p.lastWanted = time.Now()
+	case p.weInterested && c != nil && c.OnDemand() && !c.Cached():
+		want = time.Since(p.lastWanted) < interestLasts
+	}
 	if want == p.weInterested {
 		return
 	}

@@ -392,6 +392,31 @@ func (t *Torrent) Prefetch(file int) {
 	}
 }
 
+// Arrived returns how many blocks are there of the piece that has the byte at off of a
+// file, while the piece is being fetched; it shows whether somebody sends it.
+func (t *Torrent) Arrived(file int, off int64) (blocks int) {
+	info := t.Info()
+	if info == nil || file < 0 || file >= len(info.Files) {
+		return 0
+	}
+	piece := int((info.Files[file].Offset + off) / info.PieceLength)
+	_ = t.call(func() { // a torrent that has ended has none
+		if t.loop.phase == phaseLive {
+			blocks = t.loop.content.Arrived(piece)
+		}
+	})
+	return blocks
+}
+
+// CompletedOf returns how many bytes of a file are verified.
+func (t *Torrent) CompletedOf(file int) int64 {
+	info, c := t.Info(), t.content.Load()
+	if info == nil || c == nil {
+		return 0
+	}
+	return c.CompletedOf(file)
+}
+
 // do runs f in the event loop, without waiting for it to be done. It reports false
 // if the loop has ended.
 func (t *Torrent) do(f func()) bool {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/causeway-bt/causeway/stream/media"
+	"github.com/causeway-bt/causeway/stream/window"
 )
 
 // maxBitrates bounds the remembered bitrates; a forgotten one is read again.
@@ -120,11 +121,7 @@ func readBitrate(ctx context.Context, f File) (float64, error) {
 		return 0, err
 	}
 	defer r.Close()
-	d, err := media.Duration(r, f.Length(), f.Path())
-	if err != nil {
-		return 0, err
-	}
-	return float64(f.Length()) / d.Seconds(), nil
+	return window.Bitrate(r, f.Length(), f.Path())
 }
 
 // Bitrate returns a file's average bitrate in bytes per second as its container's

@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/causeway-bt/causeway/stream/window"
 )
 
 const (
@@ -103,7 +105,7 @@ func (c *content) open(n int64) error {
 			return err
 		}
 		c.reader = r
-		c.probe = n <= probeSize
+		c.probe = n <= window.ProbeSize
 		c.server.rates.acquire(c.server.ctx, c.key, c.file)
 	}
 	return c.align()
@@ -279,21 +281,21 @@ func (c *content) read(p []byte) (int, error) {
 func (c *content) steer(n int64) (buffered int64) {
 	now := time.Now()
 	bitrate := c.server.rates.of(c.key)
-	window := demand{
-		asked:       n,
-		probe:       c.probe,
-		remaining:   c.size - c.pos,
-		pieceLength: c.piece,
-		bitrate:     bitrate,
-		readRate:    c.record.rate(now),
-		ahead:       c.server.cfg.Ahead,
-	}.window()
-	if c.probe || c.window < 0 || max(window-c.window, c.window-window) > c.window/windowStep {
-		c.room = c.reader.SetWindow(window)
-		c.window = window
+	wanted := window.Demand{
+		Asked:       n,
+		Probe:       c.probe,
+		Remaining:   c.size - c.pos,
+		PieceLength: c.piece,
+		Bitrate:     bitrate,
+		ReadRate:    c.record.rate(now),
+		Ahead:       c.server.cfg.Ahead,
+	}.Window()
+	if c.probe || c.window < 0 || max(wanted-c.window, c.window-wanted) > c.window/windowStep {
+		c.room = c.reader.SetWindow(wanted)
+		c.window = wanted
 	}
 	buffered = c.reader.Buffered()
-	c.record.progressed(c.pos, buffered, min(window, c.room), bitrate)
+	c.record.progressed(c.pos, buffered, min(wanted, c.room), bitrate)
 	return buffered
 }
 

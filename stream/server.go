@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/stream/access"
+	"github.com/causeway-bt/causeway/stream/window"
 )
 
 // Defaults of Config.
 const (
 	// DefaultAhead rides out the usual gaps (a peer that leaves, an interval
 	// of choking) without fetching much that a seek then makes useless.
-	DefaultAhead = 30 * time.Second
+	DefaultAhead = window.Ahead
 	// DefaultMaxResponses is many times what a household's players open.
 	DefaultMaxResponses = 256
 	// DefaultClientTimeout is an hour: a paused player reads nothing for as long

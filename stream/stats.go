@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/causeway-bt/causeway/stream/window"
 )
 
 // stallTime is how long a client must have waited for bytes to count as
@@ -41,7 +43,7 @@ type ReaderStats struct {
 type readerRecord struct {
 	mu           sync.Mutex
 	stats        ReaderStats
-	meter        meter
+	meter        window.Meter
 	waitingSince time.Time // zero: not waiting
 	sendingSince time.Time // zero: the client has accepted what was sent
 }
@@ -59,13 +61,13 @@ func (r *readerRecord) sent(n int64, now time.Time) {
 	defer r.mu.Unlock()
 	r.stats.Sent += n
 	r.stats.Position += n
-	r.meter.add(n, now)
+	r.meter.Add(n, now)
 }
 
 func (r *readerRecord) rate(now time.Time) float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.meter.at(now)
+	return r.meter.At(now)
 }
 
 func (r *readerRecord) waitBegins(now time.Time) {
@@ -115,7 +117,7 @@ func (r *readerRecord) snapshot(now time.Time) ReaderStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.stats
-	s.Rate = r.meter.at(now)
+	s.Rate = r.meter.At(now)
 	s.Waiting = !r.waitingSince.IsZero()
 	r.countStall(&s, now)
 	return s

@@ -122,6 +122,8 @@ func (c *Content) windowLimit() int64 {
 const (
 	outside = math.MaxInt     // of all windows
 	behind  = math.MaxInt - 1 // a position
+	// waitedFor comes before all that is ahead of one.
+	waitedFor = -1
 )
 
 // windowPieces returns all pieces in the readers' windows, and the one behind each
@@ -132,6 +134,9 @@ func (c *Content) windowPieces() map[int]int {
 	defer c.cfg.Readers.mu.Unlock()
 	ahead, limit := make(map[int]int), c.windowLimit()
 	for _, r := range c.cfg.Readers.readers {
+		for _, w := range r.waits {
+			ahead[int((r.start+w.off)/info.PieceLength)] = waitedFor
+		}
 		position := (r.start + r.pos) / info.PieceLength
 		from := max(r.start+r.pos-info.PieceLength, r.start)
 		to := min(r.start+r.pos+max(min(r.window, limit), 1), r.start+r.length)
@@ -140,7 +145,7 @@ func (c *Content) windowPieces() map[int]int {
 			switch {
 			case place < 0:
 				place = behind
-			case r.held():
+			case r.held() && len(r.waits) == 0:
 				place-- // it is about to read on
 			}
 			if nearest, seen := ahead[int(p)]; !seen || place < nearest {

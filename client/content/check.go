@@ -45,6 +45,9 @@ func (c *Content) checkFiles(ctx context.Context, turn func(context.Context) (do
 	if err := c.storage.Claim(found.have); err != nil {
 		return found, err
 	}
+	if c.cfg.OnDemand {
+		return found, nil // nor are files made that nobody reads
+	}
 	return found, c.storage.CreateEmpty()
 }
 

@@ -66,8 +66,8 @@ type Config struct {
 	// Cache, Trusted, KeepLonger and Sequential are as in client.TorrentOptions.
 	Cache                           int64
 	Trusted, KeepLonger, Sequential bool
-	// Overwrite is as in client.TorrentOptions, too.
-	Overwrite bool
+	// OnDemand and Overwrite are as in client.TorrentOptions, too.
+	OnDemand, Overwrite bool
 	// Recheck hashes all there is, whatever is remembered of it.
 	Recheck bool
 	// Ended is closed when the torrent stops: from then on a disk that does not answer
@@ -192,8 +192,22 @@ func (c *Content) ReadBlocks(b []byte, piece, begin uint32) error {
 // Cached reports whether pieces stay only as long as readers want them.
 func (c *Content) Cached() bool { return c.cfg.Cache > 0 }
 
+// OnDemand reports whether nothing is wanted but what readers want.
+func (c *Content) OnDemand() bool { return c.Cached() || c.cfg.OnDemand }
+
 // IsSeed reports whether everything that is wanted is here, and stays.
-func (c *Content) IsSeed() bool { return c.Picker != nil && c.wantedLeft == 0 && !c.Cached() }
+func (c *Content) IsSeed() bool { return c.Picker != nil && !c.Cached() && c.allThere() }
+
+// allThere reports whether everything that is selected is here.
+func (c *Content) allThere() bool {
+	if c.wantedLeft > 0 || c.Picker == nil {
+		return false
+	}
+	if !c.cfg.OnDemand || c.completed == c.info.Length {
+		return true
+	}
+	return SizesOf(c.info, c.verified.Load(), c.selected).Left == 0
+}
 
 // Left returns how many wanted bytes are lacking. It may be called from any goroutine
 // after Begin.
@@ -202,7 +216,7 @@ func (c *Content) Left() int64 { return c.left.Load() }
 // countLeft tells the announces how much is lacking.
 func (c *Content) countLeft() {
 	left := c.wantedLeft
-	if c.Cached() {
+	if c.OnDemand() {
 		left = c.info.Length - c.completed
 	}
 	c.left.Store(left)
@@ -276,7 +290,7 @@ func (c *Content) Begin(found Found) {
 			c.Picker.SetHave(i)
 		}
 	}
-	if !c.Cached() {
+	if !c.OnDemand() {
 		for i := range c.wantedPieces(c.selected) {
 			c.want(i)
 		}
@@ -337,7 +351,7 @@ func (c *Content) checkComplete() {
 	if c.Cached() {
 		return
 	}
-	switch done := c.wantedLeft == 0; {
+	switch done := c.allThere(); {
 	case done && !c.complete && !c.cutting:
 		c.finish()
 	case !done && c.complete:
@@ -365,7 +379,7 @@ func (c *Content) finish() {
 				return
 			}
 			c.state.dirty = true
-			if c.wantedLeft == 0 {
+			if c.allThere() {
 				c.setComplete()
 			}
 		})

@@ -104,7 +104,8 @@ type Reader struct {
 	// Shared with the event loop, guarded by of.mu.
 	pos       int64     // in the file
 	window    int64     // bytes wanted ahead of pos
-	heldSince time.Time // a Read is held up; zero if none is
+	heldSince time.Time // a Read or an Await is held up; zero if none is
+	waits     []*wait   // of Await
 }
 
 func (r *Reader) held() bool { return !r.heldSince.IsZero() }

@@ -67,15 +67,15 @@ func (c *Content) wantedByReaders() (pieces []int, held int) {
 	var positions, ranges, prefetch [][2]int // of pieces, end exclusive
 	limit := c.windowLimit()
 	for _, r := range rs.byUrgency() {
-		if r.pos >= r.length || (r.window == 0 && !r.held()) {
+		for at := range r.heldAt {
+			positions = append(positions, piecesOf(info, at, at+1))
+		}
+		if r.pos >= r.length || r.window == 0 {
 			continue
 		}
 		from := r.start + r.pos
 		to := min(from+max(min(r.window, limit), 1), r.start+r.length)
 		ranges = append(ranges, piecesOf(info, from, to))
-		if r.held() {
-			positions = append(positions, piecesOf(info, from, from+1))
-		}
 	}
 	for _, file := range rs.prefetch {
 		prefetch = append(prefetch, edges(info, file)...)

@@ -25,7 +25,7 @@ func (c *Content) reselect(selected []bool, done func(error)) {
 	c.task(func() {
 		err := c.patiently(func() error {
 			err := c.storage.SetSelected(context.Background(), selected)
-			if err == nil && !c.Cached() {
+			if err == nil && !c.OnDemand() {
 				err = c.storage.CreateEmpty()
 			}
 			return err
@@ -42,6 +42,10 @@ func (c *Content) reselect(selected []bool, done func(error)) {
 // apply makes wanted what is selected, and nothing else.
 func (c *Content) apply() {
 	if c.Cached() {
+		return
+	}
+	if c.cfg.OnDemand { // readers want what they want
+		c.checkComplete()
 		return
 	}
 	wanted := make(map[int]struct{})

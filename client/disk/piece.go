@@ -48,6 +48,13 @@ func (p *Piece) Has(block int) bool {
 	return p.dropped || p.ended || p.blocks[block] != nil
 }
 
+// Present returns how many blocks are there.
+func (p *Piece) Present() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.have
+}
+
 // Put hands over a block that has arrived. It reports false if the block is there
 // already; b then stays with the caller. With the last block the piece completes
 // on its own, and Config.Done hears of it. from says who sent the block, to be

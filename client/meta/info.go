@@ -52,6 +52,10 @@ type Info struct {
 	InfoHashV2 *[32]byte // set for hybrid torrents (BEP 52) only
 	Raw        []byte    // the bencoded info dictionary, exactly as hashed
 
+	// Links are the symbolic links of BEP 47, by the index of their file, whose length is
+	// 0: safe components of a path under the torrent's folder, where there may be nothing.
+	Links map[int][]string
+
 	pieces []byte // concatenated SHA-1 hashes, part of Raw
 
 	// originalName and originals are how the torrent itself spells Name and the

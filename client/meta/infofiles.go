@@ -24,7 +24,7 @@ const (
 )
 
 // rawFile holds the values of one entry of "files", still bencoded.
-type rawFile struct{ length, path, pathUTF8, attr []byte }
+type rawFile struct{ length, path, pathUTF8, attr, link []byte }
 
 func (r *rawFile) field(key []byte) *[]byte {
 	switch string(key) {
@@ -36,6 +36,8 @@ func (r *rawFile) field(key []byte) *[]byte {
 		return &r.pathUTF8
 	case "attr":
 		return &r.attr
+	case "symlink path":
+		return &r.link
 	}
 	return nil
 }
@@ -54,9 +56,15 @@ func (i *Info) setMultiFile(list []byte) error {
 		if len(i.Files) == maxFiles {
 			return nil, fmt.Errorf("it has more than the %d files that are allowed", maxFiles)
 		}
-		file, rest, err := parseFile(b, namer, len(i.Files))
+		file, link, rest, err := parseFile(b, namer, len(i.Files))
 		if err != nil {
 			return nil, fmt.Errorf("file %d: %w", len(i.Files), err)
+		}
+		if link != nil {
+			if i.Links == nil {
+				i.Links = make(map[int][]string)
+			}
+			i.Links[len(i.Files)] = link
 		}
 		if file.Length > math.MaxInt64-i.Length {
 			return nil, errors.New("the lengths of its files add up to more than 64 bits can hold")
@@ -76,12 +84,12 @@ func (i *Info) setMultiFile(list []byte) error {
 	return err
 }
 
-// parseFile reads the entry of "files" that b starts with, which is number index, and
-// returns the bytes after it.
-func parseFile(b []byte, namer *namer, index int) (file File, rest []byte, err error) {
+// parseFile reads the entry of "files" that b starts with, which is number index. It
+// returns where the file leads, if it is a symbolic link, and the bytes after the entry.
+func parseFile(b []byte, namer *namer, index int) (file File, link []string, rest []byte, err error) {
 	var fields rawFile
 	if rest, err = collect(b, fields.field); err != nil {
-		return file, nil, err
+		return file, nil, nil, err
 	}
 	attr, _ := stringOf(fields.attr)
 	file = File{
@@ -91,16 +99,42 @@ func parseFile(b []byte, namer *namer, index int) (file File, rest []byte, err e
 	var ok bool
 	if file.Length, ok = intOf(fields.length); !ok && (fields.length != nil || bytes.IndexByte(attr, 'l') < 0) {
 		// Only the symbolic links of BEP 47 may do without. They become
-		// empty files here: a link could point anywhere.
-		return file, nil, errors.New("it has no numeric \"length\"")
+		// empty files on disk: a link could point anywhere.
+		return file, nil, nil, errors.New("it has no numeric \"length\"")
 	}
 	if file.Length < 0 {
-		return file, nil, fmt.Errorf("its length is negative (%d)", file.Length)
+		return file, nil, nil, fmt.Errorf("its length is negative (%d)", file.Length)
 	}
 	path := fields.path
 	if isList(fields.pathUTF8) && len(fields.pathUTF8) > len("le") {
 		path = fields.pathUTF8
 	}
+	if bytes.IndexByte(attr, 'l') >= 0 && file.Length == 0 {
+		link = linkPath(fields.link)
+	}
 	file.Path, err = namer.path(path, index, file.Pad)
-	return file, rest, err
+	return file, link, rest, err
+}
+
+// linkPath reads where a symbolic link leads: a path under the torrent's folder. It is nil
+// if it is none that is safe.
+func linkPath(list []byte) (path []string) {
+	if !isList(list) {
+		return nil
+	}
+	err := eachItem(list, func(b []byte) ([]byte, error) {
+		start, length, err := stringBounds(b, 0)
+		if err != nil || len(path) == maxPathDepth {
+			return nil, errors.New("it is no path")
+		}
+		name, err := safeName(b[start : start+length])
+		if err == nil && name != "" {
+			path = append(path, name)
+		}
+		return b[start+length:], err
+	})
+	if err != nil {
+		return nil
+	}
+	return path
 }

@@ -18,6 +18,7 @@ const (
 	groupPlay     flagGroup = "Playing"
 	groupShare    flagGroup = "The link"
 	groupReceive  flagGroup = "Receiving"
+	groupMount    flagGroup = "Mounting"
 	groupHTTP     flagGroup = "HTTP"
 	groupPeers    flagGroup = "Peers"
 	groupBrowsers flagGroup = "Browsers"
@@ -31,7 +32,7 @@ const (
 
 // flagGroups is the order in which they are shown.
 var flagGroups = []flagGroup{
-	groupContent, groupStorage, groupTorrent, groupPlay, groupShare, groupReceive, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupCluster, groupLimits, groupOutput,
+	groupContent, groupStorage, groupTorrent, groupPlay, groupShare, groupReceive, groupMount, groupHTTP, groupPeers, groupBrowsers, groupTracker, groupTLS, groupTURN, groupCluster, groupLimits, groupOutput,
 }
 
 // groupAnnotation is where a flag keeps its group.

@@ -49,7 +49,7 @@ func (f *streamFlags) add(flags *pflag.FlagSet) {
 		addOut(flags, &f.out)
 		addOverwrite(flags, &f.overwrite)
 		flags.BoolVar(&f.remove, "remove", false, "delete what was downloaded, however the command ends")
-		flags.Var(&f.cache, "cache", "keep at most `SIZE` bytes on disk, as 500M (some MiB at the least), and nothing at the end; what was played makes room")
+		flags.Var(&f.cache, "cache", "keep at most `SIZE` bytes on disk, as 500M (some MiB at the least), and nothing at the end; what was read makes room")
 	})
 	group(flags, groupPlay, func() {
 		f.play.add(flags)

@@ -44,7 +44,7 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 const mostCommand = 24
 
 // laterCommands are those of other versions: what is called so is a command to its users.
-var laterCommands = []string{"bridge", "mount", "serve", "share"}
+var laterCommands = []string{"bridge", "serve"}
 
 // commandMeant is an error if the first argument of the program can only be a command that
 // does not exist: it is a plain word, and no file. A folder, which is no source either, may

@@ -40,7 +40,7 @@ func TestUsageErrors(t *testing.T) {
 		{"stram x --player vlc", "did you mean `causeway stream`?"},
 		{"serve", "there is no command \"serve\""},
 		{"bridge x", "there is no command \"bridge\""},
-		{"mount x y", "there is no command \"mount\""},
+		{"bridge x y", "there is no command \"bridge\""},
 		{"-q -o x tracker", "there is no command \"tracker\""},
 		{"album.torrent info", "the command goes first: `causeway info album.torrent`"},
 		{"help dwnload", "did you mean `causeway download`?"},

@@ -11,7 +11,8 @@
 //	server := &http.Server{Handler: guard.Wrap(handler), ReadHeaderTimeout: ...}
 //
 // Tokens travel as RFC 6750 bearer tokens or, because players cannot be told to
-// send headers, as the query parameter "token".
+// send headers, as the query parameter "token". With AllowBasic they may be the password of
+// any user, too (RFC 7617): file managers ask for one.
 package access
 
 import (
@@ -109,6 +110,7 @@ func resolve(ctx context.Context, network Network, addr string) (netip.Addr, int
 type Guard struct {
 	token  [sha256.Size]byte
 	needed bool
+	basic  bool
 	listen netip.Addr // invalid or unspecified: see localHost
 	hosts  map[string]bool
 }
@@ -132,6 +134,10 @@ func New(listen net.Addr, token string, hosts ...string) *Guard {
 	return g
 }
 
+// AllowBasic takes the token as a password, too, and asks for it in that way. It comes
+// before Wrap.
+func (g *Guard) AllowBasic() { g.basic = true }
+
 // Wrap returns a handler that answers 403 to a foreign Host, 401 to a wrong or
 // missing token, and passes everything else to next. A CORS preflight needs no
 // token: browsers send none.
@@ -141,8 +147,12 @@ func (g *Guard) Wrap(next http.Handler) http.Handler {
 		case !g.hostAllowed(r):
 			http.Error(w, "this Host name is not served here; add it with --allow-host", http.StatusForbidden)
 		case !IsPreflight(r) && !g.tokenRight(r):
-			w.Header().Set("WWW-Authenticate", `Bearer realm="causeway"`)
-			http.Error(w, "a token is needed: add ?token=... to the address", http.StatusUnauthorized)
+			challenge, how := "Bearer", "add ?token=... to the address"
+			if g.basic {
+				challenge, how = "Basic", "give it as the password, with any name"
+			}
+			w.Header().Set("WWW-Authenticate", challenge+` realm="causeway"`)
+			http.Error(w, "a token is needed: "+how, http.StatusUnauthorized)
 		default:
 			next.ServeHTTP(w, r)
 		}
@@ -162,6 +172,9 @@ func (g *Guard) tokenRight(r *http.Request) bool {
 	given := r.URL.Query().Get(TokenParam)
 	if scheme, value, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
 		given = strings.TrimSpace(value)
+	}
+	if _, password, ok := r.BasicAuth(); ok && g.basic {
+		given = password
 	}
 	digest := sha256.Sum256([]byte(given))
 	return subtle.ConstantTimeCompare(digest[:], g.token[:]) == 1

@@ -1,4 +1,10 @@
-package stream
+// Package window decides how far ahead of a reader bytes are asked of peers. It holds no
+// reader and knows no torrent: rooms that read files while they are fetched (stream over
+// HTTP, mount through the kernel) hand in what they know of one, and tell the engine what
+// comes out.
+//
+//	w := window.Demand{Asked: n, Remaining: left, PieceLength: piece, Bitrate: rate, Ahead: window.Ahead}.Window()
+package window
 
 import (
 	"math"
@@ -6,10 +12,12 @@ import (
 )
 
 const (
-	// probeSize is the longest range that counts as a probe: players look at
+	// ProbeSize is the longest range that counts as a probe: players look at
 	// headers, tails and indices in ranges of some hundred KiB, and want
 	// nothing beyond them.
-	probeSize = 1 << 20
+	ProbeSize = 1 << 20
+	// Ahead is for how long the window reaches, unless told otherwise.
+	Ahead = 30 * time.Second
 	// firstWindow is for a reader of which nothing is known yet: a few seconds
 	// of film in high definition.
 	firstWindow = 4 << 20
@@ -23,34 +31,34 @@ const (
 	maxMeasuredWindow = 64 << 20
 )
 
-// demand is what decides how far ahead of a reader bytes are wanted. All
+// Demand is what decides how far ahead of a reader bytes are wanted. All
 // amounts are in bytes, all rates in bytes per second.
-type demand struct {
-	asked       int64 // bytes of the response still to be sent
-	probe       bool  // the whole response is a probe
-	remaining   int64 // bytes from the position to the end of the file
-	pieceLength int64
-	bitrate     float64 // from the container's header; 0 if unknown
-	readRate    float64 // how fast the client reads
-	ahead       time.Duration
+type Demand struct {
+	Asked       int64 // bytes of the response still to be sent
+	Probe       bool  // the whole response is a probe
+	Remaining   int64 // bytes from the position to the end of the file
+	PieceLength int64
+	Bitrate     float64 // from the container's header; 0 if unknown
+	ReadRate    float64 // how fast the client reads
+	Ahead       time.Duration
 }
 
-// window returns the number of bytes ahead of the position to ask for: the
+// Window returns the number of bytes ahead of the position to ask for: the
 // bitrate times the target time, never less than two pieces; only what was asked
 // for by a probe; never beyond the file. A response in ranges is otherwise not
 // bounded by its end, since the player's next range continues there.
-func (d demand) window() int64 {
-	if d.probe {
-		return d.asked
+func (d Demand) Window() int64 {
+	if d.Probe {
+		return d.Asked
 	}
 	var want int64
 	switch {
-	case d.bitrate > 0:
-		want = scale(d.bitrate, d.ahead, maxWindow)
+	case d.Bitrate > 0:
+		want = scale(d.Bitrate, d.Ahead, maxWindow)
 	default:
-		want = max(firstWindow, scale(d.readRate, d.ahead, maxMeasuredWindow))
+		want = max(firstWindow, scale(d.ReadRate, d.Ahead, maxMeasuredWindow))
 	}
-	return min(max(want, minWindowPieces*d.pieceLength), d.remaining)
+	return min(max(want, minWindowPieces*d.PieceLength), d.Remaining)
 }
 
 func scale(rate float64, d time.Duration, limit int64) int64 {
@@ -65,23 +73,24 @@ const (
 	meterStep = 200 * time.Millisecond
 )
 
-// meter measures a rate as an exponential average.
-type meter struct {
+// Meter measures a rate as an exponential average.
+type Meter struct {
 	rate  float64 // bytes per second
 	bytes int64   // since last
 	last  time.Time
 }
 
-func (m *meter) add(n int64, now time.Time) {
+// Add counts n bytes.
+func (m *Meter) Add(n int64, now time.Time) {
 	if m.last.IsZero() {
 		m.last = now
 	}
 	m.bytes += n
-	m.at(now)
+	m.At(now)
 }
 
-// at returns the rate, which decays while nothing is added.
-func (m *meter) at(now time.Time) float64 {
+// At returns the rate, which decays while nothing is added.
+func (m *Meter) At(now time.Time) float64 {
 	if m.last.IsZero() {
 		return 0
 	}
