@@ -39,6 +39,9 @@ const (
 // wanted: without a TURN allocation such a description is worth nothing.
 const relayGatherFactor = 5
 
+// leastGather is for how long a description waits that has no candidate at all yet.
+const leastGather = 5 * time.Second
+
 // Config says how a Transport reaches the world. The zero value works: a UDP
 // socket of its own on any port, no STUN, no TURN.
 type Config struct {

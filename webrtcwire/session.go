@@ -344,6 +344,7 @@ func (s *session) describe(parent context.Context, description webrtc.SessionDes
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	began, gathered := time.Now(), webrtc.GatheringCompletePromise(s.pc)
+	first := s.firstCandidate()
 	if err := s.pc.SetLocalDescription(description); err != nil {
 		return "", fmt.Errorf("webrtcwire: set our description: %w", err)
 	}
@@ -351,6 +352,7 @@ func (s *session) describe(parent context.Context, description webrtc.SessionDes
 	select {
 	case <-gathered:
 	case <-ctx.Done(): // whatever was found by now
+		s.await(parent, first, gathered, leastGather-time.Since(began))
 	case <-s.ctx.Done():
 		return "", s.cause()
 	}
@@ -371,6 +373,32 @@ func (s *session) describe(parent context.Context, description webrtc.SessionDes
 	s.local = types
 	s.mu.Unlock()
 	return sdp, nil
+}
+
+// firstCandidate returns what is closed when a candidate of ours is there.
+func (s *session) firstCandidate() <-chan struct{} {
+	first := make(chan struct{})
+	var once sync.Once
+	s.pc.OnICECandidate(func(c *webrtc.ICECandidate) {
+		if c != nil {
+			once.Do(func() { close(first) })
+		}
+	})
+	return first
+}
+
+// await waits a while longer for a first candidate: on a busy machine even our own
+// addresses can take more than GatherTimeout.
+func (s *session) await(ctx context.Context, first, gathered <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-first:
+	case <-gathered:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.ctx.Done():
+	}
 }
 
 // setRemote hands the peer's description to pion.

@@ -116,6 +116,21 @@ func TestOfferHasEverythingInside(t *testing.T) {
 	}
 }
 
+// An offer waits for a first candidate, however little time there is for others.
+func TestOfferWaitsForACandidate(t *testing.T) {
+	transport := loopbackTransport(t, func(c *Config) { c.GatherTimeout = time.Nanosecond })
+	for range 10 {
+		offer, err := transport.Offer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(offer.SDP, "a=candidate:") {
+			t.Errorf("the offer has no candidate: %q", offer.SDP)
+		}
+		offer.Close()
+	}
+}
+
 func TestUnansweredOfferExpires(t *testing.T) {
 	transport := loopbackTransport(t, func(c *Config) { c.OfferLifetime = 50 * time.Millisecond })
 	offer, err := transport.Offer(testContext(t))
