@@ -51,7 +51,7 @@ func TestCompletion(t *testing.T) {
 		values    string
 		directive cobra.ShellCompDirective
 	}{
-		{"", "completion create download help info seed stream verify version album.torrent seed me.torrent", nothing},
+		{"", "completion create download help info seed stream tracker verify version album.torrent seed me.torrent", nothing},
 		{"s", "seed stream seed me.torrent", nothing},
 		{"st", "stream", nothing},
 		{"x", "torrent", filesOf},
