@@ -327,8 +327,9 @@ func (p *peer) served(piece uint32, n int64) {
 	p.countServed(piece, n)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gone {
-		return // see count
+	c := p.t.content.Load()
+	if p.gone && c == nil {
+		return // the totals may have been saved; that a peer left with its last block is no matter
 	}
 	p.sent.Add(n)
 	p.useful.Add(n)
@@ -338,7 +339,6 @@ func (p *peer) served(piece uint32, n int64) {
 	if p.kind == swarm.WebRTC {
 		p.t.uploadedWeb.Add(n)
 	}
-	c := p.t.content.Load()
 	if web := p.kind == swarm.WebRTC; c != nil && c.Bridged(int(piece), web) {
 		if web {
 			p.t.bridgedToWeb.Add(n)

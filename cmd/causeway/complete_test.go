@@ -51,8 +51,8 @@ func TestCompletion(t *testing.T) {
 		values    string
 		directive cobra.ShellCompDirective
 	}{
-		{"", "completion create download help info mount seed stream verify version album.torrent seed me.torrent", nothing},
-		{"s", "seed stream seed me.torrent", nothing},
+		{"", "completion create download help info mount seed share stream tracker verify version album.torrent seed me.torrent", nothing},
+		{"s", "seed share stream seed me.torrent", nothing},
 		{"st", "stream", nothing},
 		{"x", "torrent", filesOf},
 		{"album/", "torrent", filesOf},

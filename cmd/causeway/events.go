@@ -34,7 +34,7 @@ func newTorrentEvent(info *meta.Info, magnet string, selected []bool) torrentEve
 	event := torrentEvent{
 		InfoHash: hex.EncodeToString(info.InfoHash[:]), Name: info.Name,
 		Length: info.Length, PieceLength: info.PieceLength, Pieces: info.NumPieces(),
-		Private: info.Private, Source: info.Source, Magnet: magnet, Files: []fileEvent{},
+		Private: info.Private, Source: info.Source, Magnet: magnet, Files: make([]fileEvent, 0, len(info.Files)),
 	}
 	if info.InfoHashV2 != nil {
 		event.InfoHashV2 = hex.EncodeToString(info.InfoHashV2[:])

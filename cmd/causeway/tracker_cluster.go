@@ -17,7 +17,7 @@ type clusterFlags struct {
 }
 
 func (f *clusterFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.url, "cluster", "", "be one tracker with others, by the NATS servers at `URL`, as nats://10.0.0.1:4222 or tls://user:password@nats.example; several with commas between them")
+	flags.StringVar(&f.url, "cluster", "", "be one tracker with others, by the NATS servers at `URL`, as nats://10.0.0.1:4222 or tls://nats.example, with user:password@ before the host where they want it; several with commas between them")
 	flags.StringVar(&f.name, "cluster-name", "causeway", "`NAME` that the cluster's NATS subjects begin with")
 	flags.StringVar(&f.node, "cluster-node", "", "this node's `NAME`, unlike all others; one that is the same after a restart has the same torrents (default a random one)")
 	flags.StringVar(&f.secret, "cluster-secret", "", "`SECRET` that is the same at all nodes, by which web peers that come back to another one have their peer id at once")

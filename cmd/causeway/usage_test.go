@@ -35,17 +35,17 @@ func TestUsageErrors(t *testing.T) {
 		{"ver", "did you mean `causeway verify` or `causeway version`?"},
 		{"play x", "did you mean `causeway stream`?"},
 		{"share x", "did you mean `causeway seed`?"},
-		{"tracker", "there is no command \"tracker\", and no file of that name; see `causeway --help`"},
-		{"tracker --http :8000", "there is no command \"tracker\""},
+		{"serve", "there is no command \"serve\", and no file of that name; see `causeway --help`"},
+		{"serve --http :8000", "there is no command \"serve\""},
 		{"stram x --player vlc", "did you mean `causeway stream`?"},
 		{"serve", "there is no command \"serve\""},
 		{"bridge x", "there is no command \"bridge\""},
-		{"bridge x y", "there is no command \"bridge\""},
-		{"-q -o x tracker", "there is no command \"tracker\""},
+		{"mount x y", "there is no command \"mount\""},
+		{"-q -o x serve", "there is no command \"serve\""},
 		{"album.torrent info", "the command goes first: `causeway info album.torrent`"},
 		{"help dwnload", "did you mean `causeway download`?"},
 		{"album.torent", "is no file, magnet link"},
-		{"folder/tracker", "is no file, magnet link"},
+		{"folder/serve", "is no file, magnet link"},
 		{"0123456789abcdef0123456789abcdef0123456", "infohash (40 hexadecimal"},
 		{"notes.txt", "does not look like a torrent: it seems to be text; `causeway seed` shares files"},
 		{"info notes.txt", "does not look like a torrent"},
@@ -126,7 +126,7 @@ func TestUsageErrorAsJSON(t *testing.T) {
 		{arguments: "info absent.torrent --json", want: "absent.torrent"},
 		{arguments: "--nonsense --json", want: "--nonsense"},
 		{arguments: "info --port x --json=true y", want: "--port"},
-		{arguments: "tracker --json", want: "no command"},
+		{arguments: "serve --json", want: "no command"},
 		{arguments: "info", environment: "CAUSEWAY_JSON=true", want: "needs one magnet link"},
 		{arguments: "--nonsense", environment: "CAUSEWAY_JSON=1", want: "--nonsense"},
 		{arguments: "info x", environment: "CAUSEWAY_JSON=perhaps", want: ""},
@@ -154,11 +154,11 @@ func TestUsageErrorAsJSON(t *testing.T) {
 // A folder that has the name of a command by chance is no torrent either.
 func TestFolderWithACommandsName(t *testing.T) {
 	root := t.TempDir()
-	if err := os.Mkdir(filepath.Join(root, "tracker"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(root, "serve"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := causeway(t, root, "tracker").want(t, exitUsage)
-	if want := "causeway: there is no command \"tracker\"; and the folder of that name is no torrent (`causeway seed tracker` shares it)\n"; r.stderr != want {
+	r := causeway(t, root, "serve").want(t, exitUsage)
+	if want := "causeway: there is no command \"serve\"; and the folder of that name is no torrent (`causeway seed serve` shares it)\n"; r.stderr != want {
 		t.Errorf("got %q, want %q", r.stderr, want)
 	}
 	// A file is taken for a source, whatever its name is.
