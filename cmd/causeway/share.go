@@ -64,7 +64,7 @@ their peer-to-peer part on this machine only (localhost): elsewhere the page pla
 over plain HTTP, and says so.`,
 		Example: `  causeway share film.mp4
   causeway share 'magnet:?xt=urn:btih:...' --expire 2h
-  causeway share Holiday --password "$SECRET" --tls-cert cert.pem --tls-key key.pem
+  causeway share Holiday --password "$PW" --tls-cert cert.pem --tls-key key.pem
   causeway share --receive Inbox`,
 		ValidArgsFunction: completePath(-1),
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -103,7 +103,7 @@ func (f *shareFlags) add(flags *pflag.FlagSet) {
 		flags.StringVar(&f.http, "http", defaultShareHTTP, "serve the page, the tracker and TURN on `HOST:PORT` (default port 8080 of all interfaces, or of --listen; any if that is taken)")
 		f.httpGiven = func() bool { return flags.Changed("http") }
 		flags.StringArrayVar(&f.hosts, "allow-host", nil, "answer requests for this `NAME` of this machine too (repeatable)")
-		flags.StringArrayVar(&f.origins, "allow-origin", nil, "let web pages of this `ORIGIN` read the files, as https://site.example; * lets all (repeatable)")
+		flags.StringArrayVar(&f.origins, "allow-origin", nil, "let web pages of this `ORIGIN` read what is served, as https://site.example; * lets all read the files (repeatable)")
 	})
 	group(flags, groupTLS, func() { f.tls.add(flags) })
 	f.engine.add(flags)
