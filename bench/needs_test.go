@@ -65,7 +65,7 @@ func TestChosenSections(t *testing.T) {
 		t.Errorf("got %v, %v", chosen, err)
 	}
 	for name := range needs {
-		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker ", " "+name+" ") {
+		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker mount ", " "+name+" ") {
 			t.Errorf("there is no section %q", name)
 		}
 	}

@@ -211,20 +211,14 @@ func (c *Client) startWeb() (err error) {
 	if c.cfg.DisableWebRTC {
 		return nil
 	}
-	stun := c.udp.Lend(transport.ClassSTUN)
-	var unmatched func([]byte, netip.AddrPort)
-	if c.cfg.ICEServer != nil {
-		if unmatched, err = c.cfg.ICEServer(stun); err != nil {
-			return fmt.Errorf("serving STUN and TURN: %w", err)
-		}
-	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
-		PacketConns: []net.PacketConn{stun, c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN)},
-		Unmatched:   unmatched,
-		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
-		RelayOnly:   c.cfg.RelayOnly,
-		Network:     c.net,
-		Logger:      c.log,
+		PacketConns: []net.PacketConn{
+			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
+		},
+		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:  c.cfg.RelayOnly,
+		Network:    c.net,
+		Logger:     c.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting WebRTC: %w", err)

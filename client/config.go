@@ -2,8 +2,6 @@ package client
 
 import (
 	"log/slog"
-	"net"
-	"net/netip"
 
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
@@ -53,10 +51,6 @@ type Config struct {
 	// DefaultICEServers. With RelayOnly, browsers are reached through TURN only.
 	STUN, TURN []string
 	RelayOnly  bool
-	// ICEServer, if set, serves STUN and TURN at the UDP port beside the peers: it is called
-	// once with what answers are written to, and returns what takes the packets (see
-	// webrtcwire.Config.Unmatched).
-	ICEServer func(net.PacketConn) (func(packet []byte, from netip.AddrPort), error)
 	// Slots is how many peers of a torrent are served at a time, 0 DefaultSlots.
 	// WebSlots of them are kept for browsers while browsers want them, 0
 	// DefaultWebSlots but at most half, negative none. The rest are kept for classic

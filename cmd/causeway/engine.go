@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -36,8 +35,6 @@ type engineFlags struct {
 	down, up                           byteSize
 	encryption, state                  string
 	slots                              int
-
-	iceServer func(net.PacketConn) (func([]byte, netip.AddrPort), error) // as in client.Config
 }
 
 // encryptionModes are the values of --encryption.
@@ -179,7 +176,7 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
 		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
 		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.keptForBrowsers(),
-		OnEvent: onEvent, ICEServer: f.iceServer,
+		OnEvent: onEvent,
 	}
 	if f.preallocate {
 		config.Allocation = disk.Preallocated

@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -37,6 +40,112 @@ func TestShareReachesViewersThroughTURN(t *testing.T) {
 	if relayed := relayedByShare(run); found.Figures.Came.Causeway == 0 || relayed < found.Figures.Came.Causeway/2 {
 		t.Errorf("%d bytes were relayed; came: %+v", relayed, found.Figures.Came)
 	}
+}
+
+// TestShareReachesViewersBehindNATs: the share's firewall lets in its --http port only, the viewer
+// is behind a NAT. Where the NAT keeps a socket's port for all addresses, both find a way
+// through; where each address sees another port, it goes through the share's TURN server.
+func TestShareReachesViewersBehindNATs(t *testing.T) {
+	needSharedPage(t)
+	film := playable(t, "30")
+	for _, test := range []struct {
+		name, nat string
+		direct    bool
+	}{{"plain", "masquerade", true}, {"symmetric", "masquerade fully-random", false}} {
+		t.Run(test.name, func(t *testing.T) {
+			share, viewer := behindNAT(t, test.nat)
+			run, err := cli.StartSpec(proc.Spec{
+				Path: "ip", Args: []string{"netns", "exec", share, program(t), "share", film, "--http", natShare + ":8080", "--port", "0", "--no-dht", "--json"},
+				Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_LSD=true", "CAUSEWAY_NO_PORTMAP=true"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer run.Stop()
+			serving, err := run.WaitEvent(within(t, patience), "serving")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found pageFigures
+			inPage(t, "plays", serving.URL, &found, map[string]any{"tracks": false, "flags": []string{
+				"--unsafely-treat-insecure-origin-as-secure=" + strings.TrimSuffix(serving.URL, "/"),
+			}}, "ip", "netns", "exec", viewer)
+			relayed, came := relayedByShare(run), found.Figures.Came
+			if came.Causeway == 0 || test.direct && relayed > came.Causeway/10 || !test.direct && relayed < came.Causeway/2 {
+				t.Errorf("%d bytes were relayed; came: %+v", relayed, came)
+			}
+		})
+	}
+}
+
+// natShare is the address of the share in behindNAT.
+const natShare = "203.0.113.1"
+
+// behindNAT makes three network namespaces: that of a share, with a firewall; a router; and
+// that of a viewer behind it, whose packets leave as the statement nat of nft says. It skips
+// the test where that cannot be.
+func behindNAT(t *testing.T, nat string) (share, viewer string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs ip: not with -short")
+	}
+	id := fmt.Sprint("cn", os.Getpid()%100000)
+	share, router, viewer := id+"s", id+"r", id+"v"
+	run := func(stdin, name string, arguments ...string) {
+		t.Helper()
+		cmd := exec.Command(name, arguments...)
+		cmd.Stdin = strings.NewReader(stdin)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			why := fmt.Sprintf("no NAT can be made here: %s %s: %v: %s", name, strings.Join(arguments, " "), err, out)
+			if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" && os.Getuid() == 0 {
+				t.Fatal(why)
+			}
+			t.Skip(why)
+		}
+	}
+	for _, name := range []string{share, router, viewer} {
+		run("", "ip", "netns", "add", name)
+		t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", name).Run() })
+		run("", "ip", "-n", name, "link", "set", "lo", "up")
+	}
+	link := func(from, fromAddress, to, toAddress, inner string) {
+		run("", "ip", "-n", from, "link", "add", inner+"a", "type", "veth", "peer", "name", inner+"b", "netns", to)
+		run("", "ip", "-n", from, "address", "add", fromAddress, "dev", inner+"a")
+		run("", "ip", "-n", to, "address", "add", toAddress, "dev", inner+"b")
+		run("", "ip", "-n", from, "link", "set", inner+"a", "up")
+		run("", "ip", "-n", to, "link", "set", inner+"b", "up")
+	}
+	link(router, "203.0.113.2/24", share, natShare+"/24", "wide")
+	link(router, "192.168.7.1/24", viewer, "192.168.7.2/24", "home")
+	run("", "ip", "-n", viewer, "route", "add", "default", "via", "192.168.7.1")
+	run("", "ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+	run(`table ip router {
+	chain out {
+		type nat hook postrouting priority 100
+		oifname "widea" `+nat+`
+	}
+	chain own {
+		type filter hook input priority 0; policy drop
+		iifname "homea" accept
+	}
+	chain guard {
+		type filter hook forward priority 0; policy drop
+		iifname "homea" accept
+		ct state established,related accept
+	}
+}
+`, "ip", "netns", "exec", router, "nft", "-f", "-")
+	run(`table ip firewall {
+	chain guard {
+		type filter hook input priority 0; policy drop
+		iifname "lo" accept
+		ct state established,related accept
+		tcp dport 8080 accept
+		udp dport 8080 accept
+	}
+}
+`, "ip", "netns", "exec", share, "nft", "-f", "-")
+	return share, viewer
 }
 
 // relayedByShare is what the share's TURN server relayed, by the last event that says so.

@@ -35,6 +35,7 @@ type sharing struct {
 	memory   *share.Memory
 	moved    bool // the port that is remembered is taken
 	listener net.Listener
+	packets  *net.UDPConn // at the same port; may be nil
 	inner    net.Listener // for the engine, with --tls-only; nil: listener
 	side     *trackerSide
 	splitter *port.Splitter
@@ -82,7 +83,6 @@ func (s *sharing) start(ctx context.Context, sources []string) error {
 	if !f.engine.portGiven() && s.memory.PeerPort != 0 {
 		f.engine.port = s.memory.PeerPort
 	}
-	f.engine.iceServer = s.side.serveUDP
 	if s.session, err = s.app.open(&f.engine); err != nil {
 		return err
 	}
@@ -137,7 +137,8 @@ func (s *sharing) load(ctx context.Context, sources []string) (things []string, 
 	return things, nil
 }
 
-// listen opens the TCP port: that of --http, or the one that this share had, or any.
+// listen opens the TCP port: that of --http, or the one that this share had, or any. STUN and
+// TURN are at the UDP port of the same number, if nothing else is.
 func (s *sharing) listen(ctx context.Context) (err error) {
 	f := s.flags
 	way, err := s.app.network(f.engine.listen)
@@ -167,6 +168,11 @@ func (s *sharing) listen(ctx context.Context) (err error) {
 		}
 	}
 	s.moved = s.memory.Port != 0 && s.memory.Port != portOf(s.listener.Addr())
+	if conn, err := way.ListenPacket(ctx, "udp", s.listener.Addr().String()); err == nil {
+		s.packets = conn.(*net.UDPConn) // as package network says of "udp"
+	} else {
+		s.app.warn("", fmt.Sprintf("browsers behind NATs are reached by TURN over TCP only: UDP port %d: %v", portOf(s.listener.Addr()), err))
+	}
 	if f.tls.only {
 		s.inner, err = way.Listen(ctx, "tcp", "127.0.0.1:0")
 	}
@@ -202,6 +208,11 @@ func (s *sharing) serve() error {
 	s.files = stream.New(stream.Config{Torrents: s.known, Pending: s.pending, HostChecked: true, Origins: f.allowed, Logger: s.app.logger()})
 	if f.receive != "" {
 		if s.receiver, err = s.newReceiving(); err != nil {
+			return err
+		}
+	}
+	if s.packets != nil {
+		if err := s.side.servePackets(s.packets, &s.serving); err != nil {
 			return err
 		}
 	}
@@ -411,6 +422,9 @@ func (s *sharing) close(err error) error {
 	}
 	if s.side != nil {
 		s.side.close()
+	}
+	if s.packets != nil {
+		_ = s.packets.Close()
 	}
 	if s.session != nil {
 		err = s.session.close(err)

@@ -35,7 +35,8 @@ type trackerSide struct {
 	relay    *relay.Server
 	certs    shareCertificates
 	peerPort atomic.Uint32 // UDP, of the engine
-	udp      atomic.Bool   // STUN and TURN are served there
+
+	packetPort int // UDP, of STUN and TURN; 0: they are not there
 
 	mu     sync.Mutex
 	hashes map[table.Hash]bool // that are tracked
@@ -62,14 +63,17 @@ func (s *sharing) newTrackerSide() (*trackerSide, error) {
 	return side, err
 }
 
-// serveUDP is client.Config.ICEServer.
-func (t *trackerSide) serveUDP(conn net.PacketConn) (func([]byte, netip.AddrPort), error) {
+// servePackets answers STUN and TURN over UDP until conn is closed. That is not the engine's
+// port: Chromium takes all that comes from a STUN or TURN server's address for that server's,
+// so that no connection to an engine there would be direct.
+func (t *trackerSide) servePackets(conn *net.UDPConn, serving *sync.WaitGroup) error {
 	p, err := t.relay.Port(conn)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	t.udp.Store(true)
-	return p.Deliver, nil
+	t.packetPort = portOf(conn.LocalAddr())
+	serving.Go(func() { _ = readPackets(conn, p.Deliver) }) // it ends when conn is closed
+	return nil
 }
 
 // isPeer reports whether a UDP port is the engine's.
@@ -86,21 +90,23 @@ func (t *trackerSide) iceServers(r *http.Request, page string) []web.ICEServer {
 			tcp = "443"
 		}
 	}
-	udp := net.JoinHostPort(host, strconv.Itoa(int(t.peerPort.Load())))
 	if isLoopbackHost(host) {
 		return nil // a page of this machine has no use for them
 	}
 	username, password, err := t.relay.Credentials(page, iceTTL)
-	if err != nil || !t.udp.Load() {
+	if err != nil {
 		return nil
 	}
-	// TURN over UDP would be at the engine's own address. Chromium takes all that comes from a
-	// TURN server's address for TURN, so that no connection to the engine would be direct.
-	turn := "turn:" + net.JoinHostPort(host, tcp) + "?transport=tcp"
+	turn := []string{"turn:" + net.JoinHostPort(host, tcp) + "?transport=tcp"}
 	if r.TLS != nil {
-		turn = "turns:" + net.JoinHostPort(host, tcp) + "?transport=tcp"
+		turn[0] = "turns:" + net.JoinHostPort(host, tcp) + "?transport=tcp"
 	}
-	return []web.ICEServer{{URLs: []string{"stun:" + udp}}, {URLs: []string{turn}, Username: username, Credential: password}}
+	if t.packetPort == 0 {
+		return []web.ICEServer{{URLs: turn, Username: username, Credential: password}}
+	}
+	udp := net.JoinHostPort(host, strconv.Itoa(t.packetPort))
+	turn = append([]string{"turn:" + udp + "?transport=udp"}, turn...)
+	return []web.ICEServer{{URLs: []string{"stun:" + udp}}, {URLs: turn, Username: username, Credential: password}}
 }
 
 func isLoopbackHost(host string) bool {

@@ -92,6 +92,8 @@ class Swarm {
       deselect: true, strategy: 'rarest', maxWebConns: 4, uploads: 12
     })
     this.torrent = torrent
+    // The .torrent names trackers of other kinds too, which no page can reach.
+    torrent.once('infoHash', () => { torrent.announce = this.engine.share.announce ?? [] })
     torrent.on('warning', () => {}) // trackers and peers that fail are told by their state
     torrent.on('wire', (wire) => this.#onWire(wire))
     torrent.on('verified', (index) => this.#onVerified(index))
