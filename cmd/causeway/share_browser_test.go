@@ -38,6 +38,12 @@ func needSharedPage(t *testing.T) (scripts string) {
 // if any, is put before it.
 func inPage(t *testing.T, scenario, url string, found any, more map[string]any, command ...string) {
 	t.Helper()
+	inTalkingPage(t, scenario, url, found, more, nil, command...)
+}
+
+// inTalkingPage is inPage of a scenario that says in between what the test is to do.
+func inTalkingPage(t *testing.T, scenario, url string, found any, more map[string]any, said func(string), command ...string) {
+	t.Helper()
 	scripts := needSharedPage(t)
 	executable, err := exec.LookPath(string(realpeer.Chromium))
 	if err != nil {
@@ -55,13 +61,20 @@ func inPage(t *testing.T, scenario, url string, found any, more map[string]any, 
 	var last []byte
 	p, err := proc.Start(proc.Spec{
 		Path: command[0], Args: command[1:], Env: []string{"HOME=" + t.TempDir()},
-		OnLine: func(line []byte) { last = append(last[:0], line...) },
+		OnLine: func(line []byte) {
+			var word struct{ Say string }
+			if json.Unmarshal(line, &word) == nil && word.Say != "" && said != nil {
+				said(word.Say)
+				return
+			}
+			last = append(last[:0], line...)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Stop()
-	const most = 2 * time.Minute
+	const most = 4 * time.Minute
 	select {
 	case <-p.Done():
 	case <-time.After(most):
@@ -124,6 +137,71 @@ func TestShareDeniedWebRTCPlaysByHTTP(t *testing.T) {
 	if found.Figures.Came.Causeway != 0 || found.Figures.Came.Host == 0 {
 		t.Errorf("came: %+v", found.Figures.Came)
 	}
+}
+
+// TestShareViewersGiveToEachOther: what later viewers get comes from earlier ones, when the
+// share's own upload is limited.
+func TestShareViewersGiveToEachOther(t *testing.T) {
+	needSharedPage(t)
+	_, link := sharingWithBrowsers(t, args([]string{playable(t, "20"), "--up-limit", "400K"}, onLoopback)...)
+	var found struct {
+		Pages []struct {
+			Came struct{ Host, Causeway, Viewers int64 }
+		}
+	}
+	inPage(t, "shares", link, &found, nil)
+	for i, page := range found.Pages[1:] {
+		c := page.Came
+		if all := c.Host + c.Causeway + c.Viewers; float64(c.Viewers) < 0.3*float64(all) {
+			t.Errorf("page %d took %d of %d bytes from other pages", i+1, c.Viewers, all)
+		}
+	}
+}
+
+// TestShareTwentyPages: all of twenty pages get the whole film, and little memory is used.
+func TestShareTwentyPages(t *testing.T) {
+	needSharedPage(t)
+	const pages, most = 20, 150e6
+	run, link := sharingWithBrowsers(t, args([]string{playable(t, "20")}, onLoopback)...)
+	peak := watchMemory(run)
+	var found struct {
+		Pages []struct{ Progress float64 }
+	}
+	inPage(t, "shares", link, &found, map[string]any{"pages": pages})
+	if len(found.Pages) != pages {
+		t.Errorf("%d pages", len(found.Pages))
+	}
+	for i, page := range found.Pages {
+		if page.Progress != 1 {
+			t.Errorf("page %d has %v of it", i, page.Progress)
+		}
+	}
+	run.Stop()
+	if used := peak(); used > most {
+		t.Errorf("it used %d MB", used/1e6)
+	} else {
+		t.Logf("it used %d MB", used/1e6)
+	}
+}
+
+// TestShareStartedAgain: pages that were open when the share ended go on by themselves once the
+// same file is shared again.
+func TestShareStartedAgain(t *testing.T) {
+	needSharedPage(t)
+	state, film := t.TempDir(), playable(t, "20")
+	flags := args([]string{film, "--state", state, "--listen", "127.0.0.1", "--no-dht", "--up-limit"})
+	run, link := sharingWithBrowsers(t, args(flags, []string{"120K"})...)
+	var found struct{ Gone string }
+	inTalkingPage(t, "recovers", link, &found, nil, func(word string) {
+		switch word {
+		case "stop":
+			run.Stop()
+		case "start":
+			if _, again := sharingWithBrowsers(t, args(flags, []string{"20M"})...); again != link {
+				t.Errorf("the link was %s and is %s", link, again)
+			}
+		}
+	})
 }
 
 // TestShareBridgesWhatAria2Seeds: the only seed of a torrent is aria2, over TCP; the page plays
