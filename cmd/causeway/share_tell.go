@@ -111,8 +111,8 @@ func (s *sharing) summarize() (lines []string, text string) {
 		event.Rate += int64(reader.Rate)
 	}
 	s.app.event("viewers", event)
-	text = fmt.Sprintf("%d viewers (%d so far), %s, from us %s (%s over WebRTC), between viewers %s, bridged %s",
+	text = fmt.Sprintf("%d viewers (%d so far), %s, from us %s, from viewers %s, bridged %s, by HTTP %s",
 		figures.Viewers, figures.Loads, formatRate(float64(event.Rate)), formatBytes(event.Sent.WebRTC+event.Sent.HTTP),
-		formatBytes(event.Sent.WebRTC), formatBytes(figures.Got.Viewers), formatBytes(bridged))
+		formatBytes(figures.Got.Viewers), formatBytes(bridged), formatBytes(event.Sent.HTTP))
 	return []string{text}, text
 }

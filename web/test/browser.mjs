@@ -24,5 +24,6 @@ export async function launch (name, { flags, profile, executable, downloads } = 
   })
   const kill = () => { try { process.kill(-browser.process().pid, 'SIGKILL') } catch { /* it has ended */ } }
   process.on('exit', kill)
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => process.exit(1))
   return browser
 }
