@@ -135,7 +135,7 @@ func TestFloodOfOffers(t *testing.T) {
 	began, sent := time.Now(), 0
 	for time.Since(began) < flood {
 		<-tick.C
-		for ; sent < int(time.Since(began).Seconds()*perSecond); sent++ {
+		for due := int(time.Since(began).Seconds() * perSecond); sent < due; sent++ {
 			if _, err := faults.Offer(ctx, tor.InfoHash, sent, offer.SDP); err != nil {
 				t.Fatalf("after %d offers: %v", sent, err)
 			}

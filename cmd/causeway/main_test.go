@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -27,10 +30,31 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// transfers are the commands that do many things at a time, which the race detector is to see.
+// It makes each start of the program take half a second; the others are started hundreds of
+// times.
+var transfers = []string{"download", "mount", "seed", "share", "stream", "tracker"}
+
+// plain is causeway, built without the race detector.
+var plain = sync.OnceValues(func() (string, error) {
+	path, err := filepath.Abs(filepath.Join("..", "..", "bin", "test", "plain"))
+	if err != nil {
+		return "", err
+	}
+	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build causeway: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
 // command is causeway with arguments, in a folder and with a home of its own.
 func command(t *testing.T, folder string, arguments ...string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
+	program := plain
+	if len(arguments) > 0 && slices.Contains(transfers, arguments[0]) {
+		program = os.Executable
+	}
+	self, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
