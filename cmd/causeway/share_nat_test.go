@@ -150,7 +150,7 @@ func behindNAT(t *testing.T, nat string) (share, viewer string) {
 
 // relayedByShare is what the share's TURN server relayed, by the last event that says so.
 func relayedByShare(run *cli.Run) (relayed int64) {
-	for line := range strings.Lines(string(run.Output())) {
+	for line := range strings.Lines(run.Output()) {
 		var viewers struct {
 			Event   string
 			Relayed int64

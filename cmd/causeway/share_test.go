@@ -225,7 +225,7 @@ func TestSharePassword(t *testing.T) {
 	if status, _, _ := fetched(t, "GET", file, nil, func(r *http.Request) { r.SetBasicAuth("", "open sesame") }); status != 200 {
 		t.Errorf("a player with the password: %d", status)
 	}
-	if private, ok := run.Last("torrent"); !ok || !strings.Contains(string(run.Output()), `"private":true`) {
+	if private, ok := run.Last("torrent"); !ok || !strings.Contains(run.Output(), `"private":true`) {
 		t.Errorf("the torrent is open to the DHT: %+v", private)
 	}
 }
