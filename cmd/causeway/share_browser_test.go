@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,6 +203,22 @@ func TestShareStartedAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestShareOverTLS: with a certificate, the page, the tracker and all else are there by https and
+// wss, at the same port.
+func TestShareOverTLS(t *testing.T) {
+	needSharedPage(t)
+	certificate, key := selfSigned(t, "127.0.0.1")
+	_, link := sharingWithBrowsers(t, args([]string{playable(t, "10"), "--tls-cert", certificate, "--tls-key", key}, onLoopback)...)
+	if !strings.HasPrefix(link, "https://") {
+		t.Fatalf("the link is %s", link)
+	}
+	var found pageFigures
+	inPage(t, "plays", link, &found, map[string]any{"tracks": false, "flags": []string{"--ignore-certificate-errors"}})
+	if found.Figures.Came.Causeway == 0 {
+		t.Errorf("came: %+v", found.Figures.Came)
+	}
 }
 
 // TestShareBridgesWhatAria2Seeds: the only seed of a torrent is aria2, over TCP; the page plays
