@@ -31,12 +31,16 @@ func getsWhatAria2Seeds(t *testing.T, browser realpeer.Program) {
 	peer := realpeer.Start(t, realpeer.Options{
 		Program: realpeer.Aria2, Torrent: tor.Path, Dir: tor.Dir, Seed: true, UpLimit: 1 << 20,
 	})
-	run := start(t, args([]string{
-		"download", tor.Path, "-o", t.TempDir(), "--seed", "--peer", peer.Addr,
-	}, toWeb(tracker))...)
+	// A browser may take longer to start than the download takes.
 	page := realpeer.StartBrowser(t, realpeer.BrowserOptions{
 		Browser: browser, Torrent: tor.Path, Trackers: []string{tracker.URL},
 	})
+	if _, err := page.WaitPage(within(t, patience), 0, "announced"); err != nil {
+		t.Fatal(err)
+	}
+	run := start(t, args([]string{
+		"download", tor.Path, "-o", t.TempDir(), "--seed", "--peer", peer.Addr,
+	}, toWeb(tracker))...)
 	first, err := page.WaitPage(within(t, patience), 0, "first piece")
 	if err != nil {
 		t.Fatal(err)

@@ -229,7 +229,7 @@ func TestShareBridgesWhatAria2Seeds(t *testing.T) {
 	path := playable(t, "40")
 	torrent := filepath.Join(filepath.Dir(path), "film.torrent")
 	tool(t, program(t), "create", path, "-o", torrent)
-	aria2 := realpeer.Start(t, realpeer.Options{Program: realpeer.Aria2, Torrent: torrent, Dir: filepath.Dir(path), Seed: true, UpLimit: 600 << 10})
+	aria2 := realpeer.Start(t, realpeer.Options{Program: realpeer.Aria2, Torrent: torrent, Dir: filepath.Dir(path), Seed: true, UpLimit: 400 << 10})
 	run, link := sharingWithBrowsers(t, args([]string{torrent, "-o", t.TempDir(), "--peer", aria2.Addr}, onLoopback)...)
 	var found pageFigures
 	inPage(t, "begins", link, &found, nil)
