@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -183,17 +184,18 @@ const loopback = "127.0.0.1"
 var Host = cmp.Or(os.Getenv("CAUSEWAY_TEST_HOST"), loopback)
 
 // FreePort returns a port on which nothing listens on Host, neither TCP nor
-// UDP. Another process may take it before it is used; the kernel hands out
-// ephemeral ports in random order, so that is rare.
+// UDP. It is none of those that systems give to whoever asks for any port (from 32768 on),
+// so that hardly anybody takes it before it is used.
 func FreePort() (int, error) {
-	const tries = 20
+	const tries, lowest, ports = 100, 10_000, 22_000
 	var last error
 	for range tries {
-		l, err := net.Listen("tcp", net.JoinHostPort(Host, "0"))
+		port := lowest + rand.IntN(ports)
+		l, err := net.Listen("tcp", net.JoinHostPort(Host, strconv.Itoa(port)))
 		if err != nil {
-			return 0, fmt.Errorf("find a free port: %w", err)
+			last = err
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
 		u, err := net.ListenPacket("udp", net.JoinHostPort(Host, strconv.Itoa(port)))
 		l.Close()
 		if err == nil {
