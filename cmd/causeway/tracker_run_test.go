@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
-	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
 // trackerProcess is a running `causeway tracker`, of this test binary.
@@ -72,16 +74,11 @@ func (r *trackerProcess) ends(t *testing.T, code int) {
 // freePort is a TCP and UDP port that is free on loopback.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := realpeer.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return strconv.Itoa(port)
 }
 
 // readAll reads a body, and closes it.
