@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 
 	"github.com/causeway-bt/causeway/client"
@@ -18,8 +19,26 @@ type torrentEvent struct {
 	Private     bool        `json:"private"`
 	Source      string      `json:"source,omitempty"`
 	Magnet      string      `json:"magnet"`
-	Files       []fileEvent `json:"files"`
 	Path        string      `json:"path,omitempty"` // of the .torrent file that was made
+	Files       []fileEvent `json:"files"`          // last: see encode
+}
+
+// encode encodes one file after the other. encoding/json would keep a buffer of the whole event
+// for ever, and there may be a million.
+func (e torrentEvent) encode(b *bytes.Buffer) {
+	files := e.Files
+	e.Files = []fileEvent{}
+	encode(b, e)
+	const end = "]}\n"
+	b.Truncate(b.Len() - len(end))
+	for i := range files {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		encode(b, &files[i])
+		b.Truncate(b.Len() - len("\n"))
+	}
+	b.WriteString(end)
 }
 
 type fileEvent struct {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,27 +46,33 @@ func (p *printer) event(name string, fields any) {
 	if !p.json {
 		return
 	}
-	header := encodeLine(eventHeader{time.Now().Format(time.RFC3339Nano), name})
-	line := encodeLine(fields)
-	if len(line) > len("{}\n") {
-		line = slices.Concat(header[:len(header)-len("}\n")], []byte(","), line[len("{"):])
+	var b bytes.Buffer
+	encode(&b, eventHeader{time.Now().Format(time.RFC3339Nano), name})
+	b.Truncate(b.Len() - len("}\n"))
+	begin := b.Len()
+	if long, ok := fields.(interface{ encode(*bytes.Buffer) }); ok {
+		long.encode(&b)
 	} else {
-		line = header
+		encode(&b, fields)
+	}
+	if line := b.Bytes(); string(line[begin:]) == "{}\n" {
+		b.Truncate(begin)
+		b.WriteString("}\n")
+	} else {
+		line[begin] = ','
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, _ = p.out.Write(line) // nobody is there to be told
+	_, _ = p.out.Write(b.Bytes()) // nobody is there to be told
 }
 
-// encodeLine encodes an object, with a line end.
-func encodeLine(value any) []byte {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
+// encode appends an object, with a line end.
+func encode(b *bytes.Buffer, value any) {
+	encoder := json.NewEncoder(b)
 	encoder.SetEscapeHTML(false) // magnet links have ampersands, and this is no web page
 	if err := encoder.Encode(value); err != nil {
 		panic(fmt.Errorf("encoding an event: %w", err)) // their types are our own
 	}
-	return b.Bytes()
 }
 
 // result prints what a script would want of the command, without --json.
