@@ -15,6 +15,7 @@ import (
 
 	"github.com/causeway-bt/causeway/client/content"
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/swarm"
 )
 
 // change runs f, which changes the torrent's life and may wait, alone. It returns
@@ -182,6 +183,23 @@ func (t *Torrent) SetLimits(l Limits) error {
 		t.limitsChanged()
 		t.setSlots()
 		t.client.cfg.OnEvent(LimitsEvent{t.infoHash, l})
+		t.wakeUp()
+	})
+}
+
+// SetSwarmLimits bounds, besides the limits of the torrent and the client, what is exchanged in
+// the swarm of one of the torrent's infohashes, in bytes per second; 0 none. It fails if the
+// torrent has no such swarm.
+func (t *Torrent) SetSwarmLimits(infoHash [20]byte, down, up int64) error {
+	i := slices.IndexFunc(t.swarms, func(s *swarm.Swarm) bool { return s.InfoHash() == infoHash })
+	if i < 0 {
+		return fmt.Errorf("the torrent has no swarm %x", infoHash)
+	}
+	return t.call(func() {
+		downLimit, upLimit := t.swarms[i].Limits()
+		downLimit.Set(down)
+		upLimit.Set(up)
+		t.limitsChanged()
 		t.wakeUp()
 	})
 }

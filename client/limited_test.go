@@ -207,6 +207,29 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 	}
 }
 
+func TestSwarmLimitsChangeAtRunTime(t *testing.T) {
+	t.Parallel()
+	dir, torrent := makeTorrentOf(t, 256<<10, "data.bin", 100<<20)
+	seed := add(t, newClient(t, plain(t)), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir})
+	leech := add(t, newClient(t, plain(t)), &meta.Source{Torrent: torrent},
+		TorrentOptions{Dir: t.TempDir(), Peers: []string{seed.client.TCPAddr().String()}, Limits: Limits{Down: 300 << 10}})
+	set := func(torrent *Torrent, down, up int64) {
+		t.Helper()
+		if err := torrent.SetSwarmLimits(torrent.InfoHash(), down, up); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(leech, 150<<10, 0)
+	within5(t, "down", 150<<10, leech.downloaded.Load, time.Second, 4*time.Second)
+	set(leech, 0, 0)
+	within5(t, "the torrent's", 300<<10, leech.downloaded.Load, time.Second, 4*time.Second)
+	set(seed, 0, 150<<10)
+	within5(t, "up", 150<<10, seed.uploaded.Load, time.Second, 4*time.Second)
+	if err := seed.SetSwarmLimits([20]byte{1}, 1, 1); err == nil {
+		t.Error("the limits of a swarm that is not there were set")
+	}
+}
+
 // What a reader waits for comes first under a limit, too.
 func TestLimitAndReaders(t *testing.T) {
 	t.Parallel()
