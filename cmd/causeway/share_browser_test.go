@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,13 +48,17 @@ func inPage(t *testing.T, scenario, url string, found any, more map[string]any, 
 func inTalkingPage(t *testing.T, scenario, url string, found any, more map[string]any, said func(string), command ...string) {
 	t.Helper()
 	scripts := needSharedPage(t)
-	executable, err := exec.LookPath(string(realpeer.Chromium))
+	o := map[string]any{"scenario": scenario, "browser": realpeer.Chromium, "url": url, "profile": filepath.Join(t.TempDir(), "profile")}
+	for k, v := range more {
+		o[k] = v
+	}
+	executable, err := exec.LookPath(string(o["browser"].(realpeer.Program)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := map[string]any{"scenario": scenario, "browser": "chromium", "executable": executable, "url": url, "profile": filepath.Join(t.TempDir(), "profile")}
-	for k, v := range more {
-		o[k] = v
+	o["executable"] = executable
+	if o["browser"] == realpeer.Firefox {
+		o["browser"] = "firefox"
 	}
 	flags, err := json.Marshal(o)
 	if err != nil {
@@ -123,6 +129,47 @@ func playable(t *testing.T, seconds string) string {
 type pageFigures struct {
 	Figures struct {
 		Came struct{ Host, Causeway, Viewers int64 }
+	}
+}
+
+// TestSharePlaysAndDownloads: in both browsers, a film plays from the swarm, with the subtitles
+// beside it, and can be saved as it is.
+func TestSharePlaysAndDownloads(t *testing.T) {
+	for _, browser := range []realpeer.Program{realpeer.Chromium, realpeer.Firefox} {
+		t.Run(string(browser), func(t *testing.T) {
+			needSharedPage(t)
+			realpeer.Need(t, browser)
+			folder := filepath.Join(t.TempDir(), "film")
+			if err := os.Mkdir(folder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			film := filepath.Join(folder, "film.webm")
+			tool(t, "ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=15", "-f", "lavfi", "-i", "sine=frequency=330", "-t", "15",
+				"-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "15", "-c:a", "libopus", film)
+			const words = "The first words."
+			if err := os.WriteFile(filepath.Join(folder, "film.en.srt"), []byte("1\n00:00:00,000 --> 00:00:14,000\n"+words+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, link := sharingWithBrowsers(t, args([]string{folder}, onLoopback)...)
+			var played struct {
+				Cue   string
+				Video struct{ Error string }
+				pageFigures
+			}
+			inPage(t, "plays", link, &played, map[string]any{"browser": browser})
+			if !strings.Contains(played.Cue, words) || played.Video.Error != "" || played.Figures.Came.Causeway == 0 {
+				t.Errorf("got %+v", played)
+			}
+			var saved struct{ SHA256 string }
+			inPage(t, "downloads", link, &saved, map[string]any{"browser": browser, "folder": t.TempDir(), "name": "film.webm"})
+			content, err := os.ReadFile(film)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := fmt.Sprintf("%x", sha256.Sum256(content)); saved.SHA256 != want {
+				t.Errorf("it saved %s, want %s", saved.SHA256, want)
+			}
+		})
 	}
 }
 

@@ -38,7 +38,10 @@ func findLinks(f *shareFlags, addr net.Addr, secure bool) (l shareLinks) {
 	}
 	switch {
 	case bound.IsUnspecified():
-		l.local = "http://localhost:" + port + "/"
+		l.local = "http://localhost:" + port + "/" // as it is served on this machine, but with --tls-only
+		if f.tls.only {
+			l.local = at("localhost")
+		}
 		public, lan := ownPublicAddress(), ownAddress(outward)
 		if own, err := netip.ParseAddr(lan); err == nil && !own.IsLoopback() {
 			l.lan = at(lan)

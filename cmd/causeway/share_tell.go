@@ -25,6 +25,7 @@ type viewersEvent struct {
 	Views   int       `json:"views"`   // with --views: browsers that count
 	Sent    sentEvent `json:"sent"`    // by this program
 	Got     share.Got `json:"got"`     // as the pages say
+	Bridged int64     `json:"bridged"` // what came from the other swarm
 	Relayed uint64    `json:"relayed"` // between browsers, by TURN
 	Rate    int64     `json:"rate"`    // of what is sent to browsers, bytes per second
 }
@@ -99,12 +100,11 @@ func (s *sharing) summarize() (lines []string, text string) {
 		Viewers: figures.Viewers, Loads: figures.Loads, Views: figures.Views, Got: figures.Got,
 		Relayed: s.side.relay.Stats().Relayed,
 	}
-	var bridged int64
 	for _, t := range *s.torrents.Load() {
 		stats := t.meter.look(t.torrent)
 		event.Sent.WebRTC += stats.UploadedWeb
 		event.Rate += stats.upWeb
-		bridged += stats.BridgedToWeb + stats.BridgedToClassic
+		event.Bridged += stats.BridgedToWeb + stats.BridgedToClassic
 	}
 	event.Sent.HTTP = s.files.Sent()
 	for _, reader := range s.files.Readers() {
@@ -113,6 +113,6 @@ func (s *sharing) summarize() (lines []string, text string) {
 	s.app.event("viewers", event)
 	text = fmt.Sprintf("%d viewers (%d so far), %s, from us %s, from viewers %s, bridged %s, by HTTP %s",
 		figures.Viewers, figures.Loads, formatRate(float64(event.Rate)), formatBytes(event.Sent.WebRTC+event.Sent.HTTP),
-		formatBytes(figures.Got.Viewers), formatBytes(bridged), formatBytes(event.Sent.HTTP))
+		formatBytes(figures.Got.Viewers), formatBytes(event.Bridged), formatBytes(event.Sent.HTTP))
 	return []string{text}, text
 }

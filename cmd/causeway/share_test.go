@@ -129,6 +129,28 @@ func TestShareServesFilesTorrentAndTracker(t *testing.T) {
 	}
 }
 
+// TestShareOfSeveralSources: a file and a magnet link whose metadata comes from a peer are on one
+// page, with the bytes of both.
+func TestShareOfSeveralSources(t *testing.T) {
+	file, remote := single(t, 100_000), single(t, 300_000)
+	_, seeder := seed(t, remote, alone...)
+	_, link := sharing(t, args([]string{file.FilePath(file.Dir, 0), remote.Magnet(seeder), "-o", t.TempDir()}, onLoopback)...)
+	eventually(t, patience, "both are described", func() bool {
+		s := described(t, link)
+		return len(s.Torrents) == 2 && len(s.Torrents[0].Files) == 1 && len(s.Torrents[1].Files) == 1
+	})
+	for i, tor := range []*fixture.Torrent{file, remote} {
+		shared := described(t, link).Torrents[i].Files[0]
+		want, err := os.ReadFile(tor.FilePath(tor.Dir, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, _, body := fetched(t, "GET", at(t, link, shared.URL), nil, nil); status != 200 || !bytes.Equal(body, want) {
+			t.Errorf("source %d: %d, %d of %d bytes", i, status, len(body), len(want))
+		}
+	}
+}
+
 // TestShareGivesTheSameLinkAgain: also when another share runs at the same time.
 func TestShareGivesTheSameLinkAgain(t *testing.T) {
 	first, second := single(t, 300_000), single(t, 200_000)

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"net"
+	"net/url"
+	"testing"
+)
+
+func TestShareLinks(t *testing.T) {
+	public, err := url.Parse("https://share.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, bound string
+		flags       shareFlags
+		secure      bool
+		want        shareLinks
+	}{
+		{name: "this machine", bound: "127.0.0.1:8080",
+			want: shareLinks{main: "http://127.0.0.1:8080/", local: "http://127.0.0.1:8080/"}},
+		{name: "a private address", bound: "192.168.7.2:8080",
+			want: shareLinks{main: "http://192.168.7.2:8080/", lan: "http://192.168.7.2:8080/", guessed: true}},
+		{name: "a public one", bound: "203.0.113.1:80",
+			want: shareLinks{main: "http://203.0.113.1/", lan: "http://203.0.113.1/"}},
+		{name: "a public one of IPv6 with TLS", bound: "[2001:db8::1]:443", secure: true,
+			want: shareLinks{main: "https://[2001:db8::1]/", lan: "https://[2001:db8::1]/"}},
+		{name: "a domain of --acme", bound: "192.168.7.2:443", secure: true, flags: shareFlags{tls: tlsFlags{acme: []string{"films.example"}}},
+			want: shareLinks{main: "https://films.example/", lan: "https://192.168.7.2/"}},
+		{name: "an address of --acme", bound: "192.168.7.2:8443", secure: true, flags: shareFlags{tls: tlsFlags{acme: []string{"2001:db8::1"}}},
+			want: shareLinks{main: "https://[2001:db8::1]:8443/", lan: "https://192.168.7.2:8443/"}},
+		{name: "--public-url", bound: "192.168.7.2:8080", flags: shareFlags{public: public},
+			want: shareLinks{main: "https://share.example/", lan: "http://192.168.7.2:8080/"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			addr, err := net.ResolveTCPAddr("tcp", test.bound)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := findLinks(&test.flags, addr, test.secure); got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+	every := &net.TCPAddr{IP: net.IPv4zero, Port: 8080}
+	for _, only := range []bool{false, true} {
+		want := map[bool]string{false: "http://localhost:8080/", true: "https://localhost:8080/"}[only]
+		if got := findLinks(&shareFlags{tls: tlsFlags{only: only}}, every, true); got.local != want || got.main == "" {
+			t.Errorf("--tls-only %v: got %+v", only, got)
+		}
+	}
+}
