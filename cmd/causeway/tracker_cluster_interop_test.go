@@ -145,6 +145,11 @@ func TestTrackerCluster(t *testing.T) {
 		Program: realpeer.Aria2, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: realpeer.Prefer, Host: host(2),
 		Trackers: []string{others[0].udp}, DHT: udpNeedsDHT(realpeer.Aria2, "udp"),
 	})
+	// This one comes to another node when the owner is gone.
+	realpeer.Start(t, realpeer.Options{
+		Program: realpeer.Aria2, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Encryption: realpeer.Prefer, Host: host(5),
+		Trackers: []string{owner.http, others[1].http},
+	})
 	// Over UDP, libtorrent keeps to no interval below a minute.
 	libtorrent := realpeer.Start(t, realpeer.Options{
 		Program: realpeer.Libtorrent, Torrent: tor.Path, Dir: t.TempDir(), Encryption: realpeer.Prefer, Host: host(3), Trackers: []string{others[1].http},
@@ -153,16 +158,16 @@ func TestTrackerCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range nodes {
-		m.waitSwarm(t, tor, 2, 3)
+		m.waitSwarm(t, tor, 3, 3)
 	}
 	seed(t, tor, byWeb(others[0].http, others[0].ws)...)
 	for _, p := range pages {
 		pageHas(t, p, 0, tor)
 	}
 	for _, m := range nodes {
-		m.waitSwarm(t, tor, 6, 0)
+		m.waitSwarm(t, tor, 7, 0)
 	}
-	others[0].scrapedByAll(t, tor, cli.Event{Seeds: 6, Completed: 4})
+	others[0].scrapedByAll(t, tor, cli.Event{Seeds: 7, Completed: 4})
 
 	owner.Kill()
 	killed := time.Now()
@@ -178,7 +183,7 @@ func TestTrackerCluster(t *testing.T) {
 			t.Errorf("whole again after %v %s, want at most %v", took, what, most)
 		}
 	}
-	whole(killed, "without the owner", 5)
+	whole(killed, "without the owner", 6)
 	waitMembers(t, others...)
 
 	nats.stop()
@@ -200,5 +205,5 @@ func TestTrackerCluster(t *testing.T) {
 	nats.start()
 	again := time.Now()
 	waitMembers(t, others...)
-	whole(again, "with NATS again", 5)
+	whole(again, "with NATS again", 6)
 }
