@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,6 +102,33 @@ func dhtNode(t *testing.T) string {
 	t.Helper()
 	other := makeTorrent(t, []fixture.File{{Size: 1000}}, fixture.Options{Seed: 1})
 	return realSeed(t, other, realpeer.Options{DHT: true}).Addr
+}
+
+// The nodes that a .torrent names (BEP 5) are all that a download knows of the DHT.
+func TestTorrentNamesDHTNodes(t *testing.T) {
+	t.Parallel()
+	realpeer.Need(t, realpeer.Libtorrent)
+	tor, node := mixed(t), dhtNode(t)
+	realpeer.Start(t, realpeer.Options{
+		Program: realpeer.Libtorrent, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Host: host(2), DHT: true, DHTNodes: []string{node},
+	})
+	torrent, err := os.ReadFile(tor.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, port, err := net.SplitHostPort(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "nodes.torrent")
+	torrent = fmt.Appendf(torrent[:len(torrent)-1], "5:nodesll%d:%si%seeee", len(at), at, port)
+	if err := os.WriteFile(path, torrent, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	finish(t, start(t, args([]string{
+		"download", path, "-o", dir, "--dht-bootstrap", "127.0.0.1:9", "--no-trackers", "--no-pex",
+	}, base)...), tor, dir)
 }
 
 func magnetWithDHT(t *testing.T, p realpeer.Program) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -71,6 +72,23 @@ func TestSourcesOfAllKinds(t *testing.T) {
 			warned := strings.Contains(r.stdout, `"event":"warning"`)
 			if want := name == "broken second topic"; warned != want {
 				t.Errorf("warned: %v, want %v\n%s", warned, want, r.stdout)
+			}
+		})
+	}
+}
+
+// A magnet link whose torrent nobody has names where its .torrent is.
+func TestMagnetNamesItsTorrent(t *testing.T) {
+	root := album(t)
+	e := causeway(t, root, "create", "album", "--no-date", "--no-web-trackers", "--json").want(t, exitDone).one(t, "torrent")
+	server := httptest.NewServer(http.FileServer(http.Dir(root)))
+	defer server.Close()
+	for _, key := range []string{"xs", "as"} {
+		t.Run(key, func(t *testing.T) {
+			link := fmt.Sprintf("magnet:?xt=urn:btih:%s&%s=%s/album.torrent", e["infohash"], key, server.URL)
+			r := causeway(t, t.TempDir(), append([]string{"info", link, "--json"}, loopback...)...).want(t, exitDone)
+			if files := r.one(t, "torrent")["files"].([]any); len(files) != 3 {
+				t.Errorf("%d files", len(files))
 			}
 		})
 	}
