@@ -155,23 +155,24 @@ func (f *file) fill(ctx context.Context, p []byte, off int64) (done int, err err
 	return done, nil
 }
 
-// section is readAt of what is on disk already, by where it is there.
-func (f *file) section(off, n int64) (on *os.File, fileOff int64, ok bool) {
-	n = min(n, f.info.Length-off)
-	if n <= 0 {
-		return nil, 0, false
+// section is readAt of what is on disk already, by where n bytes of it are. If it is ok,
+// fs.wg has to be told once on has been read.
+func (f *file) section(off, size int64) (on *os.File, fileOff int64, n int, ok bool) {
+	size = min(size, f.info.Length-off)
+	if size <= 0 || !f.fs.begin() {
+		return nil, 0, 0, false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
-		return nil, 0, false
+	if !f.closed {
+		var avail int64
+		if on, fileOff, avail, ok = f.base.Section(off, size); ok && avail >= size {
+			f.followLocked(off, size)
+			return on, fileOff, int(size), true
+		}
 	}
-	on, fileOff, avail, ok := f.base.Section(off, n)
-	if !ok || avail < n {
-		return nil, 0, false
-	}
-	f.followLocked(off, n)
-	return on, fileOff, true
+	f.fs.wg.Done()
+	return nil, 0, 0, false
 }
 
 // await waits until the byte at off is there. It fails when for the timeout nothing of its

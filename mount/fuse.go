@@ -46,6 +46,8 @@ type kernel struct {
 	uid    uint32
 	gid    uint32
 
+	readAhead readAhead
+
 	mu      sync.Mutex
 	next    uint64
 	handles map[uint64]*file
@@ -253,8 +255,8 @@ func (k *kernel) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 		return nil, fuse.EBADF
 	}
 	off := int64(in.Offset)
-	if on, fileOff, ok := f.section(off, int64(in.Size)); ok {
-		return fuse.ReadResultFd(on.Fd(), fileOff, int(min(int64(in.Size), f.info.Length-off))), fuse.OK
+	if on, fileOff, n, ok := f.section(off, int64(in.Size)); ok {
+		return &onDisk{fuse.ReadResultFd(on.Fd(), fileOff, n), f}, fuse.OK
 	}
 	n, err := f.readAt(interrupt(cancel), buf[:min(int(in.Size), len(buf))], off)
 	if err == nil || errors.Is(err, io.EOF) {
@@ -268,6 +270,22 @@ func (k *kernel) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse
 	k.fs.log.Debug("a read failed", "file", f.entry.name(), "offset", off, "err", err)
 	return nil, fuse.EIO
 }
+
+// onDisk is what a read gets from disk, by splicing (splice(2)) where that can be.
+type onDisk struct {
+	fuse.ReadResult
+	f *file
+}
+
+// Seekable is what go-fuse asks for to splice.
+func (d *onDisk) Seekable() (fd uintptr, off int64, size int) {
+	return d.ReadResult.(interface {
+		Seekable() (uintptr, int64, int)
+	}).Seekable()
+}
+
+// Done implements fuse.ReadResult: the file may be closed.
+func (d *onDisk) Done() { d.f.fs.wg.Done() }
 
 // interrupt is a context that ends when a channel is closed.
 type interrupt <-chan struct{}

@@ -48,11 +48,8 @@ func (fs *FS) Mount(dir string, o Options) (*Mounted, error) {
 	m := &Mounted{fs: fs, dir: dir, kernel: newKernel(fs), done: make(chan struct{})}
 	if m.server, err = newServer(m.kernel, dir, fuse.MountOptions{
 		FsName: typeName, Name: typeName, AllowOther: o.AllowOther,
-		Options: []string{"default_permissions"},
-		// Reading into memory and writing that takes less time than splicing, for requests
-		// of the 128 KiB that the kernel reads ahead.
-		DisableSplice: true,
-		MaxWrite:      maxRead, MaxReadAhead: maxRead, MaxBackground: maxBackground,
+		Options:  []string{"default_permissions"},
+		MaxWrite: maxRead, MaxReadAhead: maxRead, MaxBackground: maxBackground,
 		EnableSymlinkCaching: true, IgnoreSecurityLabels: true,
 		Logger:       slog.NewLogLogger(fs.log.Handler(), slog.LevelDebug),
 		PanicHandler: m.panicked,
@@ -67,6 +64,7 @@ func (fs *FS) Mount(dir string, o Options) (*Mounted, error) {
 		_, _ = m.Unmount() // what went wrong first is told
 		return nil, fmt.Errorf("mounting on %s: %w", dir, err)
 	}
+	m.kernel.readAhead.find(dir)
 	fs.mu.Lock()
 	fs.shown[m] = struct{}{}
 	fs.mu.Unlock()

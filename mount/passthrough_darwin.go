@@ -9,4 +9,9 @@ func (*backing) close() {}
 
 func (*kernel) passThrough(*file, *fuse.OpenOut) {}
 
+// readAhead is for kernels whose reading ahead can be set, which this is not.
+type readAhead struct{}
+
+func (*readAhead) find(string) {}
+
 func (*kernel) mayPass() bool { return false }

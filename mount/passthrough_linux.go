@@ -37,7 +37,9 @@ func (k *kernel) passThrough(f *file, out *fuse.OpenOut) {
 	}
 	if b.on != nil {
 		out.OpenFlags, out.BackingID = fuse.FOPEN_PASSTHROUGH, b.id
+		return
 	}
+	k.readAhead.set(whole)
 }
 
 // mayPass: the kernel lets only root do it, and only some kernels can.

@@ -3,45 +3,22 @@ package web_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/causeway-bt/causeway/bench/cli"
-	"github.com/causeway-bt/causeway/bench/proc"
 	"github.com/causeway-bt/causeway/bench/realpeer"
-	"github.com/causeway-bt/causeway/web"
 	"github.com/causeway-bt/causeway/web/testhost"
 )
-
-// scenarioTimeout bounds what a page does in one test, and the start of its browser.
-const scenarioTimeout = 150 * time.Second
 
 // needPage skips a test that needs the bundled page and what drives browsers.
 func needPage(t *testing.T, programs ...realpeer.Program) {
 	t.Helper()
-	realpeer.Need(t, append(programs, realpeer.WebTorrent)...)
-	missing := func(why string) {
-		t.Helper()
-		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {
-			t.Fatalf("CAUSEWAY_REQUIRE_PEERS=1, but %s", why)
-		}
-		t.Skip(why)
-	}
-	if !web.Built() {
-		missing("the page is not built (make web)")
-	}
-	if _, err := os.Stat(filepath.Join("test", "node_modules", "puppeteer-core")); err != nil {
-		missing("npm packages of web/test are missing (make test-deps)")
-	}
-	if _, err := exec.LookPath("ffmpeg"); err != nil {
-		missing("ffmpeg is missing")
-	}
+	testhost.Need(t, "test", programs...)
 }
 
 // TestMain removes what the tests make once for all of them.
@@ -168,50 +145,15 @@ func seed(t *testing.T, host *testhost.Host, path string, tracker *realpeer.WebT
 	return run
 }
 
-// do runs a scenario of test/scenarios.mjs, and fills found with what it found. Lines
-// {"say":...} that it prints meanwhile go to said.
+// do runs a scenario of test/scenarios.mjs, and fills found with what it found. said is
+// told what it says on its way.
 func do(t *testing.T, browser realpeer.Program, scenario, url string, found any, more map[string]any, said func(string)) {
 	t.Helper()
-	executable, err := exec.LookPath(string(browser))
+	result, err := testhost.Scenario{Name: scenario, URL: url, Browser: browser, Options: more, Said: said}.Run("test", t.TempDir(), found)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := map[string]any{"scenario": scenario, "browser": "chromium", "executable": executable, "url": url, "profile": filepath.Join(t.TempDir(), "profile")}
-	if browser == realpeer.Firefox {
-		o["browser"] = "firefox"
-	}
-	for k, v := range more {
-		o[k] = v
-	}
-	flags, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var last []byte
-	p, err := proc.Start(proc.Spec{
-		Path: "node", Args: []string{filepath.Join("test", "run.mjs"), string(flags)}, Env: []string{"HOME=" + t.TempDir()},
-		OnLine: func(line []byte) {
-			var word struct{ Say string }
-			if json.Unmarshal(line, &word) == nil && word.Say != "" && said != nil {
-				said(word.Say)
-				return
-			}
-			last = append(last[:0], line...)
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Stop()
-	select {
-	case <-p.Done():
-	case <-time.After(scenarioTimeout):
-		t.Fatalf("%s took longer than %s\n%s", scenario, scenarioTimeout, p.Output())
-	}
-	if err := json.Unmarshal(last, found); err != nil {
-		t.Fatalf("%s found nothing: %v\n%s", scenario, err, p.Output())
-	}
-	t.Logf("%s in %s: %.600s", scenario, browser, last)
+	t.Logf("%s in %s: %.600s", scenario, browser, result)
 }
 
 func hashOf(t *testing.T, path string) string {

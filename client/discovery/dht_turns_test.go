@@ -47,13 +47,25 @@ func TestAFreshTorrentDoesNotWaitForIdleOnes(t *testing.T) {
 	// The torrent that was added last, and whose need rises, goes before those that waited longer.
 	late := NewNeed(Idle)
 	hash := [20]byte{200, 2}
-	var over atomic.Bool // perhaps without asking the silent node, which may count as gone by now
+	over := make(chan struct{}) // perhaps without asking the silent node, which may count as gone by now
 	idle.Go(func() {
 		d.Announce(ctx, hash, 1002, false, late, func([]netip.AddrPort) {})
-		over.Store(true)
+		close(over)
 	})
 	late.Set(Fresh)
-	eventually(t, "it is looked for", func() bool { return over.Load() || silent.askedFor(hash) })
+	eventually(t, "it is looked for", func() bool {
+		select {
+		case <-over:
+			return true
+		default:
+			return silent.askedFor(hash)
+		}
+	})
+	d.turns.mu.Lock()
+	defer d.turns.mu.Unlock()
+	if len(d.turns.waiting) < 200/2 {
+		t.Errorf("only %d idle torrents still waited then", len(d.turns.waiting))
+	}
 }
 
 // silentNode answers everything but get_peers.

@@ -65,17 +65,9 @@ func (a *app) download(ctx context.Context, sources []string, f *downloadFlags) 
 	if err := checkOut(f.out); err != nil {
 		return err
 	}
-	var loaded []*meta.Source
-	named := make(namedOnce)
-	for _, source := range sources {
-		src, err := a.load(ctx, source, f.engine.listen)
-		if err != nil {
-			return err
-		}
-		if err := named.check(source, src); err != nil {
-			return err
-		}
-		loaded = append(loaded, src)
+	loaded, err := a.loadAll(ctx, sources, f.engine.listen)
+	if err != nil {
+		return err
 	}
 	s, err := a.open(&f.engine)
 	if err != nil {
@@ -117,6 +109,23 @@ func checkOut(out string) error {
 		return usagef("--out needs a folder, and %q is a file", out)
 	}
 	return nil
+}
+
+// loadAll loads the sources of a command, each of which has to be another torrent.
+func (a *app) loadAll(ctx context.Context, sources []string, listen string) ([]*meta.Source, error) {
+	var loaded []*meta.Source
+	named := make(namedOnce)
+	for _, source := range sources {
+		src, err := a.load(ctx, source, listen)
+		if err != nil {
+			return nil, err
+		}
+		if err := named.check(source, src); err != nil {
+			return nil, err
+		}
+		loaded = append(loaded, src)
+	}
+	return loaded, nil
 }
 
 // namedOnce holds what the sources of a command were called, by infohash.

@@ -180,22 +180,17 @@ func (a *app) mount(ctx context.Context, args []string, f *mountFlags) error {
 	if err != nil {
 		return err
 	}
-	var loaded []*meta.Source
-	named := make(namedOnce)
-	for _, source := range sources {
-		src, err := a.load(ctx, source, f.engine.listen)
-		if err != nil {
+	loaded, err := a.loadAll(ctx, sources, f.engine.listen)
+	if err != nil {
+		return err
+	}
+	for _, src := range loaded {
+		if src.Torrent == nil {
+			continue
+		}
+		if err := f.checkPlace(filepath.Join(f.out, src.Torrent.Info.Name)); err != nil {
 			return err
 		}
-		if err := named.check(source, src); err != nil {
-			return err
-		}
-		if src.Torrent != nil {
-			if err := f.checkPlace(filepath.Join(f.out, src.Torrent.Info.Name)); err != nil {
-				return err
-			}
-		}
-		loaded = append(loaded, src)
 	}
 	m := &mounting{flags: f, fs: mount.New(mount.Config{
 		Folders: f.folders || len(sources) > 1, Timeout: f.timeout, Logger: a.logger(),

@@ -2,102 +2,51 @@ package main_test
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/proc"
 	"github.com/causeway-bt/causeway/bench/realpeer"
-	"github.com/causeway-bt/causeway/web"
+	"github.com/causeway-bt/causeway/web/testhost"
 )
 
+// pageScripts is where the scenarios of the page are.
+var pageScripts = filepath.Join("..", "..", "web", "test")
+
 // needSharedPage skips a test that needs the bundled page, Chromium and what drives it.
-func needSharedPage(t *testing.T) (scripts string) {
+func needSharedPage(t *testing.T) {
 	t.Helper()
-	realpeer.Need(t, realpeer.Chromium, realpeer.WebTorrent)
-	scripts = filepath.Join("..", "..", "web", "test")
-	why := ""
-	if !web.Built() {
-		why = "the page is not built (make web)"
-	} else if _, err := os.Stat(filepath.Join(scripts, "node_modules", "puppeteer-core")); err != nil {
-		why = "npm packages of web/test are missing (make test-deps)"
-	}
-	if why != "" && os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {
-		t.Fatalf("CAUSEWAY_REQUIRE_PEERS=1, but %s", why)
-	}
-	if why != "" {
-		t.Skip(why)
-	}
-	return scripts
+	testhost.Need(t, pageScripts, realpeer.Chromium)
 }
 
-// inPage runs a scenario of web/test in Chromium, and fills found with what it found. command,
-// if any, is put before it.
-func inPage(t *testing.T, scenario, url string, found any, more map[string]any, command ...string) {
+// inPage runs a scenario of web/test, and fills found with what it found.
+func inPage(t *testing.T, s testhost.Scenario, found any) {
 	t.Helper()
-	inTalkingPage(t, scenario, url, found, more, nil, command...)
+	result, err := s.Run(pageScripts, t.TempDir(), found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s: %.500s", s.Name, result)
 }
 
-// inTalkingPage is inPage of a scenario that says in between what the test is to do.
-func inTalkingPage(t *testing.T, scenario, url string, found any, more map[string]any, said func(string), command ...string) {
-	t.Helper()
-	scripts := needSharedPage(t)
-	o := map[string]any{"scenario": scenario, "browser": realpeer.Chromium, "url": url, "profile": filepath.Join(t.TempDir(), "profile")}
-	for k, v := range more {
-		o[k] = v
-	}
-	executable, err := exec.LookPath(string(o["browser"].(realpeer.Program)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	o["executable"] = executable
-	if o["browser"] == realpeer.Firefox {
-		o["browser"] = "firefox"
-	}
-	flags, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	command = append(command, "node", filepath.Join(scripts, "run.mjs"), string(flags))
-	var last []byte
-	p, err := proc.Start(proc.Spec{
-		Path: command[0], Args: command[1:], Env: []string{"HOME=" + t.TempDir()},
-		OnLine: func(line []byte) {
-			var word struct{ Say string }
-			if json.Unmarshal(line, &word) == nil && word.Say != "" && said != nil {
-				said(word.Say)
-				return
-			}
-			last = append(last[:0], line...)
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Stop()
-	const most = 2 * time.Minute
-	select {
-	case <-p.Done():
-	case <-time.After(most):
-		t.Fatalf("%s took longer than %s\n%s", scenario, most, p.Output())
-	}
-	if err := json.Unmarshal(last, found); err != nil {
-		t.Fatalf("%s found nothing: %v\n%s", scenario, err, p.Output())
-	}
-	t.Logf("%s: %.500s", scenario, last)
-}
+// noUDP are flags for a Chromium that sends WebRTC over TCP only.
+var noUDP = []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"}
 
 // sharingWithBrowsers is sharing with WebRTC on.
 func sharingWithBrowsers(t *testing.T, flags ...string) (*cli.Run, string) {
 	t.Helper()
+	return sharingBy(t, args([]string{program(t), "share"}, flags))
+}
+
+// sharingBy starts a share by a command line, and returns its link.
+func sharingBy(t *testing.T, command []string) (*cli.Run, string) {
+	t.Helper()
 	run, err := cli.StartSpec(proc.Spec{
-		Path: program(t), Args: args([]string{"share"}, flags, []string{"--json"}),
+		Path: command[0], Args: args(command[1:], []string{"--json"}),
 		Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_LSD=true", "CAUSEWAY_NO_PORTMAP=true"},
 	})
 	if err != nil {
@@ -156,12 +105,14 @@ func TestSharePlaysAndDownloads(t *testing.T) {
 				Video struct{ Error string }
 				pageFigures
 			}
-			inPage(t, "plays", link, &played, map[string]any{"browser": browser})
+			inPage(t, testhost.Scenario{Name: "plays", URL: link, Browser: browser}, &played)
 			if !strings.Contains(played.Cue, words) || played.Video.Error != "" || played.Figures.Came.Causeway == 0 {
 				t.Errorf("got %+v", played)
 			}
 			var saved struct{ SHA256 string }
-			inPage(t, "downloads", link, &saved, map[string]any{"browser": browser, "folder": t.TempDir(), "name": "film.webm"})
+			inPage(t, testhost.Scenario{
+				Name: "downloads", URL: link, Browser: browser, Options: map[string]any{"folder": t.TempDir(), "name": "film.webm"},
+			}, &saved)
 			content, err := os.ReadFile(film)
 			if err != nil {
 				t.Fatal(err)
@@ -179,9 +130,7 @@ func TestShareDeniedWebRTCPlaysByHTTP(t *testing.T) {
 	needSharedPage(t)
 	_, link := sharingWithBrowsers(t, args([]string{playable(t, "20")}, onLoopback)...)
 	var found pageFigures
-	inPage(t, "plays", link, &found, map[string]any{"tracks": false, "direct": false, "flags": []string{
-		"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-	}})
+	inPage(t, testhost.Scenario{Name: "plays", URL: link, Options: map[string]any{"tracks": false, "direct": false, "flags": noUDP}}, &found)
 	if found.Figures.Came.Causeway != 0 || found.Figures.Came.Host == 0 {
 		t.Errorf("came: %+v", found.Figures.Came)
 	}
@@ -197,7 +146,7 @@ func TestShareViewersGiveToEachOther(t *testing.T) {
 			Came struct{ Host, Causeway, Viewers int64 }
 		}
 	}
-	inPage(t, "shares", link, &found, nil)
+	inPage(t, testhost.Scenario{Name: "shares", URL: link}, &found)
 	for i, page := range found.Pages[1:] {
 		c := page.Came
 		if all := c.Host + c.Causeway + c.Viewers; float64(c.Viewers) < 0.3*float64(all) {
@@ -215,7 +164,7 @@ func TestShareTwentyPages(t *testing.T) {
 	var found struct {
 		Pages []struct{ Progress float64 }
 	}
-	inPage(t, "shares", link, &found, map[string]any{"pages": pages, "tabs": true})
+	inPage(t, testhost.Scenario{Name: "shares", URL: link, Options: map[string]any{"pages": pages, "tabs": true}}, &found)
 	if len(found.Pages) != pages {
 		t.Errorf("%d pages", len(found.Pages))
 	}
@@ -240,7 +189,7 @@ func TestShareStartedAgain(t *testing.T) {
 	flags := args([]string{film, "--state", state, "--listen", "127.0.0.1", "--no-dht", "--up-limit"})
 	run, link := sharingWithBrowsers(t, args(flags, []string{"120K"})...)
 	var found struct{ Gone string }
-	inTalkingPage(t, "recovers", link, &found, nil, func(word string) {
+	inPage(t, testhost.Scenario{Name: "recovers", URL: link, Said: func(word string) {
 		switch word {
 		case "stop":
 			run.Stop()
@@ -249,7 +198,7 @@ func TestShareStartedAgain(t *testing.T) {
 				t.Errorf("the link was %s and is %s", link, again)
 			}
 		}
-	})
+	}}, &found)
 }
 
 // TestShareOverTLS: with a certificate, the page, the tracker and all else are there by https and
@@ -262,7 +211,9 @@ func TestShareOverTLS(t *testing.T) {
 		t.Fatalf("the link is %s", link)
 	}
 	var found pageFigures
-	inPage(t, "plays", link, &found, map[string]any{"tracks": false, "flags": []string{"--ignore-certificate-errors"}})
+	inPage(t, testhost.Scenario{
+		Name: "plays", URL: link, Options: map[string]any{"tracks": false, "flags": []string{"--ignore-certificate-errors"}},
+	}, &found)
 	if found.Figures.Came.Causeway == 0 {
 		t.Errorf("came: %+v", found.Figures.Came)
 	}
@@ -279,7 +230,7 @@ func TestShareBridgesWhatAria2Seeds(t *testing.T) {
 	aria2 := realpeer.Start(t, realpeer.Options{Program: realpeer.Aria2, Torrent: torrent, Dir: filepath.Dir(path), Seed: true, UpLimit: 400 << 10})
 	run, link := sharingWithBrowsers(t, args([]string{torrent, "-o", t.TempDir(), "--peer", aria2.Addr}, onLoopback)...)
 	var found pageFigures
-	inPage(t, "begins", link, &found, nil)
+	inPage(t, testhost.Scenario{Name: "begins", URL: link}, &found)
 	if last, ok := run.Last("progress"); !ok || last.Completed >= last.Length {
 		t.Errorf("it was whole when the page had played: %d of %d", last.Completed, last.Length)
 	}
@@ -301,7 +252,9 @@ func TestShareReceivesFromAPage(t *testing.T) {
 			run, link := sharingWithBrowsers(t, args([]string{"--receive", inbox, playable(t, "5")}, onLoopback)...)
 			const length = 300_000
 			var found struct{ Said string }
-			inPage(t, "sends", link, &found, map[string]any{"name": "a photo.jpg", "length": length, "flags": flags})
+			inPage(t, testhost.Scenario{
+				Name: "sends", URL: link, Options: map[string]any{"name": "a photo.jpg", "length": length, "flags": flags},
+			}, &found)
 			content, err := os.ReadFile(filepath.Join(inbox, "a photo.jpg"))
 			if err != nil || len(content) != length {
 				t.Fatalf("%q, and there are %d bytes: %v", found.Said, len(content), err)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/causeway-bt/causeway/bench/cli"
-	"github.com/causeway-bt/causeway/bench/proc"
+	"github.com/causeway-bt/causeway/web/testhost"
 )
 
 // TestShareReachesViewersThroughTURN: a browser of another network that cannot send UDP, a case
@@ -19,24 +19,11 @@ func TestShareReachesViewersThroughTURN(t *testing.T) {
 	needSharedPage(t)
 	film := playable(t, "20")
 	middle, outer := twoIslands(t)
-	run, err := cli.StartSpec(proc.Spec{
-		Path: "ip", Args: []string{"netns", "exec", middle, program(t), "share", film, "--http", outer[0].router + ":8080", "--port", "0", "--no-dht", "--json"},
-		Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_LSD=true", "CAUSEWAY_NO_PORTMAP=true"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer run.Stop()
-	serving, err := run.WaitEvent(within(t, patience), "serving")
-	if err != nil {
-		t.Fatal(err)
-	}
+	run, link := sharingIn(t, middle, film, outer[0].router)
 	var found pageFigures
-	inPage(t, "plays", serving.URL, &found, map[string]any{"tracks": false, "direct": false, "flags": []string{
-		// Over TLS, browsers would allow WebRTC without being told.
-		"--unsafely-treat-insecure-origin-as-secure=" + strings.TrimSuffix(serving.URL, "/"),
-		"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp",
-	}}, "ip", "netns", "exec", outer[0].name)
+	inPage(t, testhost.Scenario{Name: "plays", URL: link, Command: inNamespace(outer[0].name), Options: map[string]any{
+		"tracks": false, "direct": false, "flags": append(noUDP, asIfSecure(link)),
+	}}, &found)
 	if relayed := relayedByShare(run); found.Figures.Came.Causeway == 0 || relayed < found.Figures.Came.Causeway/2 {
 		t.Errorf("%d bytes were relayed; came: %+v", relayed, found.Figures.Came)
 	}
@@ -54,28 +41,30 @@ func TestShareReachesViewersBehindNATs(t *testing.T) {
 	}{{"plain", "masquerade", true}, {"symmetric", "masquerade fully-random", false}} {
 		t.Run(test.name, func(t *testing.T) {
 			share, viewer := behindNAT(t, test.nat)
-			run, err := cli.StartSpec(proc.Spec{
-				Path: "ip", Args: []string{"netns", "exec", share, program(t), "share", film, "--http", natShare + ":8080", "--port", "0", "--no-dht", "--json"},
-				Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_LSD=true", "CAUSEWAY_NO_PORTMAP=true"},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer run.Stop()
-			serving, err := run.WaitEvent(within(t, patience), "serving")
-			if err != nil {
-				t.Fatal(err)
-			}
+			run, link := sharingIn(t, share, film, natShare)
 			var found pageFigures
-			inPage(t, "plays", serving.URL, &found, map[string]any{"tracks": false, "flags": []string{
-				"--unsafely-treat-insecure-origin-as-secure=" + strings.TrimSuffix(serving.URL, "/"),
-			}}, "ip", "netns", "exec", viewer)
+			inPage(t, testhost.Scenario{Name: "plays", URL: link, Command: inNamespace(viewer), Options: map[string]any{
+				"tracks": false, "flags": []string{asIfSecure(link)},
+			}}, &found)
 			relayed, came := relayedByShare(run), found.Figures.Came
 			if came.Causeway == 0 || test.direct && relayed > came.Causeway/10 || !test.direct && relayed < came.Causeway/2 {
 				t.Errorf("%d bytes were relayed; came: %+v", relayed, came)
 			}
 		})
 	}
+}
+
+func inNamespace(name string) []string { return []string{"ip", "netns", "exec", name} }
+
+// sharingIn shares a film from a network namespace, and returns its link at host.
+func sharingIn(t *testing.T, namespace, film, host string) (*cli.Run, string) {
+	t.Helper()
+	return sharingBy(t, args(inNamespace(namespace), []string{program(t), "share", film, "--http", host + ":8080", "--port", "0", "--no-dht"}))
+}
+
+// asIfSecure is a flag by which Chromium allows a page WebRTC that comes without TLS.
+func asIfSecure(link string) string {
+	return "--unsafely-treat-insecure-origin-as-secure=" + strings.TrimSuffix(link, "/")
 }
 
 // natShare is the address of the share in behindNAT.
