@@ -336,10 +336,11 @@ func (p *peer) served(piece uint32, n int64) {
 	p.lastSent.Store(int64(time.Since(p.joined)))
 	p.lastPayload.Store(int64(time.Since(p.joined)))
 	p.t.uploaded.Add(n)
-	if p.kind == swarm.WebRTC {
+	web := p.kind == swarm.WebRTC
+	if web {
 		p.t.uploadedWeb.Add(n)
 	}
-	if web := p.kind == swarm.WebRTC; c != nil && c.Bridged(int(piece), web) {
+	if c != nil && c.Bridged(int(piece), web) {
 		if web {
 			p.t.bridgedToWeb.Add(n)
 		} else {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ const (
 	// nearby is how far a read may be from a cursor's position and still go on with what
 	// it reads, in bytes: the kernel reads ahead, and not in order.
 	nearby = 1 << 20
+	// cursorRests is after what time without a read nothing more is fetched for a place,
+	// once another is read.
+	cursorRests = 10 * time.Second
 	// windowStep: changes of less than an eighth are not told to the reader.
 	windowStep = 8
 	// looks is how often within the timeout it is looked whether a piece grows.
@@ -99,14 +103,18 @@ func (fs *FS) openFile(e entry) (*file, error) {
 // release is the opposite of openFile.
 func (f *file) release() {
 	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	if f.users--; f.users == 0 && !f.fs.closed {
+	f.users--
+	last := f.users == 0 && !f.fs.closed
+	if last {
 		delete(f.fs.open, f.entry)
+	}
+	f.fs.mu.Unlock()
+	if last {
 		f.close()
 	}
 }
 
-// close ends all that waits. fs.mu is held.
+// close ends all that waits. fs.mu is not held: who holds f.mu may want it.
 func (f *file) close() {
 	f.cancel()
 	f.mu.Lock()
@@ -228,12 +236,18 @@ func (f *file) followLocked(off, n int64) {
 		c.meter.Add(fresh, now)
 	}
 	c.used = now
+	for _, other := range f.cursors {
+		if other.window > 0 && now.Sub(other.used) > cursorRests {
+			other.reader.SetWindow(0)
+			other.window = 0
+		}
+	}
 	wanted := window.Demand{
 		// As much as was read in order before: who reads on gets more and more of it, and
 		// who looks at heads and tails pays for no more than that.
 		Asked: c.run - n, Probe: c.run < window.ProbeSize,
 		Remaining: f.info.Length - c.pos, PieceLength: f.torrent.PieceLength(),
-		Bitrate: f.bitrate, ReadRate: c.meter.At(now), Ahead: f.fs.cfg.Ahead,
+		Bitrate: f.bitrate, ReadRate: c.meter.At(now), Ahead: window.Ahead,
 	}.Window()
 	wanted = max(min(wanted, f.info.Length-c.pos), 0)
 	if _, err := c.reader.Seek(c.pos, io.SeekStart); err != nil {
@@ -278,7 +292,7 @@ func (f *file) findBitrate() {
 		defer f.fs.wg.Done()
 		defer func() { // what is parsed was written by strangers
 			if fault := recover(); fault != nil {
-				f.fs.log.Error("panic; please report this", "reading the bitrate of", name, "panic", fault)
+				f.fs.log.Error("panic; please report this", "reading the bitrate of", name, "panic", fault, "stack", string(debug.Stack()))
 			}
 		}()
 		rate, err := window.Bitrate(io.NewSectionReader(readerAt{f}, 0, f.info.Length), f.info.Length, name)

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/causeway-bt/causeway/stream/window"
 )
 
 // DefaultTimeout is how long a read waits for peers unless told otherwise.
@@ -27,8 +25,6 @@ type Config struct {
 	// Timeout is how long a read waits while no peer sends what it needs; then it fails.
 	// 0 is DefaultTimeout.
 	Timeout time.Duration
-	// Ahead is how much playing time is wanted ahead of each reader; 0 window.Ahead.
-	Ahead time.Duration
 	// Logger receives what is of interest when something does not work; nil: nothing.
 	Logger *slog.Logger
 }
@@ -56,9 +52,6 @@ func New(cfg Config) *FS {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = DefaultTimeout
 	}
-	if cfg.Ahead <= 0 {
-		cfg.Ahead = window.Ahead
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -73,15 +66,14 @@ func New(cfg Config) *FS {
 // Add shows a torrent. Of two with the same name, the second's folder has its infohash in
 // its name, too.
 func (fs *FS) Add(t Torrent) error {
-	name, err := fs.tree.add(t)
-	if err != nil {
+	if err := fs.tree.add(t); err != nil {
 		return err
 	}
 	fs.mu.Lock()
 	shown := slices.Collect(maps.Keys(fs.shown))
 	fs.mu.Unlock()
 	for _, m := range shown {
-		m.appeared(name)
+		m.appeared()
 	}
 	return nil
 }
@@ -94,11 +86,12 @@ func (fs *FS) Close() {
 	fs.cancel()
 	fs.wg.Wait()
 	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	for _, f := range fs.open {
+	open := slices.Collect(maps.Values(fs.open))
+	clear(fs.open)
+	fs.mu.Unlock()
+	for _, f := range open {
 		f.close()
 	}
-	clear(fs.open)
 }
 
 // begin counts a goroutine that Close waits for; false: it is closing.

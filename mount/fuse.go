@@ -101,8 +101,8 @@ func mode(e entry) uint32 {
 
 // valid is for how many seconds the attributes of an entry may be kept: the root's change
 // while torrents come.
-func valid(e entry) uint64 {
-	if e.branch == nil || e.node == 0 {
+func (k *kernel) valid(e entry) uint64 {
+	if k.fs.tree.id(e) == rootID {
 		return 1
 	}
 	return forever
@@ -110,7 +110,7 @@ func valid(e entry) uint64 {
 
 func (k *kernel) entryOut(e entry, out *fuse.EntryOut) {
 	out.NodeId = k.fs.tree.id(e)
-	out.EntryValid, out.AttrValid = forever, valid(e)
+	out.EntryValid, out.AttrValid = forever, k.valid(e)
 	k.attr(e, &out.Attr)
 }
 
@@ -134,7 +134,7 @@ func (k *kernel) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOu
 	if !ok {
 		return fuse.ENOENT
 	}
-	out.AttrValid = valid(e)
+	out.AttrValid = k.valid(e)
 	k.attr(e, &out.Attr)
 	return fuse.OK
 }
@@ -157,7 +157,7 @@ func (k *kernel) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if !ok || !e.isFolder() {
 		return fuse.ENOENT
 	}
-	if valid(e) == forever {
+	if k.valid(e) == forever {
 		out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
 	}
 	return fuse.OK

@@ -76,7 +76,9 @@ func clearStale(dir string) error {
 // mountedOn reports whether something is mounted on a folder, and whether the last that
 // was is ours.
 func mountedOn(dir string) (mounted, ours bool) {
-	if real, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	} else if real, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil { // what is stale cannot be looked at
 		dir = filepath.Join(real, filepath.Base(dir))
 	}
 	info, err := os.Open("/proc/self/mountinfo")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime/debug"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -86,6 +87,9 @@ func (m *Mounted) Passthrough() bool { return m.kernel.mayPass() }
 // Done is closed when it is not mounted any more, whoever ended it.
 func (m *Mounted) Done() <-chan struct{} { return m.done }
 
+// unmountWait is for how long the kernel may take to end what was unmounted.
+const unmountWait = 5 * time.Second
+
 // Unmount takes it away. Where files are open, it goes from the folder at once, and lives
 // on until they are closed or the process ends; busy says that this is so.
 func (m *Mounted) Unmount() (busy bool, err error) {
@@ -98,8 +102,12 @@ func (m *Mounted) Unmount() (busy bool, err error) {
 	default:
 	}
 	if err := unmount(m.dir, false); err == nil {
-		<-m.done
-		return false, nil
+		select {
+		case <-m.done:
+			return false, nil
+		case <-time.After(unmountWait):
+			return true, nil // it is mounted elsewhere, too (mount --bind)
+		}
 	}
 	select {
 	case <-m.done: // somebody was quicker
@@ -114,8 +122,8 @@ func (m *Mounted) Unmount() (busy bool, err error) {
 
 // appeared tells the kernel that the root has changed. That something is not there it does
 // not remember, and the root's entries it reads anew each time.
-func (m *Mounted) appeared(name string) {
+func (m *Mounted) appeared() {
 	if status := m.server.InodeNotify(rootID, -1, 0); !status.Ok() && status != fuse.ENOENT {
-		m.fs.log.Debug("telling the kernel of a new torrent", "name", name, "err", status)
+		m.fs.log.Debug("telling the kernel of a new torrent", "err", status)
 	}
 }

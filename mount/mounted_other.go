@@ -23,4 +23,4 @@ func (*Mounted) Done() <-chan struct{} { return nil }
 // Unmount takes it away.
 func (*Mounted) Unmount() (busy bool, err error) { return false, ErrNoFUSE }
 
-func (*Mounted) appeared(string) {}
+func (*Mounted) appeared() {}

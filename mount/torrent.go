@@ -44,8 +44,8 @@ type File struct {
 	Link []string
 }
 
-// Reader reads one file of a torrent while it is fetched. Section is called by one
-// goroutine at a time, the other methods by many at once.
+// Reader reads one file of a torrent while it is fetched. ReadNow and Await are called by many
+// goroutines at once, the other methods by one at a time.
 type Reader interface {
 	// ReadNow reads as many of the verified bytes at off as there are, without waiting.
 	ReadNow(p []byte, off int64) (int, error)

@@ -67,8 +67,8 @@ func newTree(folders bool) *tree {
 	}
 }
 
-// add adds a torrent, and returns its folder's name in the root, or "" if it is the root.
-func (t *tree) add(torrent Torrent) (name string, err error) {
+// add adds a torrent.
+func (t *tree) add(torrent Torrent) error {
 	b := grow(torrent)
 	if b.time.IsZero() {
 		b.time = t.started
@@ -76,7 +76,7 @@ func (t *tree) add(torrent Torrent) (name string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.folders && len(t.branches) > 0 {
-		return "", fmt.Errorf("%s cannot be mounted beside another torrent without folders", torrent.Name())
+		return fmt.Errorf("%s cannot be mounted beside another torrent without folders", torrent.Name())
 	}
 	digest := sha256.Sum256([]byte(torrent.InfoHash()))
 	b.number = max(binary.BigEndian.Uint32(digest[:]), 1)
@@ -94,10 +94,7 @@ func (t *tree) add(torrent Torrent) (name string, err error) {
 	t.byName[b.name], t.byNumber[b.number] = b, b
 	t.bytes += b.bytes
 	t.files += b.count
-	if !t.folders {
-		return "", nil
-	}
-	return b.name, nil
+	return nil
 }
 
 // grow makes the nodes of a torrent: of all its files, so that their numbers do not depend

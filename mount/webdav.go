@@ -52,6 +52,9 @@ func (fs *FS) WebDAV() http.Handler {
 		}
 		switch r.Method {
 		case http.MethodGet, http.MethodHead:
+			if e, ok := fs.tree.find(r.URL.Path); ok && !e.isFolder() {
+				h.Set("Content-Type", media.Type(e.name())) // else net/http looks into the file
+			}
 		case http.MethodOptions:
 			h.Set("Allow", allowed)
 			h.Set("DAV", "1")

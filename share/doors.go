@@ -140,7 +140,7 @@ func (d *doors) forgetGuessers() bool {
 	return len(d.guessers) < maxGuessers
 }
 
-// view counts a session as a view, if there is one left; known only reports whether it is.
+// view counts a session as a view, if there is one left.
 func (d *doors) view(session string) bool {
 	if d.views == 0 {
 		return true

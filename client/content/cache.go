@@ -109,12 +109,18 @@ func (c *Content) evictPiece(piece int) {
 }
 
 // windowLimit returns how far ahead of its position a reader's window may reach: with
-// a cache, each has its share. The readers' lock is held.
+// a cache, each that has one or waits has its share. The readers' lock is held.
 func (c *Content) windowLimit() int64 {
-	if c == nil || !c.Cached() || len(c.cfg.Readers.readers) == 0 {
+	if c == nil || !c.Cached() {
 		return math.MaxInt64
 	}
-	share := c.storage.Slots()/len(c.cfg.Readers.readers) - aroundWindow
+	active := 0
+	for _, r := range c.cfg.Readers.readers {
+		if r.window > 0 || r.held() || len(r.waits) > 0 {
+			active++
+		}
+	}
+	share := c.storage.Slots()/max(active, 1) - aroundWindow
 	return int64(max(share, 0)) * c.info.PieceLength
 }
 

@@ -104,6 +104,7 @@ type Content struct {
 	deadlines map[int]time.Time // of the pieces that readers want
 	streaming bool              // there are such pieces
 	lent      map[int]struct{}  // pieces that only readers want, and that are lacking
+	lacking   int               // on demand, a selected piece that was lacking last; -1: none
 
 	wanted     int64 // bytes in wanted pieces
 	wantedLeft int64 // of them lacking
@@ -127,7 +128,7 @@ func (c *Content) Gained() bool {
 func Open(cfg Config) (*Content, error) {
 	c := &Content{
 		cfg: cfg, host: cfg.Host, info: cfg.Info, selected: slices.Clone(cfg.Selected),
-		pieces: make(map[int]*disk.Piece), suspects: make(map[int]*suspect), lent: make(map[int]struct{}),
+		pieces: make(map[int]*disk.Piece), suspects: make(map[int]*suspect), lent: make(map[int]struct{}), lacking: -1,
 	}
 	// It may hang: then what is opened late is closed by nobody else.
 	type opened struct {
@@ -206,10 +207,25 @@ func (c *Content) allThere() bool {
 	if !c.cfg.OnDemand || c.completed == c.info.Length {
 		return true
 	}
-	return SizesOf(c.info, c.verified.Load(), c.selected).Left == 0
+	verified := c.verified.Load()
+	if c.lacks(c.lacking, verified) {
+		return false
+	}
+	for p := range c.wantedPieces(c.selected) {
+		if c.lacks(p, verified) {
+			c.lacking = p
+			return false
+		}
+	}
+	return true
 }
 
-// Left returns how many wanted bytes are lacking. It may be called from any goroutine
+func (c *Content) lacks(piece int, verified *Set) bool {
+	return piece >= 0 && piece < c.info.NumPieces() && !verified.Has(piece)
+}
+
+// Left returns how many wanted bytes are lacking; on demand, where anything may yet be wanted,
+// how many of all. It may be called from any goroutine
 // after Begin.
 func (c *Content) Left() int64 { return c.left.Load() }
 
@@ -360,15 +376,18 @@ func (c *Content) checkComplete() {
 	}
 }
 
-// finish brings the files to their length, then says that the torrent is complete.
+// finish brings the files to their length, empty ones too, then says that the torrent is complete.
 func (c *Content) finish() {
-	if len(c.storage.Longer()) == 0 {
+	if len(c.storage.Longer()) == 0 && !c.cfg.OnDemand {
 		c.setComplete()
 		return
 	}
 	c.cutting = true
 	c.task(func() {
 		warnings, err := c.cutFiles()
+		if err == nil && c.cfg.OnDemand { // nobody has read the empty ones
+			err = c.storage.CreateEmpty()
+		}
 		c.host.Do(func() {
 			c.cutting = false
 			for _, w := range warnings {

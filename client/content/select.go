@@ -32,7 +32,7 @@ func (c *Content) reselect(selected []bool, done func(error)) {
 		})
 		c.host.Do(func() {
 			if err == nil {
-				c.selected = selected
+				c.selected, c.lacking = selected, -1
 			}
 			done(err)
 		})

@@ -26,8 +26,3 @@ func Encode(info *Info, trackers, webSeeds []string) ([]byte, error) {
 	}
 	return encoded, nil
 }
-
-// SafeName turns a name that a stranger gave into one that is safe as a file's, and the same,
-// on every operating system. It is "" for one that means nothing ("", ".", only spaces and
-// dots); one that would leave its folder is an error.
-func SafeName(name string) (string, error) { return safeName([]byte(name)) }

@@ -36,6 +36,11 @@ const (
 	keptOfLong = 1024
 )
 
+// SafeName turns a name that a stranger gave into one that is safe as a file's, and the same,
+// on every operating system. It is "" for one that means nothing ("", ".", only spaces and
+// dots); one that would leave its folder is an error.
+func SafeName(name string) (string, error) { return safeName([]byte(name)) }
+
 // safeName turns one component of a path from a torrent into a name that is
 // safe, and the same, on every operating system. It returns "" for a component
 // that means nothing ("", ".", or only spaces and dots), and an error for one

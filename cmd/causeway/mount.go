@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -23,8 +24,12 @@ import (
 	"github.com/causeway-bt/causeway/stream/access"
 )
 
-// headerTimeout is how long a WebDAV client may take to say what it wants.
-const headerTimeout = 20 * time.Second
+// Bounds of WebDAV clients: for what they want, between requests, and in bytes.
+const (
+	headerTimeout = 20 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10
+)
 
 type mountFlags struct {
 	engine        engineFlags
@@ -258,6 +263,10 @@ func (m *mounting) start(ctx context.Context, stop context.CancelCauseFunc, load
 		m.work.Go(func() {
 			select {
 			case <-torrent.GotInfo():
+				if err := m.flags.checkPlace(filepath.Join(m.flags.out, torrent.Info().Name)); err != nil {
+					stop(err)
+					return
+				}
 				if err := m.fs.Add(newMountView(torrent, created)); err != nil {
 					m.app.warn("", err.Error())
 				}
@@ -299,8 +308,11 @@ func (m *mounting) mountDir(stop context.CancelCauseFunc) error {
 func (m *mounting) serve(listener net.Listener) {
 	guard := access.New(listener.Addr(), m.flags.token, m.flags.hosts...)
 	guard.AllowBasic()
-	m.server = &http.Server{Handler: guard.Wrap(m.fs.WebDAV()), ReadHeaderTimeout: headerTimeout}
-	url := fmt.Sprintf("http://%s/", listener.Addr())
+	m.server = &http.Server{
+		Handler: guard.Wrap(m.fs.WebDAV()), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(m.app.logger().Handler(), slog.LevelDebug),
+	}
+	url := fmt.Sprintf("http://%s/", reachableHere(listener.Addr()))
 	m.app.event("serving", webdavEvent{url})
 	m.app.result(url)
 	m.work.Go(func() {
@@ -308,6 +320,14 @@ func (m *mounting) serve(listener net.Listener) {
 			m.app.warn("", "the WebDAV server ended: "+err.Error())
 		}
 	})
+}
+
+// reachableHere is where this machine reaches a listener: one on all addresses at loopback.
+func reachableHere(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
+	}
+	return addr.String()
 }
 
 // finish unmounts and closes everything. It returns err, unless that is just the end, and

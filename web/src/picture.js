@@ -19,7 +19,9 @@ export class Picture {
       const d = `M${x1} ${y1}Q${(x1 + x2) / 2} ${(y1 + y2) / 2 + bend} ${x2} ${y2}`
       const path = svg('path', { d, class: 'wire' })
       const flow = svg('path', { d, class: 'flow' })
-      const text = svg('text', { x: (x1 + x2) / 2, y: (y1 + y2) / 2 + bend / 2 - 9, class: 'amount' })
+      // Beside a slanted line, so that it does not cover what stands below the upper place.
+      const beside = y1 === y2 ? 0 : 34
+      const text = svg('text', { x: (x1 + x2) / 2 + beside, y: (y1 + y2) / 2 + bend / 2 - (beside ? 0 : 9), class: 'amount' })
       this.lines[name] = { path, flow, text }
       return svg('g', {}, path, flow, text)
     }

@@ -47,31 +47,25 @@ export async function plays ({ instance, open, url, tracks = true, direct = true
   const first = await frame(page)
   const marks = await page.evaluate(() => Object.fromEntries(performance.getEntriesByType('mark').map((m) => [m.name, Math.round(m.startTime)])))
   first.at = marks['first frame']
-  // On a busy machine, somebody else may have had the processor: the best of three counts.
-  for (let again = 0; again < 2 && first.at > 2000; again++) {
+  await page.$eval('.player .big', (b) => b.click())
+  await until(page, 'playing', () => document.querySelector('video').currentTime > 0.7)
+  const cue = !tracks ? '' : await until(page, 'a subtitle', () => document.querySelector('.cues').textContent)
+  const sought = await seek(page, 0.8)
+  await until(page, 'playing after the seek', () => { const v = document.querySelector('video'); return !v.paused && v.currentTime > v.duration * 0.8 + 0.2 })
+  if (direct) await until(page, 'a direct connection', () => [...causeway.engine.swarms.values()][0]?.figures().met > 0)
+  const video = await page.$eval('video', (v) => ({ src: v.currentSrc, error: v.error?.message, decoded: v.webkitAudioDecodedByteCount, hasAudio: v.mozHasAudio }))
+  const found = { first, marks, cue, sought, video, figures: await figures(page), notice: await notice(page) }
+  // On a busy machine, somebody else may have had the processor: the best of three visits counts.
+  for (let again = 0; again < 2 && (first.at > 2000 || sought.took > 1000); again++) {
     const context = await instance.createBrowserContext()
     const other = await context.newPage()
     await other.goto(url)
     await frame(other)
     first.at = Math.min(first.at, await other.evaluate(() => performance.getEntriesByName('first frame')[0].startTime))
-    await context.close()
-  }
-  await page.$eval('.player .big', (b) => b.click())
-  await until(page, 'playing', () => document.querySelector('video').currentTime > 0.7)
-  const cue = !tracks ? '' : await until(page, 'a subtitle', () => document.querySelector('.cues').textContent)
-  const sought = await seek(page, 0.8)
-  for (let again = 0; again < 2 && sought.took > 1000; again++) {
-    const context = await instance.createBrowserContext()
-    const other = await context.newPage()
-    await other.goto(url)
-    await frame(other)
     sought.took = Math.min(sought.took, (await seek(other, 0.8)).took)
     await context.close()
   }
-  await until(page, 'playing after the seek', () => { const v = document.querySelector('video'); return !v.paused && v.currentTime > v.duration * 0.8 + 0.2 })
-  if (direct) await until(page, 'a direct connection', () => [...causeway.engine.swarms.values()][0]?.figures().met > 0)
-  const video = await page.$eval('video', (v) => ({ src: v.currentSrc, error: v.error?.message, decoded: v.webkitAudioDecodedByteCount, hasAudio: v.mozHasAudio }))
-  return { first, marks, cue, sought, video, figures: await figures(page), notice: await notice(page) }
+  return found
 }
 
 // downloads saves the file, and returns its hash.
