@@ -107,29 +107,33 @@ func (b *bench) mountFinished(ctx context.Context, tor *fixture.Torrent) error {
 		return rate, 0, err
 	}}}
 	for _, way := range []struct {
-		name  string
-		flags []string
-		again bool
+		name        string
+		passthrough bool
+		flags       []string
+		again       bool
 	}{
-		{"mounted, passthrough", nil, false},
-		{"mounted, without", []string{"--no-passthrough"}, false},
-		{"mounted, without, again", []string{"--no-passthrough"}, true},
+		{"mounted, passthrough", true, nil, false},
+		{"mounted, without", false, []string{"--no-passthrough"}, false},
+		{"mounted, without, again", false, []string{"--no-passthrough"}, true},
 	} {
 		places = append(places, &place{name: way.name, sample: func(ctx context.Context) (float64, float64, error) {
-			path, process, stop, err := b.mountOurs(ctx, tor, tor.Dir, b.work, way.flags...)
+			m, err := b.mountOurs(ctx, tor, tor.Dir, b.work, way.flags...)
 			if err != nil {
 				return 0, 0, err
 			}
-			defer stop()
-			if err := waitWhole(ctx, path, process); err != nil {
+			defer m.stop()
+			if m.passthrough != way.passthrough {
+				return 0, 0, fmt.Errorf("passthrough is %v, want %v (it takes root, and Linux 6.9)", m.passthrough, way.passthrough)
+			}
+			if err := m.waitWhole(ctx); err != nil {
 				return 0, 0, err
 			}
 			if way.again {
-				if _, err := dd(ctx, path); err != nil {
+				if _, err := dd(ctx, m.path); err != nil {
 					return 0, 0, err
 				}
 			}
-			return costing(process, func() (float64, error) { return dd(ctx, path) })
+			return costing(m.process, func() (float64, error) { return dd(ctx, m.path) })
 		}})
 	}
 	if err := b.inTurns(ctx, "finished", places); err != nil {
@@ -159,37 +163,51 @@ func costing(process *proc.Process, read func() (float64, error)) (rate, cpu flo
 	return rate, (after - before).Seconds() / (mountSize / 1e9), err
 }
 
+// ourMount is a torrent's file that causeway has mounted.
+type ourMount struct {
+	path        string
+	process     *proc.Process
+	passthrough bool // its reading is left to the kernel, once it is finished
+	stop        func()
+}
+
 // mountOurs mounts the torrent with causeway, with the data in dir.
-func (b *bench) mountOurs(ctx context.Context, tor *fixture.Torrent, dir, state string, flags ...string) (path string, p *proc.Process, stop func(), err error) {
+func (b *bench) mountOurs(ctx context.Context, tor *fixture.Torrent, dir, state string, flags ...string) (*ourMount, error) {
 	at, err := os.MkdirTemp(b.work, "mnt")
 	if err != nil {
-		return "", nil, nil, err
+		return nil, err
 	}
 	args := append([]string{"mount", tor.Path, at, "-o", dir, "--state", filepath.Join(state, "state-mount")}, flags...)
 	run, err := ours{bin: b.causeway}.run(args...)
 	if err != nil {
-		return "", nil, nil, err
+		_ = os.Remove(at)
+		return nil, err
 	}
-	if _, err := run.WaitEvent(ctx, "mounted"); err != nil {
-		run.Kill()
-		return "", nil, nil, err
+	stop := func() {
+		run.Stop() // it unmounts
+		_ = os.Remove(at)
 	}
-	return filepath.Join(at, tor.Name), run.Process, func() { run.Stop(); _ = os.Remove(at) }, nil
+	mounted, err := run.WaitEvent(ctx, "mounted")
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return &ourMount{filepath.Join(at, tor.Name), run.Process, mounted.Passthrough, stop}, nil
 }
 
 // waitWhole waits until all of a mounted file has been verified.
-func waitWhole(ctx context.Context, path string, p *proc.Process) error {
+func (m *ourMount) waitWhole(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	b := make([]byte, 32)
 	for {
-		n, err := syscall.Getxattr(path, "user.causeway.completed", b)
+		n, err := syscall.Getxattr(m.path, "user.causeway.completed", b)
 		if err == nil && string(b[:n]) == strconv.Itoa(mountSize) {
 			return nil
 		}
 		select {
-		case <-p.Done():
-			return fmt.Errorf("the program ended\n%s", p.Output())
+		case <-m.process.Done():
+			return fmt.Errorf("the program ended\n%s", m.process.Output())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
@@ -251,13 +269,13 @@ func (b *bench) mountOnce(ctx context.Context, tor *fixture.Torrent, peer string
 		return 0, 0, err
 	}
 	defer os.RemoveAll(dir)
-	path, process, stop, err := b.mountOurs(ctx, tor, dir, dir, "--peer", peer)
+	m, err := b.mountOurs(ctx, tor, dir, dir, "--peer", peer)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer stop()
-	return costing(process, func() (float64, error) {
-		return sequentially(func() (io.ReadCloser, error) { return os.Open(path) })
+	defer m.stop()
+	return costing(m.process, func() (float64, error) {
+		return sequentially(func() (io.ReadCloser, error) { return os.Open(m.path) })
 	})
 }
 

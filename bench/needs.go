@@ -32,7 +32,7 @@ var needs = map[string][]need{
 	"native":   {installed(realpeer.WebTorrent)}, // for its tracker
 	"stream":   {installed(realpeer.Libtorrent), needPeerflix},
 	"tracker":  {installed(realpeer.OpenTracker), needReferenceTracker},
-	"mount":    {installed(realpeer.Libtorrent), needBtfs},
+	"mount":    {installed(realpeer.Libtorrent), needBtfs, onPath("unshare", "util-linux"), onPath("ip", "iproute2")},
 }
 
 func installed(p realpeer.Program) need {
@@ -41,13 +41,26 @@ func installed(p realpeer.Program) need {
 
 // needBtfs also asks for what it takes to mount.
 func needBtfs() error {
-	if _, err := exec.LookPath("btfs"); err != nil {
-		return fmt.Errorf("btfs is missing (Debian: btfs): %w", err)
+	if err := onPath("btfs", "btfs")(); err != nil {
+		return err
 	}
-	if _, err := os.Stat("/dev/fuse"); err != nil || os.Getuid() != 0 {
-		return fmt.Errorf("mounting needs /dev/fuse and root (%w)", err)
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return fmt.Errorf("mounting needs /dev/fuse: %w", err)
+	}
+	if os.Getuid() != 0 {
+		return errors.New("mounting, and a network namespace for it, need root")
 	}
 	return nil
+}
+
+// onPath asks for a program that comes in a package of Debian.
+func onPath(program, debian string) need {
+	return func() error {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("%s is missing (Debian: %s): %w", program, debian, err)
+		}
+		return nil
+	}
 }
 
 func needPeerflix() error {

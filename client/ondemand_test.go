@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/wire"
 )
 
 // On demand nothing comes but what readers wait for and have in their windows, and it
@@ -95,6 +96,51 @@ func TestOnDemandDownloadsWhatIsRead(t *testing.T) {
 	case <-again.Complete():
 	case <-ctx.Done():
 		t.Fatalf("the next run has %d bytes", again.Stats().Completed)
+	}
+}
+
+// On demand a peer hears that we are interested for a while after all that readers want
+// is there, so that who reads on need not wait for its unchoke; then no longer.
+func TestOnDemandInterestLasts(t *testing.T) {
+	dir, torrent := makeTorrent(t, "data.bin", 20*64<<10)
+	peer := newRecorder(t, torrent, serveFrom(readData(t, dir), torrent))
+	leech := add(t, newClient(t, plain(t)), &meta.Source{Torrent: torrent},
+		TorrentOptions{Dir: t.TempDir(), OnDemand: true, Peers: []string{peer.addr()}})
+	r := openFile(t, leech)
+	defer r.Close()
+	if _, err := io.ReadFull(r, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	// age has so much time go by since something was wanted of the peer, and looks again.
+	age := func(d time.Duration) (wanted int, interested bool) {
+		t.Helper()
+		if err := leech.call(func() {
+			for p := range leech.loop.peers {
+				p.lastWanted = p.lastWanted.Add(-d)
+				leech.request(p, time.Now())
+				wanted, interested = p.Pick.Wanted(), p.weInterested
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return wanted, interested
+	}
+	until(t, 5*time.Second, "all that is wanted", func() bool { wanted, _ := age(0); return wanted == 0 })
+	if _, interested := age(0); !interested {
+		t.Error("after a read, it is interested no more")
+	}
+	if _, interested := age(interestLasts / 2); !interested {
+		t.Errorf("after %v, it is interested no more", interestLasts/2)
+	}
+	if n := len(peer.of(wire.NotInterested)); n != 0 {
+		t.Errorf("the peer has heard %d times already that nothing is wanted", n)
+	}
+	if _, interested := age(interestLasts / 2); interested {
+		t.Errorf("after %v, it is interested still", interestLasts)
+	}
+	until(t, 5*time.Second, "that nothing is wanted", func() bool { return len(peer.of(wire.NotInterested)) == 1 })
+	if n := len(peer.of(wire.Interested)); n != 1 {
+		t.Errorf("it said %d times that it is interested, want once", n)
 	}
 }
 

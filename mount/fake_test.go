@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -219,40 +220,68 @@ func TestOpenFilesAreShared(t *testing.T) {
 // What nobody sends fails after the timeout, and then at once for a moment; as long as
 // something comes it is waited for.
 func TestReadTimesOut(t *testing.T) {
-	const timeout = 200 * time.Millisecond
-	torrent, _, f := opened(t, 1<<20, Config{Timeout: timeout})
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 16 * time.Second
+		torrent, _, f := opened(t, 1<<20, Config{Timeout: timeout})
+		defer f.release()
+		p := make([]byte, 10)
+		fails := func(what string, off int64, want error, after time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if n, err := f.readAt(t.Context(), p, off); n != 0 || !errors.Is(err, want) {
+				t.Errorf("%s: %d bytes and %v, want %v", what, n, err, want)
+			}
+			if took := time.Since(began); took != after {
+				t.Errorf("%s: it failed after %v, want %v", what, took, after)
+			}
+		}
+		fails("what nobody sends", 0, errTimeout, timeout)
+		fails("tried again", 0, errTimeout, 0)
+		time.Sleep(failureLasts - 1)
+		fails("tried again until a moment has passed", 0, errTimeout, 0)
+		fails("another place", 3*fakePiece, errTimeout, timeout)
+		fails("again", 3*fakePiece, errTimeout, 0)
+		time.Sleep(failureLasts)
+		fails("tried later", 3*fakePiece, errTimeout, timeout)
+		torrent.come(3)
+		if n, err := f.readAt(t.Context(), p, 3*fakePiece); n != len(p) || err != nil {
+			t.Errorf("of what failed and is there now, %d bytes and %v", n, err)
+		}
+		// Something of the piece comes, again and again.
+		began := time.Now()
+		go func() {
+			for n := range int64(8) {
+				time.Sleep(timeout / 2)
+				torrent.come(100 + n)
+			}
+			torrent.come(9)
+		}()
+		if n, err := f.readAt(t.Context(), p, 9*fakePiece); n != len(p) || err != nil || p[0] != 9 {
+			t.Errorf("of a slow piece, %d bytes and %v", n, err)
+		}
+		if took := time.Since(began); took != 8*timeout/2 {
+			t.Errorf("a slow piece took %v, want %v", took, 8*timeout/2)
+		}
+	})
+}
+
+// Who is interrupted waits no longer.
+func TestReadIsInterrupted(t *testing.T) {
+	_, _, f := opened(t, 1<<20, Config{})
 	defer f.release()
-	p := make([]byte, 10)
-	began := time.Now()
-	if _, err := f.readAt(t.Context(), p, 0); !errors.Is(err, errTimeout) {
-		t.Fatalf("it ended with %v", err)
-	}
-	if took := time.Since(began); took < timeout {
-		t.Errorf("it failed after %v, want %v at least", took, timeout)
-	}
-	if _, err := f.readAt(t.Context(), p, 0); !errors.Is(err, errTimeout) {
-		t.Errorf("tried again, it ended with %v", err)
-	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("a signal")
 	cancel(why)
-	if _, err := f.readAt(ctx, p, 5*fakePiece); !errors.Is(err, why) {
+	if _, err := f.readAt(ctx, make([]byte, 10), 5*fakePiece); !errors.Is(err, why) {
 		t.Errorf("interrupted, it ended with %v", err)
 	}
-	// Something of the piece comes, again and again.
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for n := range 8 {
-			time.Sleep(timeout / 2) // what is tested is time itself
-			torrent.come(100 + int64(n))
-		}
-		torrent.come(9)
-	}()
-	if n, err := f.readAt(t.Context(), p, 9*fakePiece); n != len(p) || err != nil || p[0] != 9 {
-		t.Errorf("of a slow piece, %d bytes and %v", n, err)
-	}
-	<-done
+}
+
+// At the end of the file there is less, and then nothing.
+func TestReadAtTheEnd(t *testing.T) {
+	torrent, _, f := opened(t, 1<<20, Config{})
+	defer f.release()
+	p := make([]byte, 10)
 	if n, err := f.readAt(t.Context(), p, 1<<20); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %d, %v", n, err)
 	}

@@ -12,13 +12,15 @@ import (
 
 	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/bench/webpage"
+	"github.com/causeway-bt/causeway/web"
 	"github.com/causeway-bt/causeway/web/testhost"
 )
 
 // needPage skips a test that needs the bundled page and what drives browsers.
 func needPage(t *testing.T, programs ...realpeer.Program) {
 	t.Helper()
-	testhost.Need(t, "test", programs...)
+	webpage.Need(t, web.Built(), "test", programs...)
 }
 
 // TestMain removes what the tests make once for all of them.
@@ -149,7 +151,7 @@ func seed(t *testing.T, host *testhost.Host, path string, tracker *realpeer.WebT
 // told what it says on its way.
 func do(t *testing.T, browser realpeer.Program, scenario, url string, found any, more map[string]any, said func(string)) {
 	t.Helper()
-	result, err := testhost.Scenario{Name: scenario, URL: url, Browser: browser, Options: more, Said: said}.Run("test", t.TempDir(), found)
+	result, err := webpage.Scenario{Name: scenario, URL: url, Browser: browser, Options: more, Said: said}.Run("test", t.TempDir(), found)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,8 @@ type Event struct {
 	Leeches     int       `json:"leeches"`
 	Message     string    `json:"message"`
 	Files       []File    `json:"files"`
-	WebRTC      bool      `json:"webrtc"` // of "received"
+	WebRTC      bool      `json:"webrtc"`      // of "received"
+	Passthrough bool      `json:"passthrough"` // of "mounted"
 }
 
 // Peers counts connections by transport.

@@ -340,7 +340,7 @@ func (m *mounting) finish(err error) error {
 	if m.mounted != nil {
 		busy, unmountErr := m.mounted.Unmount()
 		if busy {
-			m.app.warn("", fmt.Sprintf("files in %s are still open; it is unmounted all the same, and they can be read no more", m.mounted.Dir()))
+			m.app.warn("", fmt.Sprintf("files in %s are still open, or it is mounted elsewhere, too; it is unmounted all the same, and nothing can be read any more", m.mounted.Dir()))
 		}
 		err = errors.Join(err, unmountErr)
 	}

@@ -391,6 +391,16 @@ func TestMountFinishedFiles(t *testing.T) {
 				t.Errorf("with %q, the files are\n%s\nwant\n%s", flags, got, want)
 			}
 		}
+		passes := flags == nil && kernelPasses()
+		if e, _ := f.run.Last("mounted"); e.Passthrough != passes {
+			t.Errorf("with %q, passthrough is %v, want %v", flags, e.Passthrough, passes)
+		}
+		if !kernelPasses() {
+			continue
+		}
+		if cached := cachedPages(t, f.path("a")); (cached == 0) != passes {
+			t.Errorf("with %q, the kernel keeps %d pages of the mounted file, and passthrough is to be %v", flags, cached, passes)
+		}
 	}
 	seed := realSeed(t, tor, realpeer.Options{})
 	f := mounted(t, []string{tor.Path}, "--peer", seed.Addr)
@@ -411,4 +421,36 @@ func TestMountFinishedFiles(t *testing.T) {
 	if _, err := io.Copy(h, io.NewSectionReader(early, 0, 3_000_001)); err != nil || !strings.Contains(want, hex.EncodeToString(h.Sum(nil))+" a\n") {
 		t.Errorf("the open file has other bytes (%v)", err)
 	}
+}
+
+// kernelPasses reports whether the kernel lets us have it read finished files by itself:
+// as root, since Linux 6.9.
+func kernelPasses() bool {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil || os.Getuid() != 0 {
+		return false
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(string(release), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major > 6 || major == 6 && minor >= 9
+}
+
+// cachedPages is how many pages of a file the kernel keeps (cachestat, Linux 6.5). Of what
+// it reads by passthrough it keeps those of the file beneath, and none of this one.
+func cachedPages(t *testing.T, path string) (n int) {
+	t.Helper()
+	out := tool(t, "/usr/bin/python3", "-c", `
+import ctypes, sys
+with open(sys.argv[1], "rb") as f:
+    whole, stat = (ctypes.c_uint64 * 2)(), (ctypes.c_uint64 * 5)()
+    if ctypes.CDLL(None, use_errno=True).syscall(451, f.fileno(), whole, stat, 0):
+        sys.exit("cachestat: errno %d" % ctypes.get_errno())
+    print(stat[0])
+`, path)
+	if _, err := fmt.Sscan(out, &n); err != nil {
+		t.Fatalf("cachestat says %q", out)
+	}
+	return n
 }

@@ -133,11 +133,11 @@ func TestMountWebDAVRefuses(t *testing.T) {
 		t.Skip("runs the built program: not with -short")
 	}
 	tor := makeTorrent(t, []fixture.File{{Path: "folder/a", Size: 5000}}, fixture.Options{})
-	run, url := webdav(t, []string{tor.Path}, "--token", "secret")
+	_, url := webdav(t, []string{tor.Path}, "--token", "secret")
 	allowed := []string{"Authorization", "Bearer secret"}
 	for _, method := range []string{"PUT", "DELETE", "MKCOL", "MOVE", "COPY", "LOCK", "UNLOCK", "PROPPATCH", "POST", "PATCH", "ODD"} {
-		if status, _ := ask(t, method, url+"folder/a", "<x/>", append(allowed, "Destination", url+"b", "Depth", "infinity")...); status != 405 && status != 403 {
-			t.Errorf("%s is answered with %d", method, status)
+		if status, _ := ask(t, method, url+"folder/a", "<x/>", append(allowed, "Destination", url+"b", "Depth", "infinity")...); status != 405 {
+			t.Errorf("%s is answered with %d, want 405", method, status)
 		}
 	}
 	for _, path := range []string{"../", "folder/../../", "%2e%2e/", "folder/%2e%2e/%2e%2e/etc/passwd", "folder%2f..%2f..%2fetc", "..%5c", "folder/%00", ".", "folder/./a", "folder/a/b", "none"} {
@@ -183,9 +183,6 @@ func TestMountWebDAVRefuses(t *testing.T) {
 	if status, body := ask(t, "PROPFIND", url+"folder/", "", append(allowed, "Depth", "1")...); status != 207 || !strings.Contains(body, "5000") {
 		t.Errorf("in the end, a listing is answered with %d: %s", status, body)
 	}
-	if p, _ := run.Last("progress"); p.Downloaded != 0 {
-		t.Errorf("%d bytes were downloaded, by looking alone", p.Downloaded)
-	}
 	rest, err := http.NewRequest("OPTIONS", url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -201,5 +198,51 @@ func TestMountWebDAVRefuses(t *testing.T) {
 	}
 	if b, _ := io.ReadAll(response.Body); !bytes.Equal(b, nil) {
 		t.Errorf("and says %q", b)
+	}
+}
+
+// Who looks at files beside a seed downloads nothing: neither who lists them, nor who asks
+// for their heads, whatever their names tell of their types.
+func TestMountWebDAVLooksDownloadNothing(t *testing.T) {
+	t.Parallel()
+	realpeer.Need(t, realpeer.Libtorrent)
+	files := []fixture.File{
+		{Path: "README", Size: 300_000}, {Path: "folder/no extension", Size: 300_000}, {Path: "folder/odd.qqq", Size: 300_000},
+		{Path: "film.mp4", Size: 300_000}, {Path: ".hidden", Size: 300_000},
+	}
+	tor := makeTorrent(t, files, fixture.Options{PieceLength: 32 << 10})
+	seed := realSeed(t, tor, realpeer.Options{})
+	run, url := webdav(t, []string{tor.Path}, "--peer", seed.Addr)
+	f := &folder{run: run}
+	if _, err := run.WaitFor(within(t, patience), "a peer", func(e cli.Event) bool {
+		return e.Event == "progress" && e.Peers.TCP+e.Peers.UTP > 0
+	}); err != nil {
+		t.Fatal(err)
+	}
+	everything := `<?xml version="1.0"?><D:propfind xmlns:D="DAV:"><D:allprop/></D:propfind>`
+	for _, path := range []string{"", "folder/"} {
+		for _, body := range []string{"", everything} {
+			if status, answer := ask(t, "PROPFIND", url+path, body, "Depth", "1"); status != 207 || !strings.Contains(answer, "300000") {
+				t.Errorf("PROPFIND of /%s is answered with %d: %s", path, status, answer)
+			}
+		}
+	}
+	for _, file := range files {
+		path := strings.ReplaceAll(file.Path, " ", "%20")
+		if status, _ := ask(t, "HEAD", url+path, ""); status != 200 {
+			t.Errorf("HEAD of /%s is answered with %d", path, status)
+		}
+		if status, answer := ask(t, "PROPFIND", url+path, everything, "Depth", "0"); status != 207 || !strings.Contains(answer, "getcontenttype") {
+			t.Errorf("PROPFIND of /%s is answered with %d: %s", path, status, answer)
+		}
+	}
+	if got := f.downloaded(t); got != 0 {
+		t.Errorf("%d bytes were downloaded, by looking alone", got)
+	}
+	if status, body := ask(t, "GET", url+"README", "", "Range", "bytes=0-99"); status != 206 || len(body) != 100 {
+		t.Errorf("a range is answered with %d and %d bytes", status, len(body))
+	}
+	if got := f.downloaded(t); got == 0 {
+		t.Error("of what was read, nothing was downloaded")
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/proc"
 	"github.com/causeway-bt/causeway/bench/realpeer"
-	"github.com/causeway-bt/causeway/web/testhost"
+	"github.com/causeway-bt/causeway/bench/webpage"
+	"github.com/causeway-bt/causeway/web"
 )
 
 // pageScripts is where the scenarios of the page are.
@@ -20,11 +21,11 @@ var pageScripts = filepath.Join("..", "..", "web", "test")
 // needSharedPage skips a test that needs the bundled page, Chromium and what drives it.
 func needSharedPage(t *testing.T) {
 	t.Helper()
-	testhost.Need(t, pageScripts, realpeer.Chromium)
+	webpage.Need(t, web.Built(), pageScripts, realpeer.Chromium)
 }
 
 // inPage runs a scenario of web/test, and fills found with what it found.
-func inPage(t *testing.T, s testhost.Scenario, found any) {
+func inPage(t *testing.T, s webpage.Scenario, found any) {
 	t.Helper()
 	result, err := s.Run(pageScripts, t.TempDir(), found)
 	if err != nil {
@@ -105,12 +106,12 @@ func TestSharePlaysAndDownloads(t *testing.T) {
 				Video struct{ Error string }
 				pageFigures
 			}
-			inPage(t, testhost.Scenario{Name: "plays", URL: link, Browser: browser}, &played)
+			inPage(t, webpage.Scenario{Name: "plays", URL: link, Browser: browser}, &played)
 			if !strings.Contains(played.Cue, words) || played.Video.Error != "" || played.Figures.Came.Causeway == 0 {
 				t.Errorf("got %+v", played)
 			}
 			var saved struct{ SHA256 string }
-			inPage(t, testhost.Scenario{
+			inPage(t, webpage.Scenario{
 				Name: "downloads", URL: link, Browser: browser, Options: map[string]any{"folder": t.TempDir(), "name": "film.webm"},
 			}, &saved)
 			content, err := os.ReadFile(film)
@@ -130,7 +131,7 @@ func TestShareDeniedWebRTCPlaysByHTTP(t *testing.T) {
 	needSharedPage(t)
 	_, link := sharingWithBrowsers(t, args([]string{playable(t, "20")}, onLoopback)...)
 	var found pageFigures
-	inPage(t, testhost.Scenario{Name: "plays", URL: link, Options: map[string]any{"tracks": false, "direct": false, "flags": noUDP}}, &found)
+	inPage(t, webpage.Scenario{Name: "plays", URL: link, Options: map[string]any{"tracks": false, "direct": false, "flags": noUDP}}, &found)
 	if found.Figures.Came.Causeway != 0 || found.Figures.Came.Host == 0 {
 		t.Errorf("came: %+v", found.Figures.Came)
 	}
@@ -146,7 +147,7 @@ func TestShareViewersGiveToEachOther(t *testing.T) {
 			Came struct{ Host, Causeway, Viewers int64 }
 		}
 	}
-	inPage(t, testhost.Scenario{Name: "shares", URL: link}, &found)
+	inPage(t, webpage.Scenario{Name: "shares", URL: link}, &found)
 	for i, page := range found.Pages[1:] {
 		c := page.Came
 		if all := c.Host + c.Causeway + c.Viewers; float64(c.Viewers) < 0.3*float64(all) {
@@ -164,7 +165,7 @@ func TestShareTwentyPages(t *testing.T) {
 	var found struct {
 		Pages []struct{ Progress float64 }
 	}
-	inPage(t, testhost.Scenario{Name: "shares", URL: link, Options: map[string]any{"pages": pages, "tabs": true}}, &found)
+	inPage(t, webpage.Scenario{Name: "shares", URL: link, Options: map[string]any{"pages": pages, "tabs": true}}, &found)
 	if len(found.Pages) != pages {
 		t.Errorf("%d pages", len(found.Pages))
 	}
@@ -189,7 +190,7 @@ func TestShareStartedAgain(t *testing.T) {
 	flags := args([]string{film, "--state", state, "--listen", "127.0.0.1", "--no-dht", "--up-limit"})
 	run, link := sharingWithBrowsers(t, args(flags, []string{"120K"})...)
 	var found struct{ Gone string }
-	inPage(t, testhost.Scenario{Name: "recovers", URL: link, Said: func(word string) {
+	inPage(t, webpage.Scenario{Name: "recovers", URL: link, Said: func(word string) {
 		switch word {
 		case "stop":
 			run.Stop()
@@ -211,7 +212,7 @@ func TestShareOverTLS(t *testing.T) {
 		t.Fatalf("the link is %s", link)
 	}
 	var found pageFigures
-	inPage(t, testhost.Scenario{
+	inPage(t, webpage.Scenario{
 		Name: "plays", URL: link, Options: map[string]any{"tracks": false, "flags": []string{"--ignore-certificate-errors"}},
 	}, &found)
 	if found.Figures.Came.Causeway == 0 {
@@ -230,7 +231,7 @@ func TestShareBridgesWhatAria2Seeds(t *testing.T) {
 	aria2 := realpeer.Start(t, realpeer.Options{Program: realpeer.Aria2, Torrent: torrent, Dir: filepath.Dir(path), Seed: true, UpLimit: 400 << 10})
 	run, link := sharingWithBrowsers(t, args([]string{torrent, "-o", t.TempDir(), "--peer", aria2.Addr}, onLoopback)...)
 	var found pageFigures
-	inPage(t, testhost.Scenario{Name: "begins", URL: link}, &found)
+	inPage(t, webpage.Scenario{Name: "begins", URL: link}, &found)
 	if last, ok := run.Last("progress"); !ok || last.Completed >= last.Length {
 		t.Errorf("it was whole when the page had played: %d of %d", last.Completed, last.Length)
 	}
@@ -252,7 +253,7 @@ func TestShareReceivesFromAPage(t *testing.T) {
 			run, link := sharingWithBrowsers(t, args([]string{"--receive", inbox, playable(t, "5")}, onLoopback)...)
 			const length = 300_000
 			var found struct{ Said string }
-			inPage(t, testhost.Scenario{
+			inPage(t, webpage.Scenario{
 				Name: "sends", URL: link, Options: map[string]any{"name": "a photo.jpg", "length": length, "flags": flags},
 			}, &found)
 			content, err := os.ReadFile(filepath.Join(inbox, "a photo.jpg"))

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/causeway-bt/causeway/bench/cli"
-	"github.com/causeway-bt/causeway/web/testhost"
+	"github.com/causeway-bt/causeway/bench/webpage"
 )
 
 // TestShareReachesViewersThroughTURN: a browser of another network that cannot send UDP, a case
@@ -21,7 +21,7 @@ func TestShareReachesViewersThroughTURN(t *testing.T) {
 	middle, outer := twoIslands(t)
 	run, link := sharingIn(t, middle, film, outer[0].router)
 	var found pageFigures
-	inPage(t, testhost.Scenario{Name: "plays", URL: link, Command: inNamespace(outer[0].name), Options: map[string]any{
+	inPage(t, webpage.Scenario{Name: "plays", URL: link, Command: inNamespace(outer[0].name), Options: map[string]any{
 		"tracks": false, "direct": false, "flags": append(noUDP, asIfSecure(link)),
 	}}, &found)
 	if relayed := relayedByShare(run); found.Figures.Came.Causeway == 0 || relayed < found.Figures.Came.Causeway/2 {
@@ -43,7 +43,7 @@ func TestShareReachesViewersBehindNATs(t *testing.T) {
 			share, viewer := behindNAT(t, test.nat)
 			run, link := sharingIn(t, share, film, natShare)
 			var found pageFigures
-			inPage(t, testhost.Scenario{Name: "plays", URL: link, Command: inNamespace(viewer), Options: map[string]any{
+			inPage(t, webpage.Scenario{Name: "plays", URL: link, Command: inNamespace(viewer), Options: map[string]any{
 				"tracks": false, "flags": []string{asIfSecure(link)},
 			}}, &found)
 			relayed, came := relayedByShare(run), found.Figures.Came

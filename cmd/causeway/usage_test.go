@@ -38,7 +38,6 @@ func TestUsageErrors(t *testing.T) {
 		{"serve", "there is no command \"serve\", and no file of that name; see `causeway --help`"},
 		{"serve --http :8000", "there is no command \"serve\""},
 		{"stram x --player vlc", "did you mean `causeway stream`?"},
-		{"serve", "there is no command \"serve\""},
 		{"bridge x", "there is no command \"bridge\""},
 		{"serve x y", "there is no command \"serve\""},
 		{"-q -o x serve", "there is no command \"serve\""},

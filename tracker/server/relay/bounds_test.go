@@ -254,6 +254,35 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// Of this machine's ports, only those that Config.OwnPort has are relayed to, and at its
+// own addresses only.
+func TestPolicyOwnPort(t *testing.T) {
+	own := netip.MustParseAddr("198.51.100.1")
+	p := &policy{public: []netip.Addr{own}, relays: newRelays(), now: time.Now, ownPort: func(port uint16) bool { return port == 6881 }}
+	for _, test := range []struct {
+		to   string
+		want bool
+	}{
+		{"198.51.100.1:6881", true},
+		{"[::ffff:198.51.100.1]:6881", true},
+		{"198.51.100.1:6882", false},
+		{"192.0.2.1:6881", true}, // the world's, whatever the port
+		{"192.0.2.1:6882", true},
+		// Private ones that are not ours:
+		{"10.255.255.254:6881", false},
+		{"169.254.169.254:6881", false},
+		{"[fd00:dead:beef::1]:6881", false},
+	} {
+		if got := p.mayRelay(netip.MustParseAddrPort(test.to)); got != test.want {
+			t.Errorf("relay to %s: %v, want %v", test.to, got, test.want)
+		}
+	}
+	p.ownPort = nil
+	if p.mayRelay(netip.AddrPortFrom(own, 6881)) {
+		t.Error("without OwnPort, it is relayed to a port of this machine")
+	}
+}
+
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()

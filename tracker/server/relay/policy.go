@@ -104,8 +104,8 @@ func (p *policy) mayPermit(a netip.Addr) bool {
 }
 
 // mayRelay reports whether a packet may be relayed to or from an address: of our own, only
-// to the relays of other clients and to ports that Config.OwnPort has, since programs of this machine, the tracker among them, may
-// trust what comes from it.
+// to the relays of other clients and to ports that Config.OwnPort has, since programs of
+// this machine, the tracker among them, may trust what comes from it.
 func (p *policy) mayRelay(to netip.AddrPort) bool {
 	a := to.Addr().Unmap()
 	switch {

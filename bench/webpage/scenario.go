@@ -1,4 +1,5 @@
-package testhost
+// Package webpage runs what tests have a browser do on the page of package web.
+package webpage
 
 import (
 	"encoding/json"
@@ -11,19 +12,18 @@ import (
 
 	"github.com/causeway-bt/causeway/bench/proc"
 	"github.com/causeway-bt/causeway/bench/realpeer"
-	"github.com/causeway-bt/causeway/web"
 )
 
 // scenarioTimeout bounds what a page does in one scenario, and the start of its browser.
 const scenarioTimeout = 150 * time.Second
 
-// Need skips a test that needs the bundled page, what drives browsers from the folder scripts
-// (web/test), and programs; with CAUSEWAY_REQUIRE_PEERS=1 it fails then.
-func Need(t testing.TB, scripts string, programs ...realpeer.Program) {
+// Need skips a test that needs the bundled page (which is there if built), what drives
+// browsers from the folder scripts (web/test), and programs; with CAUSEWAY_REQUIRE_PEERS=1 it fails then.
+func Need(t testing.TB, built bool, scripts string, programs ...realpeer.Program) {
 	t.Helper()
 	realpeer.Need(t, append(programs, realpeer.WebTorrent)...)
 	var why string
-	if !web.Built() {
+	if !built {
 		why = "the page is not built (make web)"
 	} else if _, err := os.Stat(filepath.Join(scripts, "node_modules", "puppeteer-core")); err != nil {
 		why = "npm packages of web/test are missing (make test-deps)"
