@@ -18,7 +18,8 @@ import (
 const scenarioTimeout = 150 * time.Second
 
 // Need skips a test that needs the bundled page (which is there if built), what drives
-// browsers from the folder scripts (web/test), and programs; with CAUSEWAY_REQUIRE_PEERS=1 it fails then.
+// browsers from the folder scripts (web/test), and programs; with CAUSEWAY_REQUIRE_PEERS=1
+// it fails then.
 func Need(t testing.TB, built bool, scripts string, programs ...realpeer.Program) {
 	t.Helper()
 	realpeer.Need(t, append(programs, realpeer.WebTorrent)...)
