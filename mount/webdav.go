@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ import (
 const (
 	// maxPropfind bounds the body of a PROPFIND, in bytes: a list of names of properties.
 	maxPropfind = 64 << 10
+	// bodyTimeout is in which that must have come.
+	bodyTimeout = 10 * time.Second
 	// maxListings bounds the PROPFINDs that are answered at a time: a folder may have a
 	// million files.
 	maxListings = 8
@@ -67,7 +70,14 @@ func (fs *FS) WebDAV() http.Handler {
 				_, _ = io.WriteString(w, finiteDepth)
 				return
 			}
-			r.Body = http.MaxBytesReader(w, r.Body, maxPropfind)
+			// All of it comes before a place is taken: who sends slowly holds up nobody.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // net/http ends it with the request
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPropfind))
+			if err != nil {
+				http.Error(w, "what was sent is too long, or did not come whole", http.StatusBadRequest)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
 			select {
 			case listings <- struct{}{}:
 				defer func() { <-listings }()
