@@ -42,6 +42,9 @@ func StartTracker(t testing.TB, infoHashes ...[20]byte) *Tracker {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	tr, err := launchTracker(ctx, dir, infoHashes)
+	for tries := 1; err != nil && strings.Contains(err.Error(), "Address already in use") && tries < 3; tries++ {
+		tr, err = launchTracker(ctx, dir, infoHashes) // somebody took the port in between
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

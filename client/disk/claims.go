@@ -22,12 +22,14 @@ var bucketClaims = []byte("claims")
 
 type claimValue struct {
 	Since time.Time `json:",omitzero"` // when it overwrote what was there
+	Came  time.Time `json:",omitzero"` // when a run without a state began
 }
 
 // storedClaim is a claim with what is needed to know what it is to.
 type storedClaim struct {
 	key   claimKey
 	since time.Time
+	came  time.Time
 	info  []byte
 }
 
@@ -55,14 +57,16 @@ func (s *Store) claim(c *claimant, info *meta.Info) (before bool, err error) {
 			if c.since.IsZero() {
 				c.since = value.Since
 			}
-			changed = !c.since.Equal(value.Since)
+			all := tx.Bucket(bucketTorrents)
+			stateless := all == nil || all.Bucket(stateKey(c.key.infoHash, c.key.dir)) == nil
+			changed = stateless || !c.since.Equal(value.Since)
 		}
 		return nil
 	})
 	if err != nil || before && !changed {
 		return before, err
 	}
-	value, err := json.Marshal(claimValue{c.since})
+	value, err := json.Marshal(claimValue{c.since, time.Now()})
 	if err != nil {
 		return before, err
 	}
@@ -142,7 +146,7 @@ func readClaim(k, v []byte, infos *bolt.Bucket) (c storedClaim, ok bool) {
 	}
 	copy(c.key.infoHash[:], id)
 	c.key.dir = string(id[len(c.key.infoHash):])
-	c.since = value.Since
+	c.since, c.came = value.Since, value.Came
 	c.info = bytes.Clone(infos.Get(c.key.infoHash[:]))
 	return c, c.info != nil
 }

@@ -33,7 +33,8 @@ import (
 // others and from earlier runs. Then bytes that the other one has verified are not
 // changed: a piece that would do that fails, and so only the second of two torrents
 // that differ fails, whatever the order. If they do not even agree on the length of
-// the file, Claim refuses the second.
+// the file, Claim refuses the second. Of one that may be running in another process
+// (stateFresh), what is there but zeros counts as verified, since its state is behind.
 //
 // What somebody changed while the torrent runs is the torrent's as long as something in
 // it is right.
@@ -101,6 +102,7 @@ func (s *Storage) Claim(have wire.Bitfield) error {
 	s.shares = shares{}
 	s.mu.Unlock()
 	var taken TakenError
+	var contested map[int]bool // nil: not looked for yet
 	for file := range s.cfg.Info.Files {
 		if s.cfg.Info.Files[file].Pad || !s.inFile(file) {
 			continue
@@ -111,6 +113,14 @@ func (s *Storage) Claim(have wire.Bitfield) error {
 		}
 		if whose == ours {
 			continue
+		}
+		if contested == nil {
+			if contested, err = s.cfg.Owners.contested(s); err != nil {
+				return err
+			}
+		}
+		if contested[file] {
+			continue // half of it may be on its way: guardShared decides
 		}
 		if !s.selected(file) {
 			s.leaveAlone(file)

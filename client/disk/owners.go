@@ -64,6 +64,7 @@ type sharedFile struct {
 // savedFile is a file of a torrent that is known from the store alone.
 type savedFile struct {
 	key  claimKey
+	came time.Time
 	info *meta.Info
 	file int
 	void bool // it had nothing there, or it was changed since, when we came
@@ -332,7 +333,7 @@ func (o *Owners) readSaved(s *Storage, c *claimant, first bool) error {
 			if !both {
 				continue
 			}
-			f := savedFile{key: claim.key, info: info, file: theirFile}
+			f := savedFile{key: claim.key, came: claim.came, info: info, file: theirFile}
 			if first {
 				f.void = !f.stands(o.store, s.stampOf(file))
 			} else {
@@ -355,6 +356,34 @@ func (o *Owners) readSaved(s *Storage, c *claimant, first bool) error {
 		s.heed(file, careShared)
 	}
 	return nil
+}
+
+// contested returns the files of s that a torrent has a claim to that may be running in
+// another process.
+func (o *Owners) contested(s *Storage) (map[int]bool, error) {
+	if o == nil || o.store == nil {
+		return nil, nil
+	}
+	c := newClaimant(s.cfg.Info, s.paths, claimKey{s.cfg.Info.InfoHash, s.Dir()})
+	claims, err := o.store.claimsNear(c.root)
+	contested := make(map[int]bool)
+	for _, claim := range claims {
+		info, err := meta.ParseInfo(claim.info)
+		if err != nil || claim.key == c.key || o.isLive(claim.key) {
+			continue
+		}
+		f := savedFile{key: claim.key, came: claim.came, info: info}
+		if !f.mayRun(f.state(o.store)) {
+			continue
+		}
+		theirs := newClaimant(info, info.Paths(claim.key.dir), claim.key)
+		for path, file := range c.files {
+			if _, both := theirs.files[path]; both {
+				contested[file] = true
+			}
+		}
+	}
+	return contested, err
 }
 
 // knewVoid reports whether a saved claim was void when s came.
@@ -390,8 +419,14 @@ func (f *savedFile) state(store *Store) *State {
 	return st
 }
 
-// stands reports whether the torrent has a file there that is still as it left it.
+// mayRun reports whether the torrent may be running in another process; st is its state.
+func (f *savedFile) mayRun(st *State) bool {
+	return time.Since(f.came) < stateFresh || st != nil && !st.Clean && time.Since(st.Saved) < stateFresh
+}
+
+// stands reports whether the torrent may be running, or has a file there that is still as it
+// left it.
 func (f *savedFile) stands(store *Store, now Stamp) bool {
 	st := f.state(store)
-	return st != nil && st.Stamps[f.file].Size >= 0 && now.Size >= 0 && (!st.Clean || st.Stamps[f.file] == now)
+	return f.mayRun(st) || st != nil && st.Stamps[f.file].Size >= 0 && now.Size >= 0 && (!st.Clean || st.Stamps[f.file] == now)
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/causeway-bt/causeway/client/meta"
 )
@@ -87,14 +86,14 @@ func (s *Storage) heedOthers(sp span, old, data []byte) error {
 		}
 	}
 	for _, other := range saved {
-		st := other.state(s.cfg.Owners.store)
-		if st == nil || other.void {
+		if other.void {
 			continue
 		}
-		if changes(other.info, other.file, st.Have.Has, sp.off, old, data) {
+		st := other.state(s.cfg.Owners.store)
+		if st != nil && changes(other.info, other.file, st.Have.Has, sp.off, old, data) {
 			return s.taken(sp.file)
 		}
-		if !st.Clean && time.Since(st.Saved) < stateFresh && changesData(old, data) {
+		if other.mayRun(st) && changesData(old, data) {
 			return s.taken(sp.file) // it may have verified that since
 		}
 	}

@@ -63,12 +63,12 @@ func (o *otherNode) Send(to table.Handle, message []byte) { o.deliver(to&^thirdN
 
 func startElsewhere(t *testing.T) (*tracker, *otherNode) {
 	var other *otherNode
+	t.Cleanup(func() { other.wg.Wait() }) // once the server adds no more
 	tr := start(t, func(c *websocket.Config, _ *socket.Config) {
 		other = &otherNode{Table: c.Swarms.(*table.Table), hold: make(chan struct{})}
 		c.Swarms = other
 	})
 	other.deliver = tr.front.Deliver
-	t.Cleanup(other.wg.Wait)
 	return tr, other
 }
 
