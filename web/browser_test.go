@@ -246,6 +246,20 @@ func TestViewersGiveToEachOther(t *testing.T) {
 	}
 }
 
+// A block that is asked of the host again, while it is on its way after a choke, comes.
+func TestTheHostIsAskedAgain(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4"), Limit: 20 << 10})
+	var found struct {
+		Refused       string
+		Given, Length any
+	}
+	do(t, realpeer.Chromium, "asksAgain", host.URL(), &found, nil, nil)
+	if found.Refused != "peer is choking" || found.Given != found.Length {
+		t.Errorf("first %q, then %v, want %v bytes", found.Refused, found.Given, found.Length)
+	}
+}
+
 func TestRecoversWhenTheHostComesBack(t *testing.T) {
 	needPage(t, realpeer.Chromium)
 	file := mediaFile(t, "film.mp4")

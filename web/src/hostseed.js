@@ -20,6 +20,7 @@ export class HostSeed extends Wire {
     this.bytes = 0
     this.held = false
     this.failing = false
+    this.serving = new Map() // blocks on their way, and whom they are for
     this.stopper = new AbortController()
     this.setKeepAlive(true)
     this.use(ltDontHave())
@@ -42,20 +43,34 @@ export class HostSeed extends Wire {
     else this.unchoke()
   }
 
+  // A block that is asked for again, after a choke or a cancel, while it is on its way is
+  // for who asked last: an answer to who asked before would take the later request away.
   async #serve (piece, offset, length, done) {
+    const key = `${piece} ${offset} ${length}`
+    const under = this.serving.get(key)
+    if (under) {
+      under.done = done
+      return
+    }
+    const asked = { done }
+    this.serving.set(key, asked)
     const torrent = this.torrentOf
+    let block, failed
     try {
-      const block = await this.range(piece * torrent.pieceLength + offset, length)
-      if (this.destroyed) return
-      this.bytes += block.length
-      this.failing = false
-      done(null, block)
+      block = await this.range(piece * torrent.pieceLength + offset, length)
     } catch (err) {
-      if (this.destroyed) return
-      this.failing = true
+      failed = err
+    }
+    this.serving.delete(key)
+    if (this.destroyed) return
+    this.failing = !!failed
+    if (failed) {
       this.lt_donthave.donthave(piece)
       setTimeout(() => { if (!this.destroyed) this.have(piece) }, RETRY_AFTER)
-      done(err)
+      asked.done(failed)
+    } else {
+      this.bytes += block.length
+      asked.done(null, block)
     }
   }
 

@@ -204,6 +204,34 @@ export async function shares ({ instance, url, pages = 3, tabs = false }) {
   return { pages: await Promise.all(opened.map(figures)) }
 }
 
+// asksAgain asks the host for a block twice, with a choke between, while it is on its way.
+export async function asksAgain ({ open, url }) {
+  const page = await open(url)
+  await until(page, 'the host as a seed', () => globalThis.causeway && [...causeway.engine.swarms.values()][0]?.torrent?.wires?.some((w) => w.type === 'webSeed'))
+  return page.evaluate(async () => {
+    const swarm = [...causeway.engine.swarms.values()][0]
+    const { host, torrent } = swarm
+    const wire = torrent.wires.find((w) => w.type === 'webSeed')
+    const hold = Object.getPrototypeOf(host).hold.bind(host)
+    host.hold = () => {} // the engine has its own opinion
+    const answer = () => new Promise((resolve) => {
+      wire.request(torrent.pieces.length - 1, 0, torrent.lastPieceLength, (err, block) => resolve(err ? err.message : block.length))
+      setTimeout(() => resolve('nothing'), 15_000)
+    })
+    const open = async () => {
+      hold(false)
+      while (wire.peerChoking) await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await open()
+    const first = answer()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    hold(true)
+    const refused = await first
+    await open()
+    return { refused, given: await answer(), length: torrent.lastPieceLength }
+  })
+}
+
 // recovers plays while the host goes away and comes back: the test does that when told.
 export async function recovers ({ open, url }) {
   const page = await open(url)
