@@ -69,6 +69,12 @@ func keyed(key []byte, words ...string) []byte {
 // newID returns an id that nobody guesses.
 func newID() string { return strings.ToLower(rand.Text()) }
 
+// isID reports whether a text has the form of what newID returns.
+func isID(text string) bool {
+	const length = 26
+	return len(text) == length && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
 // guarded reports whether sessions matter.
 func (d *doors) guarded() bool { return d.needsPassword || d.views > 0 }
 

@@ -1,28 +1,11 @@
 package share
 
 import (
-	_ "embed"
-	"html/template"
-	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
-
-//go:embed notice.html
-var noticeText string
-
-//go:embed notice.css
-var noticeStyle []byte
-
-var noticeTemplate = template.Must(template.New("notice").Parse(noticeText))
-
-// noticePolicy allows the form, and the style sheet of ours.
-const noticePolicy = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
-// noticeStylePath is served to all, since who is to log in sees it.
-const noticeStylePath = "/notice.css"
 
 const (
 	// maxPassword bounds what is sent as a password, in bytes.
@@ -31,22 +14,10 @@ const (
 	loginTimeout = 10 * time.Second
 )
 
-// notice is a page with a few words.
-type notice struct {
-	Title, Text, Warning string
-	Form                 bool
-}
-
 // enter lets a request in and returns its session, or answers it.
 func (s *Server) enter(w http.ResponseWriter, r *http.Request) (session string, ok bool) {
 	if !s.doors.guarded() {
 		return "", true
-	}
-	if r.URL.Path == noticeStylePath {
-		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		w.Header().Set("Cache-Control", "max-age=3600")
-		_, _ = w.Write(noticeStyle)
-		return "", false
 	}
 	session = s.doors.session(r)
 	if s.doors.needsPassword && session == "" {
@@ -69,7 +40,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request) (session string, 
 func (s *Server) byPassword(w http.ResponseWriter, r *http.Request) (session string, ok bool) {
 	verdict := wrong
 	if _, password, given := r.BasicAuth(); given {
-		from := remoteNetwork(r)
+		from := networkOf(s.from(r))
 		verdict = s.doors.try(password, from)
 		session = "player of " + from.String()
 	}
@@ -81,34 +52,31 @@ func (s *Server) byPassword(w http.ResponseWriter, r *http.Request) (session str
 }
 
 func (s *Server) askPassword(w http.ResponseWriter, r *http.Request, v verdict, tried bool) {
-	status := http.StatusUnauthorized
-	n := notice{Title: "Password", Text: "This share has a password.", Form: true}
+	people := r.URL.Path == "/" || r.URL.Path == loginPath
 	switch {
 	case v == tooMany:
-		status = http.StatusTooManyRequests
 		w.Header().Set("Retry-After", strconv.Itoa(int(guessEvery/time.Second)))
-		n.Warning = "Too many wrong passwords. Wait a little, then try again."
-	case tried:
-		n.Warning = "That is not the password."
-	}
-	if r.TLS == nil && !isLoopback(r) {
-		n.Text += " This connection is not encrypted: others on the way could read what you type."
-	}
-	if r.URL.Path != "/" && r.URL.Path != loginPath {
+		s.page.ServeNote(w, r, http.StatusTooManyRequests, "Too many wrong passwords", "Wait a little, then try again.")
+	case people:
+		text := ""
+		if r.TLS == nil && !s.from(r).IsLoopback() {
+			text = "This connection is not encrypted: others on the way could read what you type."
+		}
+		s.page.ServeLogin(w, r, loginPath, text, tried)
+	default:
+		if !isScript(r) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="causeway", charset="UTF-8"`)
+		}
 		w.Header().Set("Cache-Control", "no-store")
-		http.Error(w, "a password is wanted: open the share's page first", status)
-		return
+		http.Error(w, "a password is wanted: open the share's page first", http.StatusUnauthorized)
 	}
-	serveNotice(w, status, n)
 }
 
-func isLoopback(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
+// isScript reports whether a page made a request, in which a browser would ask for the
+// password by a window of its own.
+func isScript(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return mode != "" && mode != "navigate"
 }
 
 // serveLogin takes the password from the form.
@@ -131,7 +99,7 @@ func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this is no password", http.StatusBadRequest)
 		return
 	}
-	v := s.doors.try(r.PostForm.Get("password"), remoteNetwork(r))
+	v := s.doors.try(r.PostForm.Get("password"), networkOf(s.from(r)))
 	if v != right {
 		s.log.Info("wrong password", "from", r.RemoteAddr)
 		s.askPassword(w, r, v, true)
@@ -157,24 +125,13 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request, session string) bo
 
 // serveEnded says that there is nothing here any more.
 func (s *Server) serveEnded(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	switch r.URL.Path {
-	case noticeStylePath:
-		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		_, _ = w.Write(noticeStyle)
-	case "/":
-		serveNotice(w, http.StatusGone, notice{Title: "This share has ended", Text: "Ask whoever sent you the link for another one."})
+	switch {
+	case strings.HasPrefix(r.URL.Path, assetsPrefix): // of what follows
+		s.page.ServeHTTP(w, r)
+	case r.URL.Path == "/":
+		s.page.ServeNote(w, r, http.StatusGone, "This share has ended", "Ask whoever sent you the link for another one.")
 	default:
+		w.Header().Set("Cache-Control", "no-store")
 		http.Error(w, "this share has ended", http.StatusGone)
 	}
-}
-
-func serveNotice(w http.ResponseWriter, status int, n notice) {
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", noticePolicy)
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = noticeTemplate.Execute(w, n) // nobody is there to be told
 }

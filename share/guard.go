@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// PageHeader must come with what changes something: pages of other origins cannot send it
+// pageHeader must come with what changes something: pages of other origins cannot send it
 // without asking, which is not answered.
-const PageHeader = "X-Causeway"
+const pageHeader = "X-Causeway"
 
 // guard tells requests to us from those that were led here.
 type guard struct {
@@ -51,7 +51,7 @@ func (g *guard) secureAt(r *http.Request) bool {
 
 // ownPage reports whether our own page made a request that changes something, or refuses it.
 func (g *guard) ownPage(w http.ResponseWriter, r *http.Request) bool {
-	if r.Header.Get(PageHeader) == "page" && g.sameOrigin(r) {
+	if r.Header.Get(pageHeader) == "page" && g.sameOrigin(r) {
 		return true
 	}
 	http.Error(w, "only the page itself may send", http.StatusForbidden)

@@ -21,8 +21,6 @@ const (
 	forgetPage = 10 * time.Minute
 	// maxPageRate bounds what a page may say that it got or gave, in bytes per second.
 	maxPageRate = 1 << 30
-	// maxPageID bounds an id that is looked up, in bytes.
-	maxPageID = 64
 )
 
 // Got is what pages say they got and from whom, in bytes since the start. It is their word;
@@ -46,11 +44,14 @@ type pages struct {
 type pageLoad struct {
 	got   Got
 	heard time.Time
+	// before says that it had got something already when it came to be known: what it says
+	// first has been counted, or is of an earlier run.
+	before bool
 }
 
 func newPages() pages { return pages{open: map[string]*pageLoad{}} }
 
-// load returns the id of a page that takes share.json: what it had, if that is known.
+// load returns the id of a page that takes share.json: what it had, if it had one.
 func (p *pages) load(r *http.Request) string {
 	id, now := r.URL.Query().Get("page"), time.Now()
 	p.mu.Lock()
@@ -60,8 +61,11 @@ func (p *pages) load(r *http.Request) string {
 		return id
 	}
 	p.forget(now)
-	id = newID()
-	p.open[id] = &pageLoad{heard: now}
+	before := isID(id)
+	if !before {
+		id = newID()
+	}
+	p.open[id] = &pageLoad{heard: now, before: before}
 	p.loads++
 	return id
 }
@@ -88,16 +92,20 @@ func (p *pages) forget(now time.Time) {
 // report takes what a page says with its question for status.json.
 func (p *pages) report(q url.Values) {
 	id := q.Get("page")
-	if len(id) > maxPageID {
+	if !isID(id) {
 		return
 	}
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.open[id]
-	if l == nil {
-		return
+	if l == nil { // it slept for long
+		p.forget(now)
+		l = &pageLoad{heard: now, before: true}
+		p.open[id] = l
 	}
+	before := l.before
+	l.before = false
 	most := int64(now.Sub(l.heard).Seconds() * maxPageRate)
 	l.heard = now
 	for _, f := range []struct {
@@ -106,6 +114,10 @@ func (p *pages) report(q url.Values) {
 	}{{"host", &l.got.Host, &p.total.Host}, {"viewers", &l.got.Viewers, &p.total.Viewers}, {"http", &l.got.HTTP, &p.total.HTTP}} {
 		said, err := strconv.ParseInt(q.Get(f.name), 10, 64)
 		if err != nil || said <= *f.old {
+			continue
+		}
+		if before {
+			*f.old = said
 			continue
 		}
 		more := min(said-*f.old, most)

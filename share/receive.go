@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,8 +30,10 @@ const (
 	// maxTorrent and maxAnnouncement bound what is sent to begin with, in bytes.
 	maxTorrent      = 8 << 20
 	maxAnnouncement = 1 << 20
-	// smallTimeout is in which that must have come.
+	// smallTimeout is in which that must have come, and maxReading how many may be read at a
+	// time.
 	smallTimeout = 30 * time.Second
+	maxReading   = 8
 )
 
 // ReceiverConfig says what is received and where it goes. All functions are required.
@@ -44,7 +48,8 @@ type ReceiverConfig struct {
 	Fetch func(torrent []byte) (Fetch, error)
 	// IsFull tells the error of a disk that is full.
 	IsFull func(error) bool
-	// Saved is called with what was saved: its name in the folder, and bytes.
+	// Saved is called with each file or folder that was saved: its name in the receiver's
+	// folder, and how large it is.
 	Saved    func(name string, bytes int64, webrtc bool)
 	Patience time.Duration // 0: sendPatience
 	Logger   *slog.Logger  // nil: none
@@ -78,6 +83,9 @@ type Receiver struct {
 	files    int
 	wg       sync.WaitGroup
 	done     chan struct{}
+
+	saving  sync.Mutex    // held while something gets its name
+	reading chan struct{} // has one for each small body that is being read
 }
 
 // sendError is an error that the sender is told.
@@ -104,7 +112,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if cfg.Patience <= 0 {
 		cfg.Patience = sendPatience
 	}
-	r := &Receiver{cfg: cfg, root: root, sendings: map[string]*sending{}, done: make(chan struct{})}
+	r := &Receiver{cfg: cfg, root: root, sendings: map[string]*sending{}, done: make(chan struct{}), reading: make(chan struct{}, maxReading)}
 	r.wg.Go(r.watch)
 	return r, nil
 }
@@ -146,15 +154,11 @@ func (r *Receiver) watch() {
 	}
 }
 
-func (r *Receiver) stalled(now time.Time) (stalled []*sending) {
+func (r *Receiver) stalled(now time.Time) []*sending {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.sendings {
-		if s.silentSince(now) > r.cfg.Patience {
-			stalled = append(stalled, s)
-		}
-	}
-	return stalled
+	all := slices.Collect(maps.Values(r.sendings))
+	r.mu.Unlock()
+	return slices.DeleteFunc(all, func(s *sending) bool { return s.silentSince(now) <= r.cfg.Patience })
 }
 
 func (r *Receiver) describe() *web.Receive {
@@ -164,8 +168,8 @@ func (r *Receiver) describe() *web.Receive {
 }
 
 // serve answers what is below the receiver's URL.
-func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, path string) {
-	result, err := r.route(w, req, strings.Split(strings.TrimPrefix(path, "/"), "/"))
+func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, path string, from netip.Prefix) {
+	result, err := r.route(w, req, strings.Split(strings.TrimPrefix(path, "/"), "/"), from)
 	var refused *sendError
 	switch {
 	case errors.As(err, &refused):
@@ -182,12 +186,12 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request, path string) 
 	}
 }
 
-func (r *Receiver) route(w http.ResponseWriter, req *http.Request, path []string) (web.Receiving, error) {
+func (r *Receiver) route(w http.ResponseWriter, req *http.Request, path []string, from netip.Prefix) (web.Receiving, error) {
 	switch {
 	case len(path) == 1 && path[0] == "torrent" && req.Method == http.MethodPost:
-		return r.takeTorrent(w, req)
+		return r.takeTorrent(w, req, from)
 	case len(path) == 1 && path[0] == "upload" && req.Method == http.MethodPost:
-		return r.announceUpload(w, req)
+		return r.announceUpload(w, req, from)
 	}
 	s := r.find(path[0])
 	if s == nil || len(path) > 2 {
@@ -221,7 +225,13 @@ func (r *Receiver) find(id string) *sending {
 }
 
 // readSmall reads a body that has to come soon.
-func readSmall(w http.ResponseWriter, req *http.Request, most int64) ([]byte, error) {
+func (r *Receiver) readSmall(w http.ResponseWriter, req *http.Request, most int64) ([]byte, error) {
+	select {
+	case r.reading <- struct{}{}:
+		defer func() { <-r.reading }()
+	default:
+		return nil, refuse(http.StatusServiceUnavailable, "too much is being sent at once; try again later")
+	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(smallTimeout))
 	body, err := io.ReadAll(io.LimitReader(req.Body, most+1))
 	if err != nil {
@@ -234,10 +244,10 @@ func readSmall(w http.ResponseWriter, req *http.Request, most int64) ([]byte, er
 }
 
 // begin admits something that is to be sent, by one of the two ways, and makes a folder for it.
-func (r *Receiver) begin(req *http.Request, bytes int64, files int, fetch Fetch, up *upload) (*sending, error) {
+func (r *Receiver) begin(from netip.Prefix, bytes int64, files int, fetch Fetch, up *upload) (*sending, error) {
 	s := &sending{
 		Receiving: web.Receiving{ID: newID(), State: web.ReceivingWaits},
-		from:      remoteNetwork(req), bytes: bytes, files: files, fetch: fetch, upload: up, heard: time.Now(), over: make(chan struct{}),
+		from:      from, bytes: bytes, files: files, fetch: fetch, upload: up, heard: time.Now(), over: make(chan struct{}),
 	}
 	s.folder = tempPrefix + s.ID
 	if err := r.admit(s); err != nil {
@@ -248,6 +258,17 @@ func (r *Receiver) begin(req *http.Request, bytes int64, files int, fetch Fetch,
 		return nil, err
 	}
 	return s, nil
+}
+
+// clear removes what was made in the folder of a sending after its end, if that has come.
+func (s *sending) clear(r *Receiver) error {
+	s.mu.Lock()
+	ending := s.ending
+	s.mu.Unlock()
+	if !ending {
+		return nil
+	}
+	return errors.Join(refuse(http.StatusServiceUnavailable, "the receiver has stopped"), r.root.RemoveAll(s.folder))
 }
 
 // tempPrefix begins the names of folders of what is being sent.

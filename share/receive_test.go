@@ -60,12 +60,12 @@ type receiverTest struct {
 	s      *Server
 	fetch  *fakeFetch // what the next torrent is
 	mu     sync.Mutex
-	saved  []string
+	saved  map[string]int64
 }
 
 func receiver(t *testing.T, change func(*ReceiverConfig)) *receiverTest {
 	t.Helper()
-	rt := &receiverTest{t: t, folder: t.TempDir()}
+	rt := &receiverTest{t: t, folder: t.TempDir(), saved: map[string]int64{}}
 	cfg := ReceiverConfig{
 		Folder: rt.folder, MaxBytes: 1 << 20, MaxFiles: 20, SafeName: plainNames,
 		IsFull: func(err error) bool { return errors.Is(err, errDiskFull) },
@@ -75,10 +75,10 @@ func receiver(t *testing.T, change func(*ReceiverConfig)) *receiverTest {
 			}
 			return rt.fetch, nil
 		},
-		Saved: func(name string, _ int64, _ bool) {
+		Saved: func(name string, bytes int64, _ bool) {
 			rt.mu.Lock()
 			defer rt.mu.Unlock()
-			rt.saved = append(rt.saved, name)
+			rt.saved[name] = bytes
 		},
 	}
 	if change != nil {
@@ -107,7 +107,7 @@ func (rt *receiverTest) empty() {
 	}
 }
 
-func fromPage(r *http.Request) { r.Header.Set(PageHeader, "page") }
+func fromPage(r *http.Request) { r.Header.Set(pageHeader, "page") }
 
 func (rt *receiverTest) ask(method, path, body string) (*httptest.ResponseRecorder, web.Receiving) {
 	rt.t.Helper()
@@ -184,6 +184,9 @@ func TestUploadIsSavedUnderNamesThatReplaceNothing(t *testing.T) {
 	rt.has("folder (2)/new", "into the link")
 	rt.has("_.bashrc", "hidden")
 	rt.has("a/_.ssh/keys", "hidden")
+	if rt.saved["film (2).mp4"] != 3 || rt.saved["a"] != 6 || len(rt.saved) != 8 {
+		t.Errorf("told as saved: %v", rt.saved)
+	}
 	rt.has("empty", "")
 	rt.has("unnamed", "no name")
 	if text, err := os.ReadFile(outside); err != nil || string(text) != "precious" {
@@ -356,6 +359,53 @@ func TestOnlyOurPageMaySend(t *testing.T) {
 		w, _ := rt.ask("GET", path, "")
 		want(t, w, 404, "")
 	}
+}
+
+func TestManyOfOneNameAreAllKept(t *testing.T) {
+	rt := receiver(t, func(c *ReceiverConfig) { c.MaxFiles = 1000 })
+	const senders = 24
+	var folders []string
+	for i := range senders {
+		folder := fmt.Sprintf("%s%d", tempPrefix, i)
+		for _, name := range []string{"film.mp4", "album/.cover", "album/_.cover"} {
+			path := filepath.Join(rt.folder, folder, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(name), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		folders = append(folders, folder)
+	}
+	var saving sync.WaitGroup
+	for _, folder := range folders {
+		saving.Go(func() {
+			if _, err := rt.r.keep(folder); err != nil {
+				t.Error(err)
+			}
+			_ = os.Remove(filepath.Join(rt.folder, folder))
+		})
+	}
+	saving.Wait()
+	rt.has("film.mp4", "film.mp4")
+	rt.has("album/_.cover", "album/_.cover")
+	rt.has("album/_ (2).cover", "album/.cover")
+	for i := 2; i <= senders; i++ {
+		rt.has(fmt.Sprintf("film (%d).mp4", i), "film.mp4")
+		rt.has(fmt.Sprintf("album (%d)/_.cover", i), "album/_.cover")
+	}
+}
+
+func TestSmallBodiesAreReadAFewAtATime(t *testing.T) {
+	rt := receiver(t, nil)
+	for range maxReading {
+		rt.r.reading <- struct{}{}
+	}
+	w, _ := rt.announce(web.UploadFile{Name: "a", Length: 1})
+	want(t, w, 503, "at once")
+	for range maxReading {
+		<-rt.r.reading
+	}
+	w, _ = rt.announce(web.UploadFile{Name: "a", Length: 1})
+	want(t, w, 200, "")
 }
 
 // FuzzNamer has no name lead anywhere but to a file of its own below the folder.

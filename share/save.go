@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,8 +14,8 @@ import (
 )
 
 // takeTorrent begins to fetch what a page seeds.
-func (r *Receiver) takeTorrent(w http.ResponseWriter, req *http.Request) (web.Receiving, error) {
-	body, err := readSmall(w, req, maxTorrent)
+func (r *Receiver) takeTorrent(w http.ResponseWriter, req *http.Request, from netip.Prefix) (web.Receiving, error) {
+	body, err := r.readSmall(w, req, maxTorrent)
 	if err != nil {
 		return web.Receiving{}, err
 	}
@@ -23,8 +24,11 @@ func (r *Receiver) takeTorrent(w http.ResponseWriter, req *http.Request) (web.Re
 		return web.Receiving{}, refuse(http.StatusBadRequest, "this torrent is not taken: %v", err)
 	}
 	bytes, files := fetch.Size()
-	s, err := r.begin(req, bytes, files, fetch, nil)
+	s, err := r.begin(from, bytes, files, fetch, nil)
 	if err != nil {
+		return web.Receiving{}, err
+	}
+	if err := s.clear(r); err != nil {
 		return web.Receiving{}, err
 	}
 	if err := fetch.Start(filepath.Join(r.cfg.Folder, s.folder)); err != nil {
@@ -65,7 +69,10 @@ func (r *Receiver) goFetch(s *sending) bool {
 // save puts what is all there under its name. The end of s is the caller's.
 func (s *sending) save(r *Receiver, webrtc bool) {
 	s.closing()
-	names, err := r.keep(s.folder)
+	kept, err := r.keep(s.folder)
+	for _, k := range kept { // whatever became of the rest
+		r.cfg.Saved(k.name, k.bytes, webrtc)
+	}
 	if err != nil {
 		s.failed(r, err)
 		return
@@ -75,14 +82,19 @@ func (s *sending) save(r *Receiver, webrtc bool) {
 	s.State, s.Received = web.ReceivingSaved, s.bytes
 	s.mu.Unlock()
 	close(s.over)
-	for _, name := range names {
-		r.cfg.Saved(name, s.bytes/int64(len(names)), webrtc)
-	}
 }
 
-// keep moves all that is in a folder of ours into the receiver's, and returns how it is called
-// there.
-func (r *Receiver) keep(folder string) (names []string, err error) {
+// kept is a file or folder that was saved.
+type kept struct {
+	name  string // in the receiver's folder
+	bytes int64
+}
+
+// keep moves all that is in a folder of ours into the receiver's, and returns what is there
+// now, also when it fails. One does so at a time: no two can want the same name.
+func (r *Receiver) keep(folder string) (all []kept, err error) {
+	r.saving.Lock()
+	defer r.saving.Unlock()
 	dir, err := r.root.Open(folder)
 	if err != nil {
 		return nil, err
@@ -93,15 +105,50 @@ func (r *Receiver) keep(folder string) (names []string, err error) {
 	}
 	for _, entry := range entries {
 		if !entry.IsDir() && !entry.Type().IsRegular() {
-			return names, refuse(http.StatusBadRequest, "it has something that is neither file nor folder")
+			return all, refuse(http.StatusBadRequest, "it has something that is neither file nor folder")
+		}
+		bytes, err := r.prepare(path.Join(folder, entry.Name()))
+		if err != nil {
+			return all, err
 		}
 		name, err := r.move(folder, entry)
 		if err != nil {
-			return names, err
+			return all, err
 		}
-		names = append(names, name)
+		all = append(all, kept{name, bytes})
 	}
-	return names, nil
+	return all, nil
+}
+
+// prepare measures what is at a path, in bytes, and has nothing below it be hidden.
+func (r *Receiver) prepare(name string) (bytes int64, err error) {
+	info, err := r.root.Lstat(name)
+	if err != nil || !info.IsDir() {
+		return info.Size(), err
+	}
+	dir, err := r.root.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	entries, err := dir.ReadDir(-1)
+	if err := errors.Join(err, dir.Close()); err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		below := path.Join(name, entry.Name())
+		if shown := visible(entry.Name()); shown != entry.Name() {
+			if below, err = r.moveTo(below, name, shown, entry.IsDir()); err != nil {
+				return 0, err
+			}
+			below = path.Join(name, below)
+		}
+		n, err := r.prepare(below)
+		if err != nil {
+			return 0, err
+		}
+		bytes += n
+	}
+	return bytes, nil
 }
 
 // maxSameNames bounds how many things of one name are kept.
@@ -109,14 +156,24 @@ const maxSameNames = 10_000
 
 // move gives an entry a name in the receiver's folder that nothing has.
 func (r *Receiver) move(folder string, entry fs.DirEntry) (string, error) {
-	wanted := visible(entry.Name())
+	return r.moveTo(path.Join(folder, entry.Name()), ".", visible(entry.Name()), entry.IsDir())
+}
+
+// moveTo moves something into a folder, under the wanted name or one like it that nothing has,
+// and returns that. r.saving is held.
+func (r *Receiver) moveTo(from, folder, wanted string, isFolder bool) (string, error) {
 	name := wanted
 	for i := 2; i < maxSameNames; i++ {
-		err := r.reserve(name, entry.IsDir())
+		to := path.Join(folder, name)
+		err := r.reserve(to, isFolder)
 		switch {
 		case err == nil:
-			// Whoever looks sees an empty one for a moment, and nothing is ever replaced.
-			return name, errors.Join(r.root.Remove(name), r.root.Rename(path.Join(folder, entry.Name()), name))
+			// Whoever looks sees an empty one for a moment, and nothing is ever replaced. Only
+			// a file takes the place of another everywhere.
+			if isFolder {
+				err = r.root.Remove(to)
+			}
+			return name, errors.Join(err, r.root.Rename(from, to))
 		case !errors.Is(err, fs.ErrExist):
 			return "", err
 		}
@@ -125,6 +182,7 @@ func (r *Receiver) move(folder string, entry fs.DirEntry) (string, error) {
 	return "", fmt.Errorf("there are too many files called %s", wanted)
 }
 
+// reserve makes an empty file or folder.
 func (r *Receiver) reserve(name string, folder bool) error {
 	if folder {
 		return r.root.Mkdir(name, 0o755)

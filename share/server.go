@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -61,21 +60,29 @@ type Config struct {
 	Key []byte
 
 	// Linger is for how long nobody may have asked for anything before a share whose views
-	// are used up ends; 0: DefaultLinger.
+	// are used up ends; 0: defaultLinger.
 	Linger time.Duration
+	// From returns the address that a request comes from, where that is not the
+	// connection's: behind a proxy. It may be nil.
+	From   func(r *http.Request) netip.Addr
 	Logger *slog.Logger // nil: none
 }
 
-// DefaultLinger is several times as long as an open page is silent.
-const DefaultLinger = 30 * time.Second
-
-// answerTimeout is in which a client must have taken anything but a file.
-const answerTimeout = time.Minute
+const (
+	// defaultLinger is longer than an open page is silent: two seconds, a minute where the
+	// browser lets a hidden one sleep.
+	defaultLinger = 75 * time.Second
+	// answerTimeout is in which a client must have taken anything but a file.
+	answerTimeout = time.Minute
+	// bodyTimeout is in which a request's body must have come, where nothing else is set.
+	bodyTimeout = 30 * time.Second
+)
 
 const (
 	filesPrefix   = "/t/"
 	torrentPrefix = "/torrent/"
 	keyPrefix     = "/k/"
+	assetsPrefix  = "/assets/"
 	receivePrefix = "/receive"
 	loginPath     = "/login"
 	announcePath  = "/announce"
@@ -87,7 +94,7 @@ type Server struct {
 	cfg    Config
 	log    *slog.Logger
 	run    string
-	page   http.Handler
+	page   *web.Handler
 	guard  guard
 	doors  *doors
 	pages  pages
@@ -107,7 +114,7 @@ func New(cfg Config) *Server {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Linger <= 0 {
-		cfg.Linger = DefaultLinger
+		cfg.Linger = defaultLinger
 	}
 	s := &Server{cfg: cfg, log: cfg.Logger, run: newID(), ended: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -123,8 +130,8 @@ func New(cfg Config) *Server {
 // then answered with 410, by which open pages know.
 func (s *Server) Ended() <-chan struct{} { return s.ended }
 
-// End ends the share, as Config.Expire does.
-func (s *Server) End() { s.ending.Do(func() { close(s.ended) }) }
+// end ends the share.
+func (s *Server) end() { s.ending.Do(func() { close(s.ended) }) }
 
 // Close ends what goes on by itself. Requests are their server's to end.
 func (s *Server) Close() {
@@ -149,10 +156,10 @@ func (s *Server) watch() {
 		case <-s.ctx.Done():
 			return
 		case <-expire:
-			s.End()
+			s.end()
 		case now := <-tick.C:
 			if s.doors.usedUp(now, s.cfg.Linger) {
-				s.End()
+				s.end()
 			}
 		}
 	}
@@ -168,7 +175,11 @@ func SecureContext(ctx context.Context) context.Context {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Now().Add(answerTimeout))
+	if r.ContentLength != 0 {
+		_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // also for what nobody reads
+	}
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -180,7 +191,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this Host name is not served here; add it with --allow-host", http.StatusForbidden)
 	case s.over():
 		s.serveEnded(w, r)
-	case s.cfg.RequireTLS && r.TLS == nil && !isLoopback(r) && !strings.HasPrefix(r.URL.Path, keyPrefix):
+	case s.cfg.RequireTLS && r.TLS == nil && !s.from(r).IsLoopback() && !strings.HasPrefix(r.URL.Path, keyPrefix):
 		http.Redirect(w, r, "https://"+r.Host+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 	default:
 		s.route(w, r)
@@ -211,6 +222,10 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		s.serveLogin(w, r)
 		return
 	}
+	if strings.HasPrefix(path, assetsPrefix) { // of the page that asks for the password, too
+		s.page.ServeHTTP(w, r)
+		return
+	}
 	session, ok := s.enter(w, r)
 	if !ok {
 		return
@@ -220,7 +235,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Tracker.ServeHTTP(w, r)
 	case strings.HasPrefix(path, filesPrefix):
 		// Who else reads what, and from where, is nobody's business here.
-		if strings.HasSuffix(path, "/stats.json") {
+		if _, name, _ := strings.Cut(strings.TrimPrefix(path, filesPrefix), "/"); name == "stats.json" {
 			http.NotFound(w, r)
 		} else if s.view(w, r, session) {
 			defer s.doors.visit()()
@@ -233,7 +248,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, receivePrefix+"/") && s.cfg.Receiver != nil:
 		if s.guard.ownPage(w, r) && s.view(w, r, session) {
 			defer s.doors.visit()()
-			s.cfg.Receiver.serve(w, r, strings.TrimPrefix(path, receivePrefix))
+			s.cfg.Receiver.serve(w, r, strings.TrimPrefix(path, receivePrefix), networkOf(s.from(r)))
 		}
 	case path == "/share.json":
 		if s.view(w, r, session) {
@@ -278,17 +293,23 @@ func (s *Server) serveTorrent(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, "no such torrent here", http.StatusNotFound)
 }
 
-// remoteNetwork is what counts as one address: one of IPv6 is easily another.
-func remoteNetwork(r *http.Request) netip.Prefix {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+// from is the address that a request comes from; the zero Addr: it cannot be told.
+func (s *Server) from(r *http.Request) netip.Addr {
+	if s.cfg.From != nil {
+		return s.cfg.From(r)
+	}
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap().WithZone("")
+}
+
+// networkOf is what counts as one address: one of IPv6 is easily another.
+func networkOf(a netip.Addr) netip.Prefix {
+	if !a.IsValid() {
 		return netip.Prefix{}
 	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	a = a.Unmap().WithZone("")
 	bits := a.BitLen()
 	if a.Is6() {
 		bits = 64

@@ -109,12 +109,13 @@ func TestPageIsReadOnlyAndRefusesPolitely(t *testing.T) {
 	for _, target := range []string{
 		"/torrent/", "/torrent/x", "/torrent/" + hash, "/torrent/" + strings.Repeat("f", 40) + ".torrent", "/torrent/..%2f..%2fetc%2fpasswd.torrent",
 		"/k/", "/k/x/announce", "/k/" + s.doors.announceKey + "/", "/k/" + s.doors.announceKey + "/share.json", "/receive/upload", "/receive/torrent",
-		"/t/" + hash + "/stats.json", "/assets/..%2f..%2fgo.mod", "/" + strings.Repeat("a", 4096), "/%00", "/nothing",
+		"/t/" + hash + "/stats.json", "/t/" + hash + "/stats.json?x", "/assets/..%2f..%2fgo.mod", "/" + strings.Repeat("a", 4096), "/%00", "/nothing",
 	} {
 		if w := ask(s, "GET", target, "", nil); w.Code != http.StatusNotFound {
 			t.Errorf("GET %.80s: %d", target, w.Code)
 		}
 	}
+	want(t, ask(s, "GET", "/t/"+hash+"/folder/stats.json", "", nil), 200, "a file")
 	for _, query := range []string{"?page=" + strings.Repeat("x", 5000), "?page=%00&host=-1", "?host=9e99&viewers=0x10", "?;;&&=", "?page[]=1&page=2&page=3"} {
 		if w := ask(s, "GET", "/status.json"+query, "", nil); w.Code != 200 {
 			t.Errorf("GET /status.json%.40s: %d", query, w.Code)
@@ -137,14 +138,26 @@ func TestPasswordLetsIn(t *testing.T) {
 	key := []byte("remembered")
 	s := newServer(t, Config{Password: "open sesame", Key: key})
 	for _, target := range []string{"/share.json", "/status.json", "/t/" + hash + "/film", "/torrent/" + hash + ".torrent", "/announce", "/scrape", "/sw.js"} {
-		want(t, ask(s, "GET", target, "", nil), 401, "password")
+		w := ask(s, "GET", target, "", nil)
+		want(t, w, 401, "password")
+		if challenge := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(challenge, "Basic ") {
+			t.Errorf("%s tells players nothing of how to say it (RFC 9110 section 11.6.1): %q", target, challenge)
+		}
+		w = ask(s, "GET", target, "", func(r *http.Request) { r.Header.Set("Sec-Fetch-Mode", "cors") })
+		if w.Code != 401 || w.Header().Get("WWW-Authenticate") != "" {
+			t.Errorf("%s has a browser open a window: %d", target, w.Code)
+		}
+	}
+	sheet, _, _ := strings.Cut(ask(s, "GET", "/", "", nil).Body.String(), `/page.css`)
+	if _, sheet, _ = strings.Cut(sheet[strings.LastIndex(sheet, "href="):], `"`); ask(s, "GET", sheet+"/page.css", "", nil).Code != 200 {
+		t.Errorf("the form has no style: %s", sheet)
 	}
 	asked := ask(s, "GET", "/", "", nil)
 	want(t, asked, 401, "not encrypted")
 	if policy := asked.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") {
 		t.Errorf("the form's policy: %q", policy)
 	}
-	want(t, ask(s, "POST", "/login", "password=wrong", form), 401, "not the password")
+	want(t, ask(s, "POST", "/login", "password=wrong", form), 401, "That is not it")
 	in := ask(s, "POST", "/login", "password=open+sesame", form)
 	if in.Code != http.StatusSeeOther {
 		t.Fatalf("the right password: %d %s", in.Code, in.Body)
@@ -273,6 +286,14 @@ func TestPagesAreCountedAndCannotSayAnything(t *testing.T) {
 	if f := s.Figures(); f.Viewers != 1 || f.Loads != 1 || f.Got.Host != 1000 {
 		t.Errorf("figures: %+v", f)
 	}
+	// One of an earlier run, or that has slept: what it got before is not counted again.
+	slept := newID()
+	ask(s, "GET", "/status.json?page="+slept+"&host=5000", "", nil)
+	s.pages.open[slept].heard = time.Now().Add(-time.Second)
+	ask(s, "GET", "/status.json?page="+slept+"&host=5007", "", nil)
+	if f := s.Figures(); f.Viewers != 2 || f.Got.Host != 1007 {
+		t.Errorf("figures with a page that has slept: %+v", f)
+	}
 	if again := s.pages.load(httptest.NewRequest("GET", "/share.json?page="+page, nil)); again != page {
 		t.Error("a page that takes share.json again is another one")
 	}
@@ -309,7 +330,27 @@ func TestQRIsSquare(t *testing.T) {
 	if err != nil || len(lines) < 15 {
 		t.Fatalf("%d lines, %v", len(lines), err)
 	}
+	for _, line := range lines {
+		if width := strings.Count(line, "█") + strings.Count(line, "▀") + strings.Count(line, "▄") + strings.Count(line, " "); width != 2*len(lines) && width != 2*len(lines)-1 {
+			t.Errorf("a line of %d characters, each half as wide as high, of %d", width, len(lines))
+		}
+	}
 	if _, err := QR(strings.Repeat("x", 10_000)); err == nil {
 		t.Error("a link that no code holds was drawn")
 	}
+}
+
+func TestProxyTellsWhoComes(t *testing.T) {
+	s := newServer(t, Config{Password: "secret", From: func(r *http.Request) netip.Addr {
+		a, _ := netip.ParseAddr(r.Header.Get("X-Forwarded-For"))
+		return a
+	}})
+	from := func(address string) func(*http.Request) {
+		return func(r *http.Request) { form(r); r.Header.Set("X-Forwarded-For", address) }
+	}
+	for range guessBurst + 1 {
+		ask(s, "POST", "/login", "password=wrong", from("198.51.100.1"))
+	}
+	want(t, ask(s, "POST", "/login", "password=secret", from("198.51.100.1")), 429, "Too many")
+	want(t, ask(s, "POST", "/login", "password=secret", from("198.51.100.2")), 303, "")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path"
 	"strconv"
@@ -40,8 +41,8 @@ type uploadFile struct {
 }
 
 // announceUpload begins an upload.
-func (r *Receiver) announceUpload(w http.ResponseWriter, req *http.Request) (web.Receiving, error) {
-	body, err := readSmall(w, req, maxAnnouncement)
+func (r *Receiver) announceUpload(w http.ResponseWriter, req *http.Request, from netip.Prefix) (web.Receiving, error) {
+	body, err := r.readSmall(w, req, maxAnnouncement)
 	if err != nil {
 		return web.Receiving{}, err
 	}
@@ -69,7 +70,7 @@ func (r *Receiver) announceUpload(w http.ResponseWriter, req *http.Request) (web
 		}
 		up.files = append(up.files, uploadFile{path: safe, length: f.Length})
 	}
-	s, err := r.begin(req, total, len(up.files), nil, up)
+	s, err := r.begin(from, total, len(up.files), nil, up)
 	if err != nil {
 		return web.Receiving{}, err
 	}
@@ -77,10 +78,10 @@ func (r *Receiver) announceUpload(w http.ResponseWriter, req *http.Request) (web
 		// They are all there from the start, so that an empty one needs no request.
 		if err := r.create(s, f.path); err != nil {
 			s.fail(r, err)
-			return web.Receiving{}, err
+			return web.Receiving{}, errors.Join(err, s.clear(r))
 		}
 	}
-	return s.state(), nil
+	return s.state(), s.clear(r)
 }
 
 func (r *Receiver) create(s *sending, name string) error {
@@ -199,6 +200,8 @@ func (s *sending) write(r *Receiver, w http.ResponseWriter, req *http.Request, f
 			return refuse(http.StatusGone, "this is no longer being sent")
 		}
 		switch {
+		case errors.Is(readErr, io.EOF) && offset == f.length:
+			return file.Sync() // the sender deletes it, perhaps
 		case errors.Is(readErr, io.EOF):
 			return nil
 		case readErr != nil:

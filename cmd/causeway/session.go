@@ -83,8 +83,10 @@ func (a *app) open(f *engineFlags) (*session, error) {
 		told: make(map[string]bool), started: time.Now(), shown: time.Now(),
 	}
 	var err error
-	s.engine, err = a.start(f, s.events.put)
-	return s, err
+	if s.engine, err = a.start(f, s.events.put); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *session) add(torrent *client.Torrent) {

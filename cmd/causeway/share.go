@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"time"
@@ -26,6 +27,8 @@ type shareFlags struct {
 	engine    engineFlags
 	http      string
 	httpGiven func() bool
+	proxies   []string
+	proxied   []netip.Prefix // of proxies
 	hosts     []string
 	origins   []string
 	allowed   access.Origins // of origins
@@ -33,6 +36,7 @@ type shareFlags struct {
 	public    *url.URL // of publicURL; nil: none
 	tls       tlsFlags
 	password  string
+	passGiven func() bool
 	expire    time.Duration
 	views     int
 	noQR      bool
@@ -89,6 +93,7 @@ func (f *shareFlags) add(flags *pflag.FlagSet) {
 	group(flags, groupShare, func() {
 		flags.StringVar(&f.publicURL, "public-url", "", "`URL` by which others reach the page, as https://share.example; it is printed as the link")
 		flags.StringVar(&f.password, "password", "", "let in only who knows this `SECRET`; the torrents that are made are private then")
+		f.passGiven = func() bool { return flags.Changed("password") }
 		flags.DurationVar(&f.expire, "expire", 0, "end after `TIME`, as 2h or 30m (default never)")
 		flags.IntVar(&f.views, "views", 0, "end when the page was opened in `NUMBER` browsers, and the last of them has left (default never)")
 		flags.BoolVar(&f.noQR, "no-qr", false, "show no QR code of the link")
@@ -104,6 +109,7 @@ func (f *shareFlags) add(flags *pflag.FlagSet) {
 		f.httpGiven = func() bool { return flags.Changed("http") }
 		flags.StringArrayVar(&f.hosts, "allow-host", nil, "answer requests for this `NAME` of this machine too (repeatable)")
 		flags.StringArrayVar(&f.origins, "allow-origin", nil, "let web pages of this `ORIGIN` read what is served, as https://site.example; * lets all read the files (repeatable)")
+		flags.StringArrayVar(&f.proxies, "trust-proxy", nil, "believe the X-Forwarded-For of proxies in `NETWORK`, as 127.0.0.0/8 (repeatable)")
 	})
 	group(flags, groupTLS, func() { f.tls.add(flags) })
 	f.engine.add(flags)
@@ -127,7 +133,12 @@ func (f *shareFlags) check() (err error) {
 	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 		return usagef("--http needs HOST:PORT, such as 0.0.0.0:8080, not %q", f.http)
 	}
+	if f.proxied, err = parseProxies(f.proxies); err != nil {
+		return err
+	}
 	switch {
+	case f.passGiven() && f.password == "":
+		return usagef("--password is empty: without one, leave the flag out")
 	case f.expire < 0:
 		return usagef("--expire must be a time such as 2h, not %v", f.expire)
 	case f.views < 0:

@@ -16,8 +16,9 @@ type shareLinks struct {
 	guessed bool
 }
 
-// findLinks finds by which addresses others reach what listens at addr.
-func findLinks(f *shareFlags, addr net.Addr, secure bool) (l shareLinks) {
+// findLinks finds by which addresses others reach what listens at addr. names are those of its
+// certificates.
+func findLinks(f *shareFlags, addr net.Addr, secure bool, names []string) (l shareLinks) {
 	scheme := "http://"
 	if secure {
 		scheme = "https://"
@@ -61,7 +62,7 @@ func findLinks(f *shareFlags, addr net.Addr, secure bool) (l shareLinks) {
 		l.main, l.lan = at(bound.String()), at(bound.String())
 		l.guessed = bound.IsPrivate() || bound.IsLinkLocalUnicast()
 	}
-	if names := f.tls.names(); len(names) > 0 {
+	if len(names) > 0 {
 		l.main, l.guessed = at(names[0]), false
 	}
 	if f.public != nil {

@@ -3,6 +3,10 @@ package main
 import (
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -15,6 +19,7 @@ func TestShareLinks(t *testing.T) {
 		name, bound string
 		flags       shareFlags
 		secure      bool
+		names       []string
 		want        shareLinks
 	}{
 		{name: "this machine", bound: "127.0.0.1:8080",
@@ -25,9 +30,9 @@ func TestShareLinks(t *testing.T) {
 			want: shareLinks{main: "http://203.0.113.1/", lan: "http://203.0.113.1/"}},
 		{name: "a public one of IPv6 with TLS", bound: "[2001:db8::1]:443", secure: true,
 			want: shareLinks{main: "https://[2001:db8::1]/", lan: "https://[2001:db8::1]/"}},
-		{name: "a domain of --acme", bound: "192.168.7.2:443", secure: true, flags: shareFlags{tls: tlsFlags{acme: []string{"films.example"}}},
+		{name: "a domain of its certificate", bound: "192.168.7.2:443", secure: true, names: []string{"films.example"},
 			want: shareLinks{main: "https://films.example/", lan: "https://192.168.7.2/"}},
-		{name: "an address of --acme", bound: "192.168.7.2:8443", secure: true, flags: shareFlags{tls: tlsFlags{acme: []string{"2001:db8::1"}}},
+		{name: "an address of its certificate", bound: "192.168.7.2:8443", secure: true, names: []string{"2001:db8::1"},
 			want: shareLinks{main: "https://[2001:db8::1]:8443/", lan: "https://192.168.7.2:8443/"}},
 		{name: "--public-url", bound: "192.168.7.2:8080", flags: shareFlags{public: public},
 			want: shareLinks{main: "https://share.example/", lan: "http://192.168.7.2:8080/"}},
@@ -37,7 +42,7 @@ func TestShareLinks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := findLinks(&test.flags, addr, test.secure); got != test.want {
+			if got := findLinks(&test.flags, addr, test.secure, test.names); got != test.want {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})
@@ -45,8 +50,25 @@ func TestShareLinks(t *testing.T) {
 	every := &net.TCPAddr{IP: net.IPv4zero, Port: 8080}
 	for _, only := range []bool{false, true} {
 		want := map[bool]string{false: "http://localhost:8080/", true: "https://localhost:8080/"}[only]
-		if got := findLinks(&shareFlags{tls: tlsFlags{only: only}}, every, true); got.local != want || got.main == "" {
+		if got := findLinks(&shareFlags{tls: tlsFlags{only: only}}, every, true, nil); got.local != want || got.main == "" {
 			t.Errorf("--tls-only %v: got %+v", only, got)
 		}
+	}
+}
+
+// TestSharePortTaken: the engine does not start, and all else ends in good order.
+func TestSharePortTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	content := filepath.Join(t.TempDir(), "content")
+	if err := os.WriteFile(content, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := causeway(t, t.TempDir(), "share", content, "--port", strconv.Itoa(portOf(taken.Addr())), "--http", "127.0.0.1:0", "--listen", "127.0.0.1", "--no-dht", "--no-lsd").want(t, exitFailed)
+	if !strings.Contains(r.stderr, "in use") || strings.Contains(r.stderr, "goroutine") {
+		t.Errorf("it said %q", r.stderr)
 	}
 }

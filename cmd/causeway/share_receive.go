@@ -15,9 +15,6 @@ import (
 	"github.com/causeway-bt/causeway/share"
 )
 
-// receiving takes files from pages.
-type receiving struct{ receiver *share.Receiver }
-
 // receivedEvent says what was saved.
 type receivedEvent struct {
 	Path   string `json:"path"`
@@ -25,7 +22,7 @@ type receivedEvent struct {
 	WebRTC bool   `json:"webrtc"` // or by HTTP
 }
 
-func (s *sharing) newReceiving() (*receiving, error) {
+func (s *sharing) newReceiver() (*share.Receiver, error) {
 	f := s.flags
 	folder, err := filepath.Abs(f.receive)
 	if err == nil {
@@ -47,10 +44,8 @@ func (s *sharing) newReceiving() (*receiving, error) {
 	if err != nil {
 		return nil, usagef("--receive: %v", err)
 	}
-	return &receiving{receiver}, nil
+	return receiver, nil
 }
-
-func (r *receiving) close() { _ = r.receiver.Close() } // a folder's handle
 
 // pageFetch is a torrent that a page seeds to us.
 type pageFetch struct {
@@ -90,14 +85,13 @@ func (p *pageFetch) Start(folder string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.sharing
-	engine := s.running.Load()
-	if engine == nil || p.closed {
-		return errors.New("the receiver is only starting; try again")
+	if p.closed {
+		return errors.New("the receiver has stopped")
 	}
 	if !s.side.allow(p.info.InfoHash) {
 		return errors.New("it is there already")
 	}
-	torrent, err := engine.Add(&meta.Source{Torrent: &meta.Torrent{Info: p.info}}, client.TorrentOptions{
+	torrent, err := s.engine.Add(&meta.Source{Torrent: &meta.Torrent{Info: p.info}}, client.TorrentOptions{
 		Dir: folder, Trackers: []string{s.engineTracker()}, TrackersOnly: true,
 	})
 	if err != nil {

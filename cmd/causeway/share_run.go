@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/causeway-bt/causeway/client"
@@ -20,6 +19,7 @@ import (
 	"github.com/causeway-bt/causeway/share"
 	"github.com/causeway-bt/causeway/stream"
 	"github.com/causeway-bt/causeway/tracker/server/port"
+	"github.com/causeway-bt/causeway/web"
 )
 
 // endGrace is how long pages have to learn that the share has ended: they ask every two
@@ -41,11 +41,11 @@ type sharing struct {
 	splitter *port.Splitter
 	files    *stream.Server
 	page     *share.Server
-	receiver *receiving // nil: nothing is received
+	receiver *share.Receiver // nil: nothing is received
 	links    shareLinks
+	names    []string // of its certificates
 
-	running  atomic.Pointer[client.Client] // the engine, once it runs
-	torrents atomic.Pointer[[]*sharedTorrent]
+	torrents []*sharedTorrent // set before anything is served
 	added    []addition
 	serving  sync.WaitGroup
 }
@@ -58,7 +58,6 @@ type addition struct {
 
 // start makes all parts and has them serve. What it has made when it fails, close ends.
 func (s *sharing) start(ctx context.Context, sources []string) error {
-	s.torrents.Store(new([]*sharedTorrent))
 	f := s.flags
 	things, err := s.load(ctx, sources)
 	if err != nil {
@@ -77,7 +76,7 @@ func (s *sharing) start(ctx context.Context, sources []string) error {
 	if s.side, err = s.newTrackerSide(); err != nil {
 		return err
 	}
-	if err := s.serve(); err != nil {
+	if err := s.prepare(); err != nil {
 		return err
 	}
 	if !f.engine.portGiven() && s.memory.PeerPort != 0 {
@@ -86,12 +85,16 @@ func (s *sharing) start(ctx context.Context, sources []string) error {
 	if s.session, err = s.app.open(&f.engine); err != nil {
 		return err
 	}
-	s.running.Store(s.engine)
 	s.side.peerPort.Store(uint32(portOf(s.engine.UDPAddr())))
 	if err := s.remember(); err != nil {
 		s.app.warn("", err.Error())
 	}
-	return s.add()
+	if err := s.add(); err != nil {
+		return err
+	}
+	// Not before: a page that comes again after a restart would find nothing here.
+	s.serve()
+	return nil
 }
 
 // load reads the sources, and makes torrents of files. It returns what the share is known by.
@@ -167,7 +170,7 @@ func (s *sharing) listen(ctx context.Context) (err error) {
 			return fmt.Errorf("serving the page: %w", err)
 		}
 	}
-	s.moved = s.memory.Port != 0 && s.memory.Port != portOf(s.listener.Addr())
+	s.moved = !f.httpGiven() && s.memory.Port != 0 && s.memory.Port != portOf(s.listener.Addr())
 	if conn, err := way.ListenPacket(ctx, "udp", s.listener.Addr().String()); err == nil {
 		s.packets = conn.(*net.UDPConn) // as package network says of "udp"
 	} else {
@@ -184,10 +187,14 @@ func (s *sharing) listen(ctx context.Context) (err error) {
 func (s *sharing) remember() error {
 	changed := false
 	for _, p := range []struct {
-		kept *int
-		now  int
-	}{{&s.memory.Port, portOf(s.listener.Addr())}, {&s.memory.PeerPort, portOf(s.engine.UDPAddr())}} {
-		if *p.kept == 0 || s.flags.httpGiven() && *p.kept != p.now {
+		kept  *int
+		now   int
+		given bool
+	}{
+		{&s.memory.Port, portOf(s.listener.Addr()), s.flags.httpGiven()},
+		{&s.memory.PeerPort, portOf(s.engine.UDPAddr()), s.flags.engine.portGiven()},
+	} {
+		if *p.kept == 0 || p.given && *p.kept != p.now {
 			*p.kept, changed = p.now, true
 		}
 	}
@@ -197,17 +204,19 @@ func (s *sharing) remember() error {
 	return s.memory.Save()
 }
 
-// serve answers HTTP, WebSocket and TURN at the TCP port.
-func (s *sharing) serve() error {
+// prepare makes what answers HTTP, WebSocket and TURN at the TCP port. TURN over UDP is served
+// from then on.
+func (s *sharing) prepare() error {
 	f := s.flags
 	tlsConfig, err := s.side.certs.load(s.app, &f.tls, s.listener)
 	if err != nil {
 		return err
 	}
-	s.links = findLinks(f, s.listener.Addr(), tlsConfig != nil)
-	s.files = stream.New(stream.Config{Torrents: s.known, Pending: s.pending, HostChecked: true, Origins: f.allowed, Logger: s.app.logger()})
+	s.names = s.side.certs.names()
+	s.links = findLinks(f, s.listener.Addr(), tlsConfig != nil, s.names)
+	s.files = stream.New(stream.Config{Torrents: s.known, Pending: s.pending, HostChecked: true, Style: web.StyleSheet(), Origins: f.allowed, Logger: s.app.logger()})
 	if f.receive != "" {
-		if s.receiver, err = s.newReceiving(); err != nil {
+		if s.receiver, err = s.newReceiver(); err != nil {
 			return err
 		}
 	}
@@ -218,11 +227,14 @@ func (s *sharing) serve() error {
 	}
 	s.page = share.New(s.config(tlsConfig != nil))
 	s.splitter = port.Listen(s.listener, port.Config{TLS: tlsConfig, RefusePlain: f.tls.only, TURN: s.side.relay.ServeConn, Logger: s.app.logger()})
+	return nil
+}
+
+func (s *sharing) serve() {
 	s.background(s.splitter)
 	if s.inner != nil {
 		s.background(s.inner)
 	}
-	return nil
 }
 
 func (s *sharing) config(secure bool) share.Config {
@@ -230,12 +242,13 @@ func (s *sharing) config(secure bool) share.Config {
 	config := share.Config{
 		Title: "Shared files", Torrents: s.all, Files: s.files, Tracker: s.side.tracker, ICE: s.side.iceServers,
 		Public: f.public, Hosts: append(ownNames(), f.hosts...), RequireTLS: secure,
-		Password: f.password, Views: f.views, Expire: f.expire, Key: s.memory.Key, Logger: s.app.logger(),
+		Password: f.password, Views: f.views, Expire: f.expire, Key: s.memory.Key, Receiver: s.receiver, Logger: s.app.logger(),
+		From: func(r *http.Request) netip.Addr {
+			from, _ := s.side.tracker.RemoteAddr(r)
+			return from
+		},
 	}
-	if s.receiver != nil {
-		config.Receiver = s.receiver.receiver
-	}
-	config.Hosts = append(config.Hosts, f.tls.names()...)
+	config.Hosts = append(config.Hosts, s.names...)
 	return config
 }
 
@@ -266,7 +279,6 @@ func (s *sharing) background(listener net.Listener) {
 // add gives the torrents to the engine.
 func (s *sharing) add() error {
 	tracker := s.engineTracker()
-	shared := []*sharedTorrent{}
 	for _, a := range s.added {
 		own := newOwnTrackers(a.source)
 		a.options.Trackers = append([]string{tracker}, a.options.Trackers...)
@@ -277,9 +289,8 @@ func (s *sharing) add() error {
 		}
 		t := newSharedTorrent(torrent)
 		t.trackers, t.seeds = own.trackers, own.seeds
-		shared = append(shared, t)
+		s.torrents = append(s.torrents, t)
 		s.session.add(torrent)
-		s.torrents.Store(&shared)
 	}
 	return nil
 }
@@ -314,7 +325,7 @@ func newOwnTrackers(src *meta.Source) (o ownTrackers) {
 // all are the torrents as package share sees them.
 func (s *sharing) all() []share.Torrent {
 	var all []share.Torrent
-	for _, t := range *s.torrents.Load() {
+	for _, t := range s.torrents {
 		all = append(all, t)
 	}
 	return all
@@ -323,7 +334,7 @@ func (s *sharing) all() []share.Torrent {
 // known are those whose files are known, as package stream sees them.
 func (s *sharing) known() []stream.Torrent {
 	var known []stream.Torrent
-	for _, t := range *s.torrents.Load() {
+	for _, t := range s.torrents {
 		if view, ok := t.files(); ok {
 			known = append(known, view)
 		}
@@ -332,7 +343,7 @@ func (s *sharing) known() []stream.Torrent {
 }
 
 func (s *sharing) pending(infohash string) bool {
-	for _, t := range *s.torrents.Load() {
+	for _, t := range s.torrents {
 		if _, known := t.files(); !known && t.InfoHash() == infohash {
 			return true
 		}
@@ -348,7 +359,7 @@ func (s *sharing) run(ctx context.Context) error {
 		s.app.event("seeding", seedingEvent{t.infoHash, s.magnetOf(t)})
 	}
 	s.magnet = func(t *task) string {
-		for _, shared := range *s.torrents.Load() {
+		for _, shared := range s.torrents {
 			if shared.torrent == t.Torrent {
 				return shared.Magnet([]string{s.announceURL()}, nil)
 			}
@@ -359,7 +370,7 @@ func (s *sharing) run(ctx context.Context) error {
 	s.tell()
 	s.serving.Go(func() { s.awaitEnd(sharing, stop) })
 	if at, ok := s.peerAddress(); ok {
-		s.serving.Go(func() { s.side.announceSelf(sharing, at, func() []*sharedTorrent { return *s.torrents.Load() }) })
+		s.serving.Go(func() { s.side.announceSelf(sharing, at, s.torrents) })
 	}
 	s.serving.Go(func() { s.side.certs.reload(sharing) })
 	return s.show(sharing, true)
@@ -418,7 +429,7 @@ func (s *sharing) close(err error) error {
 		_ = s.files.Close() // ends all responses
 	}
 	if s.receiver != nil {
-		s.receiver.close()
+		_ = s.receiver.Close() // a folder's handle
 	}
 	if s.side != nil {
 		s.side.close()
@@ -426,14 +437,14 @@ func (s *sharing) close(err error) error {
 	if s.packets != nil {
 		_ = s.packets.Close()
 	}
+	if errors.Is(err, errShared) {
+		err = nil
+	}
 	if s.session != nil {
 		err = s.session.close(err)
 	}
 	s.serving.Wait()
-	switch {
-	case errors.Is(err, errShared):
-		return nil
-	case errors.Is(err, errInterrupted) && untold(err) == nil:
+	if errors.Is(err, errInterrupted) && untold(err) == nil {
 		s.app.line("stopped; the same command gives the same link")
 	}
 	return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/causeway-bt/causeway/share"
@@ -42,7 +43,7 @@ func (s *sharing) tell() {
 	if len(s.all()) == 0 {
 		a.event("serving", event)
 	}
-	for _, t := range *s.torrents.Load() {
+	for _, t := range s.torrents {
 		event.InfoHash, event.File = t.InfoHash(), t.torrent.Name()
 		event.Torrent = s.links.main + "torrent/" + t.InfoHash() + ".torrent"
 		event.Magnet = t.Magnet([]string{s.announceURL()}, nil)
@@ -71,7 +72,7 @@ func (s *sharing) tell() {
 }
 
 // secure tells whether the link is over TLS.
-func (s *sharing) secure() bool { return len(s.links.main) > 5 && s.links.main[:5] == "https" }
+func (s *sharing) secure() bool { return strings.HasPrefix(s.links.main, "https:") }
 
 func (s *sharing) announceURL() string {
 	return "ws" + s.links.main[len("http"):len(s.links.main)-1] + s.page.AnnouncePath()
@@ -100,7 +101,7 @@ func (s *sharing) summarize() (lines []string, text string) {
 		Viewers: figures.Viewers, Loads: figures.Loads, Views: figures.Views, Got: figures.Got,
 		Relayed: s.side.relay.Stats().Relayed,
 	}
-	for _, t := range *s.torrents.Load() {
+	for _, t := range s.torrents {
 		stats := t.meter.look(t.torrent)
 		event.Sent.WebRTC += stats.UploadedWeb
 		event.Rate += stats.upWeb

@@ -211,7 +211,7 @@ func TestShareEnds(t *testing.T) {
 		if status, _, _ := fetched(t, "GET", link, nil, nil); status != 410 {
 			t.Errorf("a second browser: %d", status)
 		}
-		waitExit(t, run, 0) // half a minute after the last question
+		waitExit(t, run, 0) // 75 seconds after the last question
 	})
 }
 
@@ -349,7 +349,17 @@ func TestShareReceives(t *testing.T) {
 			t.Errorf("%q was saved as %q? %q, %v", name, saved, content, err)
 		}
 	}
-	if _, err := run.WaitEvent(within(t, patience), "received"); err != nil {
+	if status, _, text := s.send("film.mp4", "another film.mp4"); status != 200 {
+		t.Errorf("a second file of one name: %d %s", status, text)
+	}
+	for name, content := range map[string]string{"film.mp4": "of film.mp4", "film (2).mp4": "another film.mp4"} {
+		if got, err := os.ReadFile(filepath.Join(inbox, name)); err != nil || string(got) != content {
+			t.Errorf("%s has %q, %v", name, got, err)
+		}
+	}
+	if _, err := run.WaitFor(within(t, patience), "the last one was received", func(e cli.Event) bool {
+		return e.Event == "received" && filepath.Base(e.Path) == "film (2).mp4" && e.Length == int64(len("another film.mp4"))
+	}); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"../out", "..", "a/../../b", "x/..\\..\\y"} {

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 )
-
-// names are those that certificates are got for.
-func (f *tlsFlags) names() []string { return f.acme }
 
 // shareCertificates is where the TLS of a share comes from: what the tracker command has for
 // that.
@@ -19,6 +17,19 @@ type shareCertificates struct{ run trackerRun }
 func (c *shareCertificates) load(a *app, f *tlsFlags, listener net.Listener) (*tls.Config, error) {
 	c.run = trackerRun{app: a, flags: &trackerFlags{tls: *f}, sockets: trackerSockets{http: listener}}
 	return c.run.certificates()
+}
+
+// names are those that the certificates are for and by which others may come.
+func (c *shareCertificates) names() (names []string) {
+	if c.run.files == nil {
+		return c.run.flags.tls.acme
+	}
+	for _, name := range c.run.files.Names() {
+		if name != "localhost" && !strings.HasPrefix(name, "*") {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // reload has files read again on SIGHUP, until ctx ends.

@@ -58,7 +58,8 @@ func (s *sharing) newTrackerSide() (*trackerSide, error) {
 				_ = front.Accept(w, r, remote) // who asks is told what is wrong
 			})
 		},
-		Logger: s.app.logger(),
+		TrustProxy: s.flags.proxied,
+		Logger:     s.app.logger(),
 	})
 	return side, err
 }
@@ -129,7 +130,7 @@ const selfEvery = 10 * time.Minute
 // announceSelf keeps the engine among the classic peers of what is shared, until ctx ends, at
 // the address by which others reach this machine: announcing to a tracker on loopback, it
 // would be there as a peer of loopback.
-func (t *trackerSide) announceSelf(ctx context.Context, at netip.AddrPort, torrents func() []*sharedTorrent) {
+func (t *trackerSide) announceSelf(ctx context.Context, at netip.AddrPort, torrents []*sharedTorrent) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	type entry struct {
@@ -138,7 +139,7 @@ func (t *trackerSide) announceSelf(ctx context.Context, at netip.AddrPort, torre
 	}
 	told := map[table.Hash]entry{}
 	for {
-		for _, shared := range torrents() {
+		for _, shared := range torrents {
 			hash := shared.torrent.InfoHash()
 			now, stats := time.Now(), shared.meter.look(shared.torrent)
 			seed := stats.State == client.StateSeeding

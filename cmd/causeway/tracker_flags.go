@@ -118,7 +118,7 @@ func (f *turnFlags) add(flags *pflag.FlagSet) {
 }
 
 // check finds what is wrong with the flags, before anything is started.
-func (f *trackerFlags) check() error {
+func (f *trackerFlags) check() (err error) {
 	if f.port < 0 || f.port > 65535 {
 		return usagef("--port must be from 0 to 65535, not %d", f.port)
 	}
@@ -154,17 +154,25 @@ func (f *trackerFlags) check() error {
 	if err := f.tls.check(); err != nil {
 		return err
 	}
-	for _, text := range f.trustProxy {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return usagef("--trust-proxy needs a network, such as 10.0.0.0/8, not %q", text)
-		}
-		f.proxies = append(f.proxies, network.Masked())
+	if f.proxies, err = parseProxies(f.trustProxy); err != nil {
+		return err
 	}
 	if err := f.cluster.check(); err != nil {
 		return err
 	}
 	return f.turn.check()
+}
+
+// parseProxies reads the networks of --trust-proxy.
+func parseProxies(texts []string) (proxies []netip.Prefix, err error) {
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, usagef("--trust-proxy needs a network, such as 10.0.0.0/8, not %q", text)
+		}
+		proxies = append(proxies, network.Masked())
+	}
+	return proxies, nil
 }
 
 // on tells whether there is TLS.

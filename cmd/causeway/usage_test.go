@@ -76,6 +76,8 @@ func TestUsageErrors(t *testing.T) {
 		{"download --peer 1.2.3.4:5 --no-tcp " + magnet, "--peer is dialled over TCP"},
 		{"seed album --peer 1.2.3.4:5 --no-tcp", "--peer is dialled over TCP"},
 		{"download --select one.txt --select *.mkv album.torrent", `"*.mkv" in the selection matches no file`},
+		{"share film --password=", "--password is empty"},
+		{"share film --trust-proxy 10.0.0.0", "--trust-proxy needs a network"},
 		{"download --dht-bootstrap x:0 " + magnet, "--dht-bootstrap needs HOST:PORT"},
 		{"download --tracker tracker.example " + magnet, "--tracker needs"},
 		{"download --encryption maybe " + magnet, "off, prefer or require"},

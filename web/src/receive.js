@@ -6,6 +6,7 @@ import { bytes, rate, left } from './words.js'
 
 const DIRECT_WITHIN = 12_000 // ms for the host to begin fetching before files are uploaded
 const ASK_EVERY = 1000 // ms
+const BUSY = [409, 503] // answers to a torrent that is not taken where its files may be
 const ATTEMPTS = 6 // uploads of one file, each going on where the last one broke off
 
 export function dropZone (host, engineOf) {
@@ -14,14 +15,14 @@ export function dropZone (host, engineOf) {
   const list = el('ul', { class: 'sent', 'aria-live': 'polite' })
   const zone = el('section', { class: 'card drop', 'aria-labelledby': 'send-head' },
     icon('up'), el('h2', { id: 'send-head' }, 'Send files'),
-    el('p', { class: 'quiet' }, `Drop files here, or choose them. At most ${bytes(receive.max_bytes)}${receive.max_files ? ` and ${receive.max_files} files` : ''} at once.`),
+    el('p', { class: 'quiet' }, `Drop files here, or choose them. ${bytes(receive.max_bytes)}${receive.max_files ? ` and ${receive.max_files} files` : ''} more are taken.`),
     el('label', { class: 'button primary', for: 'send' }, 'Choose files'), input, list)
   const take = (files) => {
     const chosen = [...files].filter((f) => f.size > 0 || f.type)
     const total = chosen.reduce((sum, f) => sum + f.size, 0)
     if (!chosen.length) return
-    if (total > receive.max_bytes) return say(`That is ${bytes(total)}: more than is taken at once`)
-    if (receive.max_files && chosen.length > receive.max_files) return say(`Those are ${chosen.length} files: more than are taken at once`)
+    if (total > receive.max_bytes) return say(`That is ${bytes(total)}: more than is taken`)
+    if (receive.max_files && chosen.length > receive.max_files) return say(`Those are ${chosen.length} files: more than are taken`)
     new Sending(host, engineOf(), chosen, list).run()
   }
   input.addEventListener('change', () => { take(input.files); input.value = '' })
@@ -48,7 +49,7 @@ class Sending {
       const sent = await this.direct()
       if (!sent) await this.upload()
       this.show(this.total)
-      this.status.textContent = `Received and verified. ${this.how}`
+      this.status.textContent = `Received. ${this.how}`
       this.bar.classList.add('done')
     } catch (error) {
       this.status.textContent = `Not sent: ${error.message}`
@@ -73,6 +74,8 @@ class Sending {
     const torrent = await seedFiles(this.engine, this.files, name)
     try {
       const response = await this.ask('POST', `${this.url}/torrent`, torrent.torrentFile, { 'content-type': 'application/x-bittorrent' })
+        .catch((error) => { if (BUSY.includes(error.status)) return null; throw error })
+      if (!response) return false
       const { id } = await response.json()
       this.status.textContent = 'Waiting for the other side to connect…'
       torrent.discovery?.tracker?.update() // the tracker may not have known it before
@@ -81,7 +84,7 @@ class Sending {
       for (;;) {
         await new Promise((resolve) => setTimeout(resolve, ASK_EVERY))
         const state = await (await this.ask('GET', `${this.url}/${id}`)).json()
-        if (state.state === 'saved') { this.how = 'It went directly, from browser to computer.'; return true }
+        if (state.state === 'saved') { this.how = 'It went directly, from browser to computer, and was verified.'; return true }
         if (state.state === 'failed') throw new Error(state.message)
         const now = performance.now()
         if (state.received > last.n) {
@@ -138,7 +141,7 @@ class Sending {
   // ask makes a request that other sites' pages cannot make: its header needs a preflight.
   async ask (method, url, body, headers = {}) {
     const response = await fetch(url, { method, body, headers: { 'x-causeway': 'page', ...headers } })
-    if (!response.ok) throw new Error((await response.text()).slice(0, 200).trim() || `the host answered ${response.status}`)
+    if (!response.ok) throw Object.assign(new Error((await response.text()).slice(0, 200).trim() || `the host answered ${response.status}`), { status: response.status })
     return response
   }
 }

@@ -51,6 +51,9 @@ func (f *Files) TLSConfig() *tls.Config {
 	}
 }
 
+// Names are the domains that the certificate is for.
+func (f *Files) Names() []string { return f.current().Leaf.DNSNames }
+
 // Reload reads the files now. With an error, the earlier certificate is kept.
 func (f *Files) Reload() error {
 	f.mu.Lock()
