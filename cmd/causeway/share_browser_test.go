@@ -246,7 +246,7 @@ func TestShareReceivesFromAPage(t *testing.T) {
 	needSharedPage(t)
 	for name, flags := range map[string][]string{
 		"WebRTC": nil,
-		"HTTP":   {"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"},
+		"HTTP":   noUDP,
 	} {
 		t.Run(name, func(t *testing.T) {
 			inbox := filepath.Join(t.TempDir(), "inbox")
