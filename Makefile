@@ -80,10 +80,11 @@ bench: build ## measure beside libtorrent; BENCHFLAGS='-only transfer -runs 3'
 	$(GO) run ./bench -causeway bin/causeway $(BENCHFLAGS)
 
 .PHONY: lint
-lint: ## gofmt, go vet, golangci-lint with staticcheck
+lint: ## gofmt, go vet, golangci-lint with staticcheck, and that all builds elsewhere
 	@test -z "$$(gofmt -l .)" || { echo "run gofmt -w on:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(GOLANGCI) run ./...
+	@set -e; for p in $(PLATFORMS); do CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./...; done
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (10s)

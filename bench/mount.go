@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/causeway-bt/causeway/bench/fixture"
@@ -199,10 +198,12 @@ func (b *bench) mountOurs(ctx context.Context, tor *fixture.Torrent, dir, state 
 func (m *ourMount) waitWhole(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	b := make([]byte, 32)
 	for {
-		n, err := syscall.Getxattr(m.path, "user.causeway.completed", b)
-		if err == nil && string(b[:n]) == strconv.Itoa(mountSize) {
+		completed, err := attribute(m.path, "user.causeway.completed")
+		if errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		if err == nil && completed == strconv.Itoa(mountSize) {
 			return nil
 		}
 		select {
