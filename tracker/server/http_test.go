@@ -92,7 +92,7 @@ func bothWays(t *testing.T, cfg Config, test func(t *testing.T, s *running, base
 func TestHTTPAnnounceAndScrape(t *testing.T) {
 	bothWays(t, Config{}, func(t *testing.T, s *running, base string) {
 		get(t, announceURL(base, hash(1), id(1), "&port=1111&left=0&event=started"))
-		get(t, announceURL(base, hash(1), id(2), "&port=2222&left=7&event=paused"))
+		get(t, announceURL(base, hash(1), id(2), "&port=2222&left=9223372036854775807&event=paused")) // of a magnet link
 		r := get(t, announceURL(base+"/some/path", hash(1), id(3), "&port=3333&left=7&uploaded=0&downloaded=0&compact=1&event=started&key=abc&x"))
 		if r.Failure != "" || r.Complete != 1 || r.Incomplete != 2 || r.External != "\x7f\x00\x00\x01" {
 			t.Fatalf("%+v", r)

@@ -140,7 +140,8 @@ func (q *query) finish() error {
 
 // number reads a decimal number that fits 63 bits.
 func number(b []byte) (n uint64, ok bool) {
-	if len(b) == 0 || len(b) > 18 {
+	const digits = 19 // of the largest number that clients have, 1<<63 - 1
+	if len(b) == 0 || len(b) > digits {
 		return 0, false
 	}
 	for _, c := range b {
