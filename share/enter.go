@@ -52,12 +52,11 @@ func (s *Server) byPassword(w http.ResponseWriter, r *http.Request) (session str
 }
 
 func (s *Server) askPassword(w http.ResponseWriter, r *http.Request, v verdict, tried bool) {
-	people := r.URL.Path == "/" || r.URL.Path == loginPath
 	switch {
 	case v == tooMany:
 		w.Header().Set("Retry-After", strconv.Itoa(int(guessEvery/time.Second)))
 		s.page.ServeNote(w, r, http.StatusTooManyRequests, "Too many wrong passwords", "Wait a little, then try again.")
-	case people:
+	case r.URL.Path == "/" || r.URL.Path == loginPath:
 		text := ""
 		if r.TLS == nil && !s.from(r).IsLoopback() {
 			text = "This connection is not encrypted: others on the way could read what you type."

@@ -30,10 +30,10 @@ const (
 	// maxTorrent and maxAnnouncement bound what is sent to begin with, in bytes.
 	maxTorrent      = 8 << 20
 	maxAnnouncement = 1 << 20
-	// smallTimeout is in which that must have come, and maxReading how many may be read at a
-	// time.
-	smallTimeout = 30 * time.Second
-	maxReading   = 8
+	// smallTimeout is in which that must have come, and maxReading and maxReadingOfOne how many
+	// are read at a time, in all and from one address.
+	smallTimeout                = 30 * time.Second
+	maxReading, maxReadingOfOne = 8, 2
 )
 
 // ReceiverConfig says what is received and where it goes. All functions are required.
@@ -81,11 +81,11 @@ type Receiver struct {
 	sendings map[string]*sending
 	bytes    int64 // that are taken, or promised
 	files    int
+	reading  []netip.Prefix // from where small bodies are being read
 	wg       sync.WaitGroup
 	done     chan struct{}
 
-	saving  sync.Mutex    // held while something gets its name
-	reading chan struct{} // has one for each small body that is being read
+	saving sync.Mutex // held while something gets its name
 }
 
 // sendError is an error that the sender is told.
@@ -100,6 +100,11 @@ func refuse(status int, format string, args ...any) error {
 	return &sendError{status, fmt.Sprintf(format, args...)}
 }
 
+var (
+	errStopped = refuse(http.StatusServiceUnavailable, "the receiver has stopped")
+	errBusy    = refuse(http.StatusServiceUnavailable, "too much is being sent at once; try again later")
+)
+
 // NewReceiver opens the folder. Close ends it.
 func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	root, err := os.OpenRoot(cfg.Folder)
@@ -112,7 +117,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if cfg.Patience <= 0 {
 		cfg.Patience = sendPatience
 	}
-	r := &Receiver{cfg: cfg, root: root, sendings: map[string]*sending{}, done: make(chan struct{}), reading: make(chan struct{}, maxReading)}
+	r := &Receiver{cfg: cfg, root: root, sendings: map[string]*sending{}, done: make(chan struct{})}
 	r.wg.Go(r.watch)
 	return r, nil
 }
@@ -224,14 +229,36 @@ func (r *Receiver) find(id string) *sending {
 	return r.sendings[id]
 }
 
-// readSmall reads a body that has to come soon.
-func (r *Receiver) readSmall(w http.ResponseWriter, req *http.Request, most int64) ([]byte, error) {
-	select {
-	case r.reading <- struct{}{}:
-		defer func() { <-r.reading }()
-	default:
-		return nil, refuse(http.StatusServiceUnavailable, "too much is being sent at once; try again later")
+// beginReading admits one more small body, until endReading.
+func (r *Receiver) beginReading(from netip.Prefix) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	own := 0
+	for _, other := range r.reading {
+		if other == from {
+			own++
+		}
 	}
+	if len(r.reading) >= maxReading || own >= maxReadingOfOne {
+		return false
+	}
+	r.reading = append(r.reading, from)
+	return true
+}
+
+func (r *Receiver) endReading(from netip.Prefix) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.Index(r.reading, from)
+	r.reading = slices.Delete(r.reading, i, i+1)
+}
+
+// readSmall reads a body that has to come soon.
+func (r *Receiver) readSmall(w http.ResponseWriter, req *http.Request, most int64, from netip.Prefix) ([]byte, error) {
+	if !r.beginReading(from) {
+		return nil, errBusy
+	}
+	defer r.endReading(from)
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(smallTimeout))
 	body, err := io.ReadAll(io.LimitReader(req.Body, most+1))
 	if err != nil {
@@ -260,15 +287,23 @@ func (r *Receiver) begin(from netip.Prefix, bytes int64, files int, fetch Fetch,
 	return s, nil
 }
 
-// clear removes what was made in the folder of a sending after its end, if that has come.
-func (s *sending) clear(r *Receiver) error {
+// clearAfterEnd removes what was made in the folder of a sending after its end, and reports
+// whether that has come.
+func (s *sending) clearAfterEnd(r *Receiver) bool {
 	s.mu.Lock()
 	ending := s.ending
 	s.mu.Unlock()
-	if !ending {
-		return nil
+	if ending {
+		s.clear(r)
 	}
-	return errors.Join(refuse(http.StatusServiceUnavailable, "the receiver has stopped"), r.root.RemoveAll(s.folder))
+	return ending
+}
+
+// clear removes the folder of a sending with all that is in it.
+func (s *sending) clear(r *Receiver) {
+	if err := r.root.RemoveAll(s.folder); err != nil {
+		r.cfg.Logger.Warn("what was received in part is left behind", "folder", s.folder, "error", err)
+	}
 }
 
 // tempPrefix begins the names of folders of what is being sent.
@@ -295,9 +330,9 @@ func (r *Receiver) admit(s *sending) error {
 	}
 	switch {
 	case r.closed:
-		return refuse(http.StatusServiceUnavailable, "the receiver has stopped")
+		return errStopped
 	case open >= maxSendings || own >= maxSendingsOfOne:
-		return refuse(http.StatusServiceUnavailable, "too much is being sent at once; try again later")
+		return errBusy
 	case s.files < 1 || s.bytes < 0:
 		return refuse(http.StatusBadRequest, "there is nothing in it")
 	case s.files > r.cfg.MaxFiles-r.files:
@@ -320,6 +355,13 @@ func (r *Receiver) release(s *sending) {
 	defer r.mu.Unlock()
 	r.bytes -= s.bytes
 	r.files -= s.files
+}
+
+// spend has nothing be taken back of a sending of which a part is kept.
+func (r *Receiver) spend(s *sending) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.bytes, s.files = 0, 0
 }
 
 // sending is what one page sends.
@@ -407,9 +449,7 @@ func (s *sending) failed(r *Receiver, why error) {
 		s.closing()
 		<-s.upload.idle
 	}
-	if err := r.root.RemoveAll(s.folder); err != nil {
-		r.cfg.Logger.Warn("what was received in part is left behind", "folder", s.folder, "error", err)
-	}
+	s.clear(r)
 	r.release(s)
 	message := why.Error()
 	var refused *sendError

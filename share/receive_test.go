@@ -394,18 +394,75 @@ func TestManyOfOneNameAreAllKept(t *testing.T) {
 	}
 }
 
+// slowBody is one of which nothing comes until it is closed.
+type slowBody struct {
+	*io.PipeReader
+	asked chan struct{}
+}
+
+func (b slowBody) Read(p []byte) (int, error) {
+	b.asked <- struct{}{}
+	return b.PipeReader.Read(p)
+}
+
 func TestSmallBodiesAreReadAFewAtATime(t *testing.T) {
 	rt := receiver(t, nil)
-	for range maxReading {
-		rt.r.reading <- struct{}{}
+	var reading sync.WaitGroup
+	var writers []*io.PipeWriter
+	slow := func(address string) {
+		reader, writer := io.Pipe()
+		body := slowBody{reader, make(chan struct{})}
+		r := httptest.NewRequest("POST", "/receive/torrent", body)
+		r.Host, r.RemoteAddr = "192.0.2.1:8080", address+":1"
+		fromPage(r)
+		reading.Go(func() { rt.s.ServeHTTP(httptest.NewRecorder(), r) })
+		<-body.asked
+		writers = append(writers, writer)
 	}
-	w, _ := rt.announce(web.UploadFile{Name: "a", Length: 1})
-	want(t, w, 503, "at once")
-	for range maxReading {
-		<-rt.r.reading
+	fast := func(address string) *httptest.ResponseRecorder {
+		return ask(rt.s, "POST", "/receive/upload", `{"files":[{"name":"a","length":1}]}`, func(r *http.Request) {
+			fromPage(r)
+			r.RemoteAddr = address + ":1"
+		})
 	}
-	w, _ = rt.announce(web.UploadFile{Name: "a", Length: 1})
+	for range maxReadingOfOne {
+		slow("198.51.100.1")
+	}
+	want(t, fast("198.51.100.1"), 503, "at once")
+	want(t, fast("198.51.100.2"), 200, "")
+	for i := 2; len(writers) < maxReading; i++ {
+		slow(fmt.Sprintf("198.51.100.%d", i))
+	}
+	want(t, fast("198.51.100.99"), 503, "at once")
+	for _, writer := range writers {
+		writer.Close()
+	}
+	reading.Wait()
+	want(t, fast("198.51.100.1"), 200, "")
+}
+
+func TestWhatCannotBeMadeIsSaid(t *testing.T) {
+	rt := receiver(t, nil)
+	w, _ := rt.announce(web.UploadFile{Name: "a", Length: 1}, web.UploadFile{Name: strings.Repeat("x", 300), Length: 1})
+	want(t, w, 500, "could not save")
+	rt.empty()
+}
+
+func TestWhatIsKeptOfAFailureCounts(t *testing.T) {
+	rt := receiver(t, nil)
+	rt.fetch = &fakeFetch{bytes: 5, files: 2, done: make(chan struct{})}
+	w, state := rt.ask("POST", "/torrent", "a torrent")
 	want(t, w, 200, "")
+	film, link := filepath.Join(rt.fetch.folder, "film.mp4"), filepath.Join(rt.fetch.folder, "link")
+	if err := errors.Join(os.WriteFile(film, []byte("bytes"), 0o600), os.Symlink("film.mp4", link)); err != nil {
+		t.Fatal(err)
+	}
+	rt.fetch.finish(nil)
+	waitFor(t, "it has failed", func() bool { _, s := rt.ask("GET", "/"+state.ID, ""); return s.State == web.ReceivingFailed })
+	rt.has("film.mp4", "bytes")
+	if d := rt.r.describe(); d.MaxBytes != 1<<20-5 || d.MaxFiles != 18 {
+		t.Errorf("%+v more are taken", d)
+	}
 }
 
 // FuzzNamer has no name lead anywhere but to a file of its own below the folder.

@@ -15,7 +15,7 @@ import (
 
 // takeTorrent begins to fetch what a page seeds.
 func (r *Receiver) takeTorrent(w http.ResponseWriter, req *http.Request, from netip.Prefix) (web.Receiving, error) {
-	body, err := r.readSmall(w, req, maxTorrent)
+	body, err := r.readSmall(w, req, maxTorrent, from)
 	if err != nil {
 		return web.Receiving{}, err
 	}
@@ -28,8 +28,8 @@ func (r *Receiver) takeTorrent(w http.ResponseWriter, req *http.Request, from ne
 	if err != nil {
 		return web.Receiving{}, err
 	}
-	if err := s.clear(r); err != nil {
-		return web.Receiving{}, err
+	if s.clearAfterEnd(r) {
+		return web.Receiving{}, errStopped
 	}
 	if err := fetch.Start(filepath.Join(r.cfg.Folder, s.folder)); err != nil {
 		s.fail(r, err)
@@ -69,9 +69,12 @@ func (r *Receiver) goFetch(s *sending) bool {
 // save puts what is all there under its name. The end of s is the caller's.
 func (s *sending) save(r *Receiver, webrtc bool) {
 	s.closing()
-	kept, err := r.keep(s.folder)
-	for _, k := range kept { // whatever became of the rest
+	all, err := r.keep(s.folder)
+	for _, k := range all { // whatever became of the rest
 		r.cfg.Saved(k.name, k.bytes, webrtc)
+	}
+	if err != nil && len(all) > 0 {
+		r.spend(s)
 	}
 	if err != nil {
 		s.failed(r, err)
@@ -95,12 +98,8 @@ type kept struct {
 func (r *Receiver) keep(folder string) (all []kept, err error) {
 	r.saving.Lock()
 	defer r.saving.Unlock()
-	dir, err := r.root.Open(folder)
+	entries, err := fs.ReadDir(r.root.FS(), folder)
 	if err != nil {
-		return nil, err
-	}
-	entries, err := dir.ReadDir(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
 		return nil, err
 	}
 	for _, entry := range entries {
@@ -123,15 +122,14 @@ func (r *Receiver) keep(folder string) (all []kept, err error) {
 // prepare measures what is at a path, in bytes, and has nothing below it be hidden.
 func (r *Receiver) prepare(name string) (bytes int64, err error) {
 	info, err := r.root.Lstat(name)
-	if err != nil || !info.IsDir() {
-		return info.Size(), err
-	}
-	dir, err := r.root.Open(name)
 	if err != nil {
 		return 0, err
 	}
-	entries, err := dir.ReadDir(-1)
-	if err := errors.Join(err, dir.Close()); err != nil {
+	if !info.IsDir() {
+		return info.Size(), nil
+	}
+	entries, err := fs.ReadDir(r.root.FS(), name)
+	if err != nil {
 		return 0, err
 	}
 	for _, entry := range entries {
@@ -173,7 +171,10 @@ func (r *Receiver) moveTo(from, folder, wanted string, isFolder bool) (string, e
 			if isFolder {
 				err = r.root.Remove(to)
 			}
-			return name, errors.Join(err, r.root.Rename(from, to))
+			if err = errors.Join(err, r.root.Rename(from, to)); err != nil {
+				_ = r.root.Remove(to) // it is empty
+			}
+			return name, err
 		case !errors.Is(err, fs.ErrExist):
 			return "", err
 		}

@@ -42,7 +42,7 @@ type uploadFile struct {
 
 // announceUpload begins an upload.
 func (r *Receiver) announceUpload(w http.ResponseWriter, req *http.Request, from netip.Prefix) (web.Receiving, error) {
-	body, err := r.readSmall(w, req, maxAnnouncement)
+	body, err := r.readSmall(w, req, maxAnnouncement, from)
 	if err != nil {
 		return web.Receiving{}, err
 	}
@@ -78,10 +78,14 @@ func (r *Receiver) announceUpload(w http.ResponseWriter, req *http.Request, from
 		// They are all there from the start, so that an empty one needs no request.
 		if err := r.create(s, f.path); err != nil {
 			s.fail(r, err)
-			return web.Receiving{}, errors.Join(err, s.clear(r))
+			s.clearAfterEnd(r)
+			return web.Receiving{}, err
 		}
 	}
-	return s.state(), s.clear(r)
+	if s.clearAfterEnd(r) {
+		return web.Receiving{}, errStopped
+	}
+	return s.state(), nil
 }
 
 func (r *Receiver) create(s *sending, name string) error {

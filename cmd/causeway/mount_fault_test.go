@@ -323,11 +323,11 @@ func TestMountHostileNames(t *testing.T) {
 }
 
 // A million files in one torrent are listed, in bounded time and memory.
+// It runs alone: where others want the processors, garbage is collected late.
 func TestMountMillionFiles(t *testing.T) {
-	t.Parallel()
 	needFUSE(t)
-	// 781 to 822 MB were measured alone, some 800 bytes for each, and 1,066 beside other tests.
-	const files, most = 1_000_000, 1300e6
+	// 781, 812 and 822 MB were measured: some 800 bytes for each. The bound is 1.3 of that.
+	const files, most = 1_000_000, 1050e6
 	var entries strings.Builder
 	entries.WriteString("d6:lengthi1e4:pathl1:0ee")
 	for i := 1; i < files; i++ {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -404,4 +405,67 @@ func TestShareReceivesIntoAFullDisk(t *testing.T) {
 		t.Error("the share has ended")
 	default:
 	}
+}
+
+// TestShareNamesOfItsCertificate: they are in the link, and answered to; others are not.
+func TestShareNamesOfItsCertificate(t *testing.T) {
+	content := filepath.Join(single(t, 1000).Dir, "content")
+	certificate, key := selfSigned(t, "localhost", "*.wild.example", "films.example", "127.0.0.1")
+	run, link := sharing(t, args([]string{content, "--tls-cert", certificate, "--tls-key", key}, onLoopback)...)
+	u, err := url.Parse(link)
+	if err != nil || u.Scheme != "https" || u.Hostname() != "films.example" {
+		t.Fatalf("the link is %s, %v\n%s", link, err, run.Output())
+	}
+	here := "http://" + net.JoinHostPort("127.0.0.1", u.Port()) + "/" // which is served on this machine
+	for host, answer := range map[string]int{u.Host: 200, "evil.example": 403, "a.wild.example": 403} {
+		if status, _, _ := fetched(t, "GET", here, nil, func(r *http.Request) { r.Host = host }); status != answer {
+			t.Errorf("Host %s: %d, want %d", host, status, answer)
+		}
+	}
+}
+
+// TestShareBehindAProxy: wrong passwords count against whom the proxy names.
+func TestShareBehindAProxy(t *testing.T) {
+	content := filepath.Join(single(t, 1000).Dir, "content")
+	_, link := sharing(t, args([]string{content, "--password", "right", "--trust-proxy", "127.0.0.0/8"}, onLoopback)...)
+	login := func(from, password string) int {
+		status, _, _ := fetched(t, "POST", link+"login", strings.NewReader("password="+password), func(r *http.Request) {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("X-Forwarded-For", from)
+		})
+		return status
+	}
+	for i := 0; login("198.51.100.1", "wrong") != 429; i++ {
+		if i == 100 {
+			t.Fatal("a hundred wrong passwords of one address were looked at")
+		}
+	}
+	if status := login("198.51.100.2", "right"); status != 303 {
+		t.Errorf("another address has to wait, too: %d", status)
+	}
+}
+
+// TestShareIsThereWhole: who asks while it starts, as pages do that were open before, finds all of
+// it or nothing.
+func TestShareIsThereWhole(t *testing.T) {
+	content := filepath.Join(single(t, 1000).Dir, "content")
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	start(t, args([]string{"share", content, "--http", address, "--no-dht"}, base)...)
+	link := "http://" + address + "/"
+	eventually(t, patience, "an answer", func() bool {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		if found := described(t, link); len(found.Torrents) != 1 {
+			t.Errorf("it has %d torrents", len(found.Torrents))
+		}
+		return true
+	})
 }

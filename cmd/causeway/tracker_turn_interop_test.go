@@ -87,8 +87,8 @@ func startIn(t *testing.T, namespace string, env []string, arguments ...string) 
 	return run
 }
 
-// selfSigned writes a certificate for addresses, and its key.
-func selfSigned(t *testing.T, addresses ...string) (certificate, key string) {
+// selfSigned writes a certificate for addresses and names, and its key.
+func selfSigned(t *testing.T, subjects ...string) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -99,8 +99,12 @@ func selfSigned(t *testing.T, addresses ...string) (certificate, key string) {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
-	for _, address := range addresses {
-		template.IPAddresses = append(template.IPAddresses, net.ParseIP(address))
+	for _, subject := range subjects {
+		if ip := net.ParseIP(subject); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, subject)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {

@@ -363,3 +363,17 @@ func TestAccessLog(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// Clients that do not know the size of a magnet link's torrent say the largest number they have.
+func TestNumbersOfClients(t *testing.T) {
+	for text, want := range map[string]uint64{"0": 0, "9223372036854775807": 1<<63 - 1, "18446744073709551615": 1<<64 - 1} {
+		if n, ok := number([]byte(text)); !ok || n != want {
+			t.Errorf("%s is %d, %v", text, n, ok)
+		}
+	}
+	for _, text := range []string{"", "-1", "+1", "1.5", "0x10", "1_0", "18446744073709551616"} {
+		if n, ok := number([]byte(text)); ok {
+			t.Errorf("%q is %d", text, n)
+		}
+	}
+}

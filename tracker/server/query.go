@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"strconv"
 
 	"github.com/causeway-bt/causeway/tracker/server/table"
 )
@@ -138,19 +139,11 @@ func (q *query) finish() error {
 	return nil
 }
 
-// number reads a decimal number that fits 63 bits.
+// number reads a decimal number of 64 bits: some clients say that much is left of what they do
+// not know the size of.
 func number(b []byte) (n uint64, ok bool) {
-	const digits = 19 // of the largest number that clients have, 1<<63 - 1
-	if len(b) == 0 || len(b) > digits {
-		return 0, false
-	}
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + uint64(c-'0')
-	}
-	return n, true
+	n, err := strconv.ParseUint(string(b), 10, 64)
+	return n, err == nil
 }
 
 // unescapeTo decodes a value of exactly 20 bytes.
