@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/tls"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/letsencrypt/pebble/v2/wfe"
 )
 
 func TestShareLinks(t *testing.T) {
@@ -70,5 +74,36 @@ func TestSharePortTaken(t *testing.T) {
 	r := causeway(t, t.TempDir(), "share", content, "--port", strconv.Itoa(portOf(taken.Addr())), "--http", "127.0.0.1:0", "--listen", "127.0.0.1", "--no-dht", "--no-lsd").want(t, exitFailed)
 	if !strings.Contains(r.stderr, "in use") || strings.Contains(r.stderr, "goroutine") {
 		t.Errorf("it said %q", r.stderr)
+	}
+}
+
+// TestShareACME has a share get its certificate by itself; the challenge is answered at its own
+// port.
+func TestShareACME(t *testing.T) {
+	port := freePort(t)
+	authority := startAuthority(t, port)
+	content := filepath.Join(t.TempDir(), "content")
+	if err := os.WriteFile(content, []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, t.TempDir(), "share", content, "--listen", "127.0.0.1", "--port", "0", "--http", "127.0.0.1:"+port, "--no-dht", "--no-lsd", "--no-webrtc",
+		"--acme", "127.0.0.1", "--acme-ca", authority.URL+wfe.DirectoryPath, "--acme-folder", t.TempDir(), "--acme-tls-port", port)
+	cmd.Env = append(cmd.Env, authority.trust...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	address := "127.0.0.1:" + port
+	trustedCertificate(t, address, "127.0.0.1", authority.roots)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.roots}, DisableKeepAlives: true}}
+	response, err := client.Get("https://" + address + "/share.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := readAll(t, response.Body); response.StatusCode != http.StatusOK || !strings.Contains(body, "wss://"+address) {
+		t.Errorf("%s: %s", response.Status, body)
 	}
 }
