@@ -289,7 +289,8 @@ func (o *Owners) news(s *Storage) error {
 	s.mu.Lock()
 	told := s.shares.told
 	s.mu.Unlock()
-	if told == o.version() {
+	switch o.version() {
+	case told, claimsVersion{}: // where there is no store any more, nobody has made a claim
 		return nil
 	}
 	return o.reload(s)

@@ -112,6 +112,7 @@ type fakeTracker struct {
 	down     bool
 	mute     bool // does not answer pings
 	dials    []time.Time
+	dialled  chan struct{} // told of each; may be nil
 	pings    []time.Time
 	received []received
 	conns    []*fakeConn
@@ -132,6 +133,10 @@ func (f *fakeTracker) dial(context.Context, string) (Conn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dials = append(f.dials, time.Now())
+	select {
+	case f.dialled <- struct{}{}:
+	default:
+	}
 	if f.down {
 		return nil, errors.New("connection refused")
 	}

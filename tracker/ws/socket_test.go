@@ -139,6 +139,10 @@ func checkGrowth(t *testing.T, gaps []time.Duration) {
 func TestConnectionsThatAreDroppedAtOnceDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tracker, torrent := announced(t)
+		dialled := make(chan struct{}, 1)
+		tracker.mu.Lock()
+		tracker.dialled = dialled
+		tracker.mu.Unlock()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { // drops each connection after a reply
@@ -148,8 +152,9 @@ func TestConnectionsThatAreDroppedAtOnceDoNotCount(t *testing.T) {
 				synctest.Wait()
 				tracker.setDown(true)
 				tracker.setDown(false)
-				for n := len(tracker.gaps()); len(tracker.gaps()) == n && ctx.Err() == nil; {
-					time.Sleep(3 * time.Second)
+				select {
+				case <-dialled:
+				case <-ctx.Done():
 				}
 			}
 		}()
