@@ -180,27 +180,27 @@ func (t *Torrent) checkFiles(ctx context.Context, c *content.Content) (content.F
 		if err := t.client.checks.Take(ctx); err != nil {
 			return nil, err
 		}
-		telling, cancel := context.WithCancel(ctx)
-		told := make(chan struct{})
+		checked, told := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(told)
 			ticker := time.NewTicker(checkEventInterval)
 			defer ticker.Stop()
-			for {
+			for ended := false; ; {
 				if done, all := c.Checked(); all > 0 {
 					t.client.cfg.OnEvent(CheckingEvent{t.infoHash, done, all})
 				}
-				if telling.Err() != nil {
+				if ended {
 					return
 				}
 				select {
 				case <-ticker.C:
-				case <-telling.Done():
+				case <-checked:
+					ended = true
 				}
 			}
 		}()
 		return func() {
-			cancel()
+			close(checked)
 			<-told
 			t.client.checks.Done()
 		}, nil

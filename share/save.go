@@ -73,10 +73,10 @@ func (s *sending) save(r *Receiver, webrtc bool) {
 	for _, k := range all { // whatever became of the rest
 		r.cfg.Saved(k.name, k.bytes, webrtc)
 	}
-	if err != nil && len(all) > 0 {
-		r.spend(s)
-	}
 	if err != nil {
+		if len(all) > 0 {
+			r.spend(s)
+		}
 		s.failed(r, err)
 		return
 	}

@@ -344,6 +344,22 @@ func TestForgets(t *testing.T) {
 	}
 }
 
+// TestReadsDoNotWaitForTheStorage: what came of late is in memory; and a read brings more than the
+// one piece that it waits for.
+func TestReadsDoNotWaitForTheStorage(t *testing.T) {
+	needPage(t, realpeer.Chromium)
+	host, _ := share(t, testhost.Options{Path: mediaFile(t, "film.mp4")})
+	const slow = 5000 // ms
+	var found struct {
+		Took   float64 // ms
+		Length int     // bytes
+	}
+	do(t, realpeer.Chromium, "reads", host.URL(), &found, map[string]any{"slow": slow}, nil)
+	if found.Took >= slow || found.Length != 512<<10 {
+		t.Errorf("%d bytes took %.0f ms", found.Length, found.Took)
+	}
+}
+
 // beside serves a host's files below another description of them.
 func beside(t *testing.T, host *testhost.Host, describe func() web.Share, wrap func(http.Handler) http.Handler) string {
 	t.Helper()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -131,8 +130,7 @@ func (s *Store) claimsNear(root string) (claims []storedClaim, err error) {
 				break
 			}
 		}
-		below := strings.TrimSuffix(root, string(filepath.Separator)) + string(filepath.Separator)
-		collect([]byte(below))
+		collect([]byte(asFolder(root)))
 		return nil
 	})
 	return claims, err

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -429,4 +431,38 @@ func TestSharedThroughALink(t *testing.T) {
 	if err := two.download(3); !isTaken(err) {
 		t.Errorf("%v; want that the cover is another's", err)
 	}
+}
+
+// Those near a torrent are found by its root, whatever the order of names.
+func TestTorrentsThatMayShareFiles(t *testing.T) {
+	roots := []string{"/", "/d", "/d/a", "/d/a", "/d/a b", "/d/a-b", "/d/a-b/c", "/d/a.b", "/d/a/b", "/d/a/b/c", "/d/ab", "/d/b", "/e/a"}
+	o := NewOwners(nil)
+	var all []*claimant
+	for i, root := range roots {
+		root = filepath.FromSlash(root)
+		c := &claimant{root: root, files: map[string]int{filepath.Join(root, strconv.Itoa(i)): 0}, key: claimKey{dir: strconv.Itoa(i)}, storage: &Storage{}}
+		if err := o.enlist(c); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	check := func() {
+		t.Helper()
+		for _, c := range all {
+			var want []*claimant
+			for _, other := range all {
+				if other != c && (within(c.root, other.root) || within(other.root, c.root)) {
+					want = append(want, other)
+				}
+			}
+			got := o.near(c)
+			if len(got) != len(want) || slices.ContainsFunc(want, func(other *claimant) bool { return !slices.Contains(got, other) }) {
+				t.Errorf("near %s there are %d, want %d", c.root, len(got), len(want))
+			}
+		}
+	}
+	check()
+	o.leave(all[3].storage)
+	all = slices.Delete(all, 3, 4)
+	check()
 }

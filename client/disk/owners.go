@@ -19,8 +19,9 @@ import (
 type Owners struct {
 	store *Store // nil: only this process
 
-	mu   sync.Mutex
-	live map[*Storage]*claimant
+	mu    sync.Mutex
+	live  map[*Storage]*claimant
+	roots []*claimant // those of live, by root
 }
 
 // NewOwners returns an Owners; store may be nil.
@@ -34,6 +35,8 @@ type claimant struct {
 	files map[string]int // by canonical path
 	key   claimKey
 	since time.Time // when it overwrote what was there; zero: it did not
+
+	storage *Storage // nil: it does not run in this process
 }
 
 // claimKey tells torrents apart, also when they do not run.
@@ -133,7 +136,12 @@ func newClaimant(info *meta.Info, paths []string, key claimKey) *claimant {
 
 // within reports whether a path is a folder or in it.
 func within(path, folder string) bool {
-	return path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, string(filepath.Separator))+string(filepath.Separator))
+	return path == folder || strings.HasPrefix(path, asFolder(folder))
+}
+
+// asFolder returns what paths in a folder begin with.
+func asFolder(path string) string {
+	return strings.TrimSuffix(path, string(filepath.Separator)) + string(filepath.Separator)
 }
 
 // join gives a torrent its claims. It fails with a TakenError where they cannot be.
@@ -142,10 +150,11 @@ func (o *Owners) join(s *Storage) error {
 		return nil
 	}
 	c := newClaimant(s.cfg.Info, s.paths, claimKey{s.cfg.Info.InfoHash, s.Dir()})
+	c.storage = s
 	if s.cfg.Overwrite {
 		c.since = time.Now()
 	}
-	if err := o.enlist(s, c); err != nil {
+	if err := o.enlist(c); err != nil {
 		return err
 	}
 	if o.store == nil {
@@ -166,37 +175,61 @@ func (o *Owners) join(s *Storage) error {
 }
 
 // enlist makes a torrent one of those that run, and share their files.
-func (o *Owners) enlist(s *Storage, c *claimant) error {
+func (o *Owners) enlist(c *claimant) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.agree(s, c); err != nil {
+	near := o.near(c)
+	if err := agree(c, near); err != nil {
 		return err
 	}
-	o.live[s] = c
-	for other, theirs := range o.live {
-		if other == s || theirs.key == c.key || !within(c.root, theirs.root) && !within(theirs.root, c.root) {
-			continue
-		}
-		for path, theirFile := range theirs.files {
+	o.live[c.storage] = c
+	at, _ := slices.BinarySearchFunc(o.roots, c.root, compareRoots)
+	o.roots = slices.Insert(o.roots, at, c)
+	for _, other := range near {
+		for path, theirFile := range other.files {
 			if file, both := c.files[path]; both {
-				share(path, s, file, other, theirFile)
+				share(path, c.storage, file, other.storage, theirFile)
 			}
 		}
 	}
 	return nil
 }
 
-// agree makes sure that torrents of this process agree on the lengths of files.
-func (o *Owners) agree(s *Storage, c *claimant) error {
-	taken := TakenError{Running: true}
-	for other, theirs := range o.live {
-		if other == s || theirs.key == c.key || !within(c.root, theirs.root) && !within(theirs.root, c.root) {
-			continue
+func compareRoots(c *claimant, root string) int { return strings.Compare(c.root, root) }
+
+// near returns the other torrents that run and have a root that is c's, above it or below it:
+// no others can have files in common with it.
+func (o *Owners) near(c *claimant) (near []*claimant) {
+	if len(c.files) == 0 {
+		return nil
+	}
+	collect := func(from string, belongs func(root string) bool) {
+		at, _ := slices.BinarySearchFunc(o.roots, from, compareRoots)
+		for ; at < len(o.roots) && belongs(o.roots[at].root); at++ {
+			if other := o.roots[at]; other.storage != c.storage && other.key != c.key {
+				near = append(near, other)
+			}
 		}
+	}
+	for folder := c.root; ; folder = filepath.Dir(folder) {
+		collect(folder, func(root string) bool { return root == folder })
+		if folder == filepath.Dir(folder) {
+			break
+		}
+	}
+	below := asFolder(c.root)
+	collect(below+"\x00", func(root string) bool { return strings.HasPrefix(root, below) }) // without "/" itself
+	return near
+}
+
+// agree makes sure that torrents of this process agree on the lengths of files.
+func agree(c *claimant, near []*claimant) error {
+	s, taken := c.storage, TakenError{Running: true}
+	for _, other := range near {
 		for path, file := range c.files {
-			theirFile, both := theirs.files[path]
-			if both && s.inFile(file) && other.inFile(theirFile) &&
-				s.cfg.Info.Files[file].Length != other.cfg.Info.Files[theirFile].Length {
+			theirFile, both := other.files[path]
+			if both && s.inFile(file) && other.storage.inFile(theirFile) &&
+				s.cfg.Info.Files[file].Length != other.storage.cfg.Info.Files[theirFile].Length {
 				taken.add(s.paths[file])
 			}
 		}
@@ -244,7 +277,9 @@ func (o *Owners) leave(s *Storage) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	c := o.live[s]
 	delete(o.live, s)
+	o.roots = slices.DeleteFunc(o.roots, func(other *claimant) bool { return other == c })
 }
 
 // quit takes a torrent out that is going to another folder.

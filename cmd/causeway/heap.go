@@ -81,6 +81,7 @@ func (t *heapTuner) atRest() {
 		return
 	}
 	t.rested.Store(now)
+	runtime.GC() // what pools hold goes in the second collection
 	debug.FreeOSMemory()
 }
 

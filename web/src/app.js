@@ -406,7 +406,11 @@ async function keptNote () {
 
 async function forget () {
   const { forgetAll } = await import('./store.js')
-  await forgetAll()
+  try {
+    await forgetAll()
+  } catch (error) {
+    return say(`It could not be forgotten (${error.message})`)
+  }
   forgetPlaces()
   say('Forgotten. The page starts anew.')
   setTimeout(() => location.reload(), 600)

@@ -10,7 +10,10 @@ import { setInterval, setTimeout } from './timers.js'
 
 const CAUSEWAY_ID = '2d4357' // hexadecimal of "-CW", as all peer ids of Causeway begin
 const CACHE = 24e6 // bytes of pieces in memory beside the store
-const AHEAD = 24e6 // bytes that a reader wants before everything else
+// A reader wants so many bytes before everything else at first, up to so many: what a player has
+// to see before it shows a picture must not wait for what comes after.
+const AHEAD_AT_FIRST = 1e6
+const AHEAD = 24e6
 const READ = 512 << 10 // the most that one read returns, bytes
 const DECIDE_EVERY = 500 // ms
 // A reader counts as idle, and wants nothing before others, after:
@@ -302,7 +305,7 @@ class Swarm {
 // Reader reads one file in order, and wants what comes next before everything else.
 class Reader {
   constructor (swarm, file, offset, urgent) {
-    Object.assign(this, { swarm, file, offset, urgent, chosen: [], used: performance.now(), blocked: 0 })
+    Object.assign(this, { swarm, file, offset, urgent, began: offset, chosen: [], used: performance.now(), blocked: 0 })
     this.stopper = new AbortController()
   }
 
@@ -332,17 +335,37 @@ class Reader {
         this.blocked = 0
       }
       this.used = performance.now()
-      const within = this.file.offset + this.offset - piece * torrent.pieceLength
-      const length = Math.min(torrent.pieceLength - within, end - this.offset, READ, torrent.length - piece * torrent.pieceLength - within)
       try {
-        const data = await swarm.piece(piece, within, length)
+        const data = await this.#verified(piece, Math.min(end, this.offset + READ))
         this.offset += data.length
         return data
       } catch (error) {
         if (this.closed || attempt > 2) throw error
-        swarm.lost(piece)
       }
     }
+  }
+
+  // #verified reads on from a piece, as far as the next ones are here, too: each way to the
+  // player costs some time, however little it brings.
+  async #verified (first, end) {
+    const { swarm, file } = this
+    const { torrent } = swarm
+    const from = file.offset + this.offset
+    let last = first
+    while ((last + 1) * torrent.pieceLength < file.offset + end && torrent.bitfield.get(last + 1)) last++
+    const data = new Uint8Array(Math.min((last + 1) * torrent.pieceLength, file.offset + end) - from)
+    const part = async (piece) => {
+      const start = Math.max(piece * torrent.pieceLength, from)
+      const length = Math.min((piece + 1) * torrent.pieceLength, from + data.length) - start
+      try {
+        data.set(await swarm.piece(piece, start - piece * torrent.pieceLength, length), start - from)
+      } catch (error) {
+        swarm.lost(piece)
+        throw error
+      }
+    }
+    await Promise.all(Array.from({ length: last - first + 1 }, (_, i) => part(first + i)))
+    return data
   }
 
   // #want moves the windows along; those of one piece are not moved for each read.
@@ -353,7 +376,8 @@ class Reader {
     this.at = piece
     const { torrent } = this.swarm
     const last = this.file._endPiece
-    const ahead = Math.max(Math.ceil(Math.min(AHEAD, this.swarm.state.limit / 3) / torrent.pieceLength), 4)
+    const bytes = Math.min(AHEAD_AT_FIRST + this.offset - this.began, AHEAD, this.swarm.state.limit / 3)
+    const ahead = Math.max(Math.ceil(bytes / torrent.pieceLength), 4)
     const windows = this.urgent
       ? [[piece, piece, NOW], [piece + 1, piece + 2, NEXT], [piece + 3, piece + ahead, SOON]]
       : [[piece, piece + 3, SOON]]

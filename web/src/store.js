@@ -13,8 +13,15 @@ const QUOTA_SHARE = 0.5
 const MAX_IN_MEMORY = 600e6
 // MAX_UNWRITTEN bounds the pieces that wait to be written, in bytes.
 const MAX_UNWRITTEN = 32e6
+// MAX_RECENT bounds the written pieces that stay in memory for who reads soon after, in bytes; and
+// so many are written at a time: in Firefox a read waits for all writes that came before it.
+const MAX_RECENT = 24e6
+const WRITERS = 4
 
 const FOLDER = 'pieces'
+// WRITING is a lock that all pages of this site share while they write: a folder with a file that
+// is being written cannot be removed.
+const WRITING = 'causeway.writing'
 
 async function folder (create) {
   const root = await navigator.storage.getDirectory()
@@ -85,9 +92,14 @@ function forgetUse (infohash) { const used = remembered(); delete used[infohash]
 // kept says how many bytes of all torrents this site keeps, as last counted.
 export const kept = () => Object.values(remembered()).reduce((sum, { bytes }) => sum + (bytes || 0), 0)
 
-// forgetAll removes everything that is kept.
+// forgetAll removes everything that is kept. It fails where that cannot be.
 export async function forgetAll () {
-  try { await (await navigator.storage.getDirectory()).removeEntry(FOLDER, { recursive: true }) } catch { /* there is nothing */ }
+  try {
+    const root = await navigator.storage.getDirectory()
+    await navigator.locks.request(WRITING, () => root.removeEntry(FOLDER, { recursive: true }))
+  } catch (error) {
+    if (error.name !== 'NotFoundError') throw error // there is nothing
+  }
   try { localStorage.removeItem(USED) } catch { /* off */ }
 }
 
@@ -97,7 +109,10 @@ export function storeOver (state, infohash) {
     constructor (chunkLength, { length }) {
       this.chunkLength = chunkLength
       this.length = length
-      this.memory = new Map()
+      this.memory = new Map() // what is not written
+      this.recent = new Map() // what was, of late
+      this.recentSlots = Math.floor(MAX_RECENT / chunkLength)
+      this.writers = Array(WRITERS).fill(Promise.resolve())
       this.unwritten = 0
       state.store = this
       state.bytes = state.sizes.size * chunkLength
@@ -111,25 +126,34 @@ export function storeOver (state, infohash) {
       if (!state.sizes.has(index)) state.bytes += piece.length
       state.sizes.set(index, piece.length)
       this.memory.set(index, piece)
+      this.recent.delete(index)
       if (!state.handle) return queueMicrotask(() => done(null))
       this.unwritten += piece.length
-      const written = this.#write(index, piece).finally(() => { this.unwritten -= piece.length })
+      const writer = index % WRITERS
+      const written = this.writers[writer] = this.writers[writer].then(() => this.#write(index, piece))
       if (this.unwritten < MAX_UNWRITTEN) queueMicrotask(() => done(null))
       else written.then(() => done(null))
     }
 
     async #write (index, piece) {
       try {
-        const file = await state.handle.getFileHandle(String(index), { create: true })
-        const out = await file.createWritable()
-        await out.write(piece)
-        await out.close()
-        if (this.memory.get(index) === piece) this.memory.delete(index)
+        await navigator.locks.request(WRITING, { mode: 'shared' }, async () => {
+          const file = await state.handle.getFileHandle(String(index), { create: true })
+          const out = await file.createWritable()
+          await out.write(piece)
+          await out.close()
+        })
+        if (this.memory.get(index) === piece) {
+          this.memory.delete(index)
+          this.recent.set(index, piece)
+          if (this.recent.size > this.recentSlots) this.recent.delete(this.recent.keys().next().value)
+        }
         if (!state.sizes.has(index)) await state.handle.removeEntry(String(index)) // dropped meanwhile
         touchSoon(state, infohash)
       } catch { // the storage is full, or was emptied by "forget": the piece stays in memory
         state.limit = Math.min(state.limit, MAX_IN_MEMORY)
       }
+      this.unwritten -= piece.length
     }
 
     get (index, opts, done) {
@@ -138,7 +162,7 @@ export function storeOver (state, infohash) {
     }
 
     async #get (index, offset, length = this.#size(index) - offset) {
-      const held = this.memory.get(index)
+      const held = this.memory.get(index) ?? this.recent.get(index)
       if (held) return held.subarray(offset, offset + length)
       if (!state.handle || !state.sizes.has(index)) throw new Error('this piece is not kept')
       const file = await (await state.handle.getFileHandle(String(index))).getFile()
@@ -151,6 +175,7 @@ export function storeOver (state, infohash) {
       if (!state.sizes.delete(index)) return
       state.bytes -= this.#size(index)
       this.memory.delete(index)
+      this.recent.delete(index)
       state.handle?.removeEntry(String(index)).catch(() => {})
     }
 
@@ -158,6 +183,7 @@ export function storeOver (state, infohash) {
 
     destroy (done = () => {}) {
       this.memory.clear()
+      this.recent.clear()
       folder(false).then((all) => all.removeEntry(infohash, { recursive: true })).then(() => done(null), () => done(null))
     }
   }

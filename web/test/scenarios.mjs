@@ -85,7 +85,7 @@ export async function downloads ({ instance, browser, open, url, folder, selecto
       const content = readFileSync(path.join(folder, file))
       if (content.length) return { name: file, length: content.length, sha256: createHash('sha256').update(content).digest('hex') }
     }
-    if (Date.now() > end) throw new Error(`no download of ${name}: ${there}`)
+    if (Date.now() > end) throw new Error(`no download of ${name}: ${there}, ${JSON.stringify(await figures(page))}`)
     await pause(100)
   }
 }
@@ -390,14 +390,43 @@ export async function bounded ({ open, url, limit }) {
   return { most, files, came: (await figures(page)).came }
 }
 
-// forgets presses "Forget", and looks for what is left.
+// forgets presses "Forget" while something is being written, and looks for what is left.
 export async function forgets ({ open, url }) {
-  const page = await open(url)
+  const page = await open(url, (page) => page.evaluateOnNewDocument(() => {
+    const { close } = FileSystemWritableFileStream.prototype
+    globalThis.writing = 0
+    let all = 0
+    FileSystemWritableFileStream.prototype.close = async function () { // most take long
+      writing++
+      if (++all > 10) await new Promise((resolve) => setTimeout(resolve, 8000))
+      await close.call(this)
+      writing--
+    }
+  }))
   await frame(page)
-  await until(page, 'something kept', () => !document.querySelector('#forget').hidden)
+  await until(page, 'something kept, and something being written', () => !document.querySelector('#forget').hidden && writing)
   await page.evaluate(() => { globalThis.before = true; document.querySelector('#forget').click() })
   await until(page, 'a fresh page', () => !globalThis.before && document.querySelector('video')?.readyState >= 2)
   return { figures: await figures(page) }
+}
+
+// reads fetches all of a file where the storage reads slowly, and says how long a read takes.
+export async function reads ({ open, url, slow }) {
+  const page = await open(url, (page) => page.evaluateOnNewDocument((slow) => {
+    const { getFile } = FileSystemFileHandle.prototype
+    FileSystemFileHandle.prototype.getFile = async function () {
+      await new Promise((resolve) => setTimeout(resolve, slow))
+      return getFile.call(this)
+    }
+  }, slow))
+  await until(page, 'all of it, written', () => { const s = [...globalThis.causeway?.engine.swarms.values() ?? []][0]; return s?.torrent?.progress === 1 && s.state.store.unwritten === 0 })
+  return page.evaluate(async () => {
+    const reader = [...causeway.engine.swarms.values()][0].reader(0, 6_000_000) // which no player has read
+    const began = performance.now()
+    const { length } = await reader.read()
+    reader.close()
+    return { took: performance.now() - began, length }
+  })
 }
 
 // lists opens a page of several torrents, and one of them from there.
