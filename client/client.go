@@ -212,9 +212,7 @@ func (c *Client) startWeb() (err error) {
 		return nil
 	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
-		PacketConns: []net.PacketConn{
-			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
-		},
+		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
 		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
 		RelayOnly:  c.cfg.RelayOnly,
 		Network:    c.net,
