@@ -213,10 +213,10 @@ func (c *Client) startWeb() (err error) {
 	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
 		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
-		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
-		RelayOnly:  c.cfg.RelayOnly,
-		Network:    c.net,
-		Logger:     c.log,
+		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:   c.cfg.RelayOnly,
+		Network:     c.net,
+		Logger:      c.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting WebRTC: %w", err)

@@ -74,6 +74,26 @@ func (u *UDPSocket) WriteBatch(b *Batch) error {
 	return u.sender.send(b)
 }
 
+// WriteSegments sends b to one address as packets of size bytes, the last of which may be
+// shorter: as one where the system cuts it (see WriteBatch), else one by one. There may be 64
+// of them, and 64,000 bytes. It copies nothing. The error is of the first packet that could not
+// be sent, such as one too large for the network; n is the bytes before that.
+func (u *UDPSocket) WriteSegments(b []byte, size int, to netip.AddrPort) (n int, err error) {
+	if len(b) > size {
+		if n, refused, err := u.sender.segments(b, size, to); !refused {
+			return n, err
+		}
+	}
+	for n < len(b) {
+		end := min(n+size, len(b))
+		if _, err := u.conn.WriteToUDPAddrPort(b[n:end], to); err != nil {
+			return n, err
+		}
+		n = end
+	}
+	return n, nil
+}
+
 // sendPlain sends packets one by one.
 func sendPlain(conn *net.UDPConn, data []byte, packets []outgoing) (err error) {
 	for _, p := range packets {

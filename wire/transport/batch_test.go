@@ -103,6 +103,36 @@ func TestBatchesKeepPacketBorders(t *testing.T) {
 	}
 }
 
+// TestSegments sends one buffer as packets, by the system's own cutting and without.
+func TestSegments(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		u := listenLoopback(t)
+		if refused {
+			refuseSegments(u)
+		}
+		l := u.Lend(ClassUTP)
+		b := zeros("01001234", 100)
+		for _, at := range []int{40, 80} {
+			copy(b[at:], b[:4]) // each packet is of uTP
+		}
+		copy(b[80:], zeros("01001234", 20))
+		n, err := l.WriteSegments(b, 40, u.LocalAddr().AddrPort())
+		if n != 100 || err != nil {
+			t.Fatal(n, err)
+		}
+		l.SetReadDeadline(time.Now().Add(10 * time.Second))
+		for _, want := range []int{40, 40, 20} {
+			if n, _, err := l.ReadFromUDPAddrPort(make([]byte, 100)); n != want || err != nil {
+				t.Fatalf("refused %v: %d bytes, %v; want %d", refused, n, err, want)
+			}
+		}
+		u.Close()
+		if _, err := u.WriteSegments(b, 40, u.LocalAddr().AddrPort()); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
 // TestWhatCannotBeSentIsLost: addresses that cannot be, and a socket of the other family, stop
 // no other packet.
 func TestWhatCannotBeSentIsLost(t *testing.T) {

@@ -118,6 +118,14 @@ func (l *Lent) WriteBatch(b *Batch) error {
 	return l.socket.WriteBatch(b)
 }
 
+// WriteSegments sends packets to one address: see [UDPSocket.WriteSegments].
+func (l *Lent) WriteSegments(b []byte, size int, to netip.AddrPort) (int, error) {
+	if l.hasEnded() {
+		return 0, l.writeError(net.ErrClosed)
+	}
+	return l.socket.WriteSegments(b, size, to)
+}
+
 // Queue has a packet sent by the shared socket soon: see [UDPSocket.Queue].
 func (l *Lent) Queue(b []byte, to netip.AddrPort) (int, error) {
 	if l.hasEnded() {

@@ -95,7 +95,8 @@ func (s *sender) fill(st *sendState, data []byte, packets []outgoing) (n, size i
 		m.Control = nil
 		m.SetControllen(0)
 		if count > 1 {
-			putSegmentControl(m, &st.control[st.n], packets[n].size)
+			m.Control = &st.control[st.n][0]
+			m.SetControllen(len(appendSegments(st.control[st.n][:0], packets[n].size)))
 		}
 		st.trains[st.n] = count
 		st.n++
@@ -181,15 +182,33 @@ func (s *sender) name(name *unix.RawSockaddrInet6, m *unix.Msghdr, to netip.Addr
 	return true
 }
 
-// putSegmentControl has a message cut into packets of size bytes.
-func putSegmentControl(m *unix.Msghdr, control *[segmentControl]byte, size int) {
-	header := (*unix.Cmsghdr)(unsafe.Pointer(control))
+// segments sends b as packets of size bytes; refused: they are to be sent one by one.
+func (s *sender) segments(b []byte, size int, to netip.AddrPort) (n int, refused bool, err error) {
+	if s.refused.Load() {
+		return 0, true, nil
+	}
+	var control [segmentControl]byte
+	n, _, err = s.conn.WriteMsgUDPAddrPort(b, appendSegments(control[:0], size), to)
+	switch {
+	case refusesSegments(err):
+		s.refused.Store(true)
+		return 0, true, nil
+	case errors.Is(err, unix.EINVAL):
+		return 0, true, nil // too large to be cut, perhaps; then it may be sent in fragments
+	}
+	return n, false, err
+}
+
+// appendSegments appends, to a control message's memory, the one that has a message cut into
+// packets of size bytes.
+func appendSegments(control []byte, size int) []byte {
+	control = control[:unix.CmsgSpace(2)]
+	header := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
 	header.Level = unix.IPPROTO_UDP
 	header.Type = unix.UDP_SEGMENT
 	header.SetLen(unix.CmsgLen(2))
 	binary.NativeEndian.PutUint16(control[unix.CmsgLen(0):], uint16(size))
-	m.Control = &control[0]
-	m.SetControllen(unix.CmsgSpace(2))
+	return control
 }
 
 // refusesSegments reports whether err means that the kernel or the network card

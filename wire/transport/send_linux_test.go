@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// refuseSegments has u take the system for one that knows no segments.
+func refuseSegments(u *UDPSocket) { u.sender.refused.Store(true) }
+
 // TestARefusedTrainGoesPacketByPacket has a kernel that knows no segments, and one that
 // refuses a train because of its address.
 func TestARefusedTrainGoesPacketByPacket(t *testing.T) {
@@ -19,7 +22,7 @@ func TestARefusedTrainGoesPacketByPacket(t *testing.T) {
 		}
 	}
 	u := listenLoopback(t)
-	u.sender.refused.Store(true)
+	refuseSegments(u)
 	l := u.Lend(ClassUTP)
 	var b Batch
 	for range 3 {

@@ -2,7 +2,10 @@
 
 package transport
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
 // sender sends the packets of batches one by one.
 type sender struct{ conn *net.UDPConn }
@@ -10,3 +13,7 @@ type sender struct{ conn *net.UDPConn }
 func newSender(conn *net.UDPConn) *sender { return &sender{conn} }
 
 func (s *sender) send(b *Batch) error { return sendPlain(s.conn, b.data, b.packets) }
+
+func (*sender) segments([]byte, int, netip.AddrPort) (n int, refused bool, err error) {
+	return 0, true, nil
+}
