@@ -18,6 +18,7 @@ import (
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/portmap"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/webrtcwire"
@@ -59,7 +60,8 @@ type Client struct {
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
-	shared   *swarm.Shared // what finds peers and connects to them
+	shared   *swarm.Shared   // what finds peers and connects to them
+	mapper   *portmap.Mapper // nil without
 
 	memory  *disk.Memory
 	pool    *disk.Pool
@@ -144,6 +146,12 @@ func New(cfg Config) (*Client, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
+	if !cfg.DisablePortMap {
+		c.mapper = portmap.New(portmap.Config{
+			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
+			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
+		})
+	}
 	if c.listener != nil {
 		c.wg.Go(c.accept)
 	}
@@ -372,6 +380,9 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.cancel()
 	var closing sync.WaitGroup
+	if c.mapper != nil {
+		closing.Go(c.mapper.Close)
+	}
 	errs := make(chan error, len(torrents))
 	for _, t := range torrents {
 		closing.Go(func() { errs <- t.Close() })

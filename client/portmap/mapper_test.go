@@ -39,6 +39,20 @@ func TestPortIsMappedAndGivenBack(t *testing.T) {
 	}
 }
 
+// Gateways of VPN providers document leases of a minute.
+func TestTunnelsHaveShortLeases(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	_, told := mapping(t, s, func(m *Mapper) {
+		m.way = func() (way, error) {
+			return way{local: ourAddr, tunnel: true, gateways: []netip.Addr{netip.MustParseAddr("10.2.0.1")}}, nil
+		}
+	})
+	if got := await(t, told, "that it is mapped", isOK); got.Lease != time.Minute {
+		t.Errorf("the lease is %v", got.Lease)
+	}
+}
+
 // A lease is renewed long before it ends, with the same nonce.
 func TestLeaseIsRenewed(t *testing.T) {
 	t.Parallel()

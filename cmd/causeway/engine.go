@@ -26,6 +26,7 @@ type engineFlags struct {
 	portGiven                          func() bool
 	peers, trackers, bootstrap         []string
 	noDHT, noLSD, noPEX, noTCP, noTrk  bool
+	noPortMap                          bool
 	noWebRTC, noWebTrackers, relayOnly bool
 	stun, turn                         []string
 	webSlots                           int
@@ -42,7 +43,7 @@ var encryptionModes = []string{"off", "prefer", "require"}
 
 // missingParts are switched off for good. Scripts that are made for later versions too
 // may say so.
-var missingParts = map[string]string{"no-utp": "uTP", "no-portmap": "port mapping"}
+var missingParts = map[string]string{"no-utp": "uTP"}
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {
 	group(flags, groupStorage, func() {
@@ -62,6 +63,7 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 		flags.BoolVar(&f.noPEX, "no-pex", false, "exchange no peers with peers")
 		flags.BoolVar(&f.noTrk, "no-trackers", false, "announce to no tracker")
 		flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections")
+		flags.BoolVar(&f.noPortMap, "no-portmap", false, "do not ask the gateway (by PCP, NAT-PMP or UPnP) to let peers in at our port")
 		for name, part := range missingParts {
 			flags.Bool(name, true, "use no "+part+", which this version does not have")
 			flags.Lookup(name).Hidden = true
@@ -174,7 +176,8 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 		StateDir: state, Encryption: encryption,
 		DisableTCP: f.noTCP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
 		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
-		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
+		DisablePortMap: f.noPortMap,
+		DisableWebRTC:  f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
 		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.keptForBrowsers(),
 		OnEvent: onEvent,
 	}
