@@ -48,6 +48,8 @@ type Event struct {
 	Files       []File    `json:"files"`
 	WebRTC      bool      `json:"webrtc"`      // of "received"
 	Passthrough bool      `json:"passthrough"` // of "mounted"
+	Protocol    string    `json:"protocol"`    // of "portmap"
+	External    string    `json:"external"`
 }
 
 // Peers counts connections by transport.
