@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
@@ -75,6 +76,7 @@ type Client struct {
 	conns  *allot.Connections
 	gate   *allot.Gate  // handshakes of incoming connections
 	checks *allot.Turns // to hash files
+	cameIn atomic.Int64 // connections that peers of other networks opened
 	// Bytes: see earlyBytes and the like.
 	early, incoming, metadata *allot.Budget
 

@@ -59,6 +59,7 @@ type Status struct {
 // Reasons to be in the state None.
 var (
 	ErrPublic    = errors.New("this machine's own address is a public one: there is nothing to map")
+	ErrOff       = errors.New("port mapping is switched off")
 	ErrLoopback  = errors.New("only this machine is listened to")
 	ErrNoIPv4    = errors.New("no IPv4 is used, and IPv6 needs no mapping")
 	ErrNoGateway = errors.New("no gateway answers to PCP, NAT-PMP or UPnP")
