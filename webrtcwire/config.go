@@ -83,6 +83,10 @@ type Config struct {
 	// to one, that alone.
 	Network Network
 
+	// Mirror knows how STUN servers see the socket, and serves others as well, who own it;
+	// the servers of ICEServers are its business then. Nil: one of the Transport's own.
+	Mirror *Mirror
+
 	// Unmatched, if set, is given the packets that STUN and TURN clients send to a server:
 	// STUN requests with no ufrag of ours, indications, and channel data. It must not
 	// block, nor keep the packet. Answers are written to the shared socket.

@@ -57,14 +57,14 @@ type mux struct {
 	sending sync.WaitGroup // sender
 
 	unmatched func(packet []byte, from netip.AddrPort) // may be nil
+	mirror    *Mirror                                  // whose questions go out by this socket; nil: none
 
-	mu        sync.RWMutex
-	closed    bool
-	agents    map[string]*agentConn // by local ufrag
-	owners    map[netip.AddrPort]*ownership
-	sent      map[transactionID]string                // ufrags by our requests, young
-	sentOld   map[transactionID]string                // and older
-	questions map[transactionID]chan<- netip.AddrPort // to STUN servers
+	mu      sync.RWMutex
+	closed  bool
+	agents  map[string]*agentConn // by local ufrag
+	owners  map[netip.AddrPort]*ownership
+	sent    map[transactionID]string // ufrags by our requests, young
+	sentOld map[transactionID]string // and older
 }
 
 // ownership says whose an address is.
@@ -88,13 +88,12 @@ type packetPusher interface {
 	Handle(f func(packet []byte, from netip.AddrPort))
 }
 
-func newMux(conns []net.PacketConn, hosts *hosts, unmatched func([]byte, netip.AddrPort), logger *slog.Logger) *mux {
+func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, unmatched func([]byte, netip.AddrPort), logger *slog.Logger) *mux {
 	m := &mux{
-		conns: conns, hosts: hosts, logger: logger, unmatched: unmatched,
-		agents:    map[string]*agentConn{},
-		owners:    map[netip.AddrPort]*ownership{},
-		sent:      map[transactionID]string{},
-		questions: map[transactionID]chan<- netip.AddrPort{},
+		conns: conns, hosts: hosts, logger: logger, unmatched: unmatched, mirror: mirror,
+		agents: map[string]*agentConn{},
+		owners: map[netip.AddrPort]*ownership{},
+		sent:   map[transactionID]string{},
 	}
 	m.write = writer(conns[0])
 	if batches, ok := conns[0].(batchConn); ok && canSegment {
@@ -202,6 +201,9 @@ func (m *mux) dispatch(p *packet) (taken bool) {
 			to = m.checked(ufrag, p.from)
 		}
 	case isResponse(b):
+		if m.mirror != nil && m.mirror.Receive(b, p.from) {
+			return false
+		}
 		to = m.answered(b, p.from)
 	}
 	if to == nil && m.unmatched != nil && isForServer(b) {
@@ -241,13 +243,6 @@ func (m *mux) answered(b []byte, from netip.AddrPort) *agentConn {
 	id := transaction(b)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if question := m.questions[id]; question != nil {
-		if mapped, ok := mappedAddress(b); ok {
-			delete(m.questions, id)
-			question <- mapped // has room for one
-		}
-		return nil
-	}
 	ufrag, ok := m.sent[id]
 	if !ok {
 		ufrag = m.sentOld[id]
