@@ -30,6 +30,7 @@ var corners = map[string][]string{
 	"client/allot":     {},
 	"client/network":   {},
 	"client/discovery": {},
+	"client/portmap":   {"client/network"},
 	"client/choker":    {},
 	"client/meta":      {"client/network"},
 	"client/picker":    {"wire"},

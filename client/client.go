@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
@@ -19,6 +20,7 @@ import (
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/portmap"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/webrtcwire"
@@ -61,8 +63,9 @@ type Client struct {
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
-	utp      *utp.Socket   // nil without
-	shared   *swarm.Shared // what finds peers and connects to them
+	utp      *utp.Socket     // nil without
+	shared   *swarm.Shared   // what finds peers and connects to them
+	mapper   *portmap.Mapper // nil without
 
 	memory  *disk.Memory
 	pool    *disk.Pool
@@ -76,6 +79,7 @@ type Client struct {
 	conns  *allot.Connections
 	gate   *allot.Gate  // handshakes of incoming connections
 	checks *allot.Turns // to hash files
+	cameIn atomic.Int64 // connections that peers of other networks opened
 	// Bytes: see earlyBytes and the like.
 	early, incoming, metadata *allot.Budget
 
@@ -150,6 +154,12 @@ func New(cfg Config) (*Client, error) {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
+	if !cfg.DisablePortMap {
+		c.mapper = portmap.New(portmap.Config{
+			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
+			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
+		})
+	}
 	if c.listener != nil {
 		c.wg.Go(func() { c.accept(c.listener, swarm.TCP) })
 	}
@@ -390,6 +400,9 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.cancel()
 	var closing sync.WaitGroup
+	if c.mapper != nil {
+		closing.Go(c.mapper.Close)
+	}
 	errs := make(chan error, len(torrents))
 	for _, t := range torrents {
 		closing.Go(func() { errs <- t.Close() })

@@ -89,6 +89,10 @@ type Config struct {
 	// to one, that alone.
 	Network Network
 
+	// Mirror knows how STUN servers see the socket, and serves others as well, who own it;
+	// the servers of ICEServers are its business then. Nil: one of the Transport's own.
+	Mirror *Mirror
+
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger
 }

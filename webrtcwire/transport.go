@@ -57,7 +57,7 @@ const certificateMargin = 24 * time.Hour
 type Transport struct {
 	config   Config
 	servers  iceServers
-	stun     *reflexive
+	stun     *Mirror
 	resolver *resolver
 	hosts    *hosts
 
@@ -103,13 +103,14 @@ func New(config Config) (*Transport, error) {
 		sessions: map[*session]struct{}{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	shared := t.newSocket(config.PacketConns)
-	t.sockets = []*socket{shared}
-	var stunServers []string
-	if !config.RelayOnly {
-		stunServers = servers.stun
+	if t.stun = config.Mirror; t.stun == nil {
+		own := MirrorConfig{Write: writer(config.PacketConns[0]), Network: config.Network, Logger: config.Logger}
+		if !config.RelayOnly {
+			own.Servers = servers.stun
+		}
+		t.stun = NewMirror(own)
 	}
-	t.stun = newReflexive(shared.mux, stunServers, config.Network, config.Logger)
+	t.sockets = []*socket{t.newSocket(config.PacketConns, t.stun)}
 	return t, nil
 }
 
@@ -152,7 +153,9 @@ func (t *Transport) Close() error {
 		s.shut(ErrClosed)
 	}
 	t.wg.Wait()
-	t.stun.close()
+	if t.config.Mirror == nil {
+		t.stun.Close()
+	}
 	t.resolver.close()
 	t.mu.Lock()
 	sockets := t.sockets
