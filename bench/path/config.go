@@ -28,6 +28,10 @@ type Config struct {
 // behind one of a bandwidth-delay product.
 const minQueue = 64 << 10
 
+// FirstBlock is how many bytes must have come one way for content to have begun: handshakes
+// are shorter.
+const FirstBlock = 16 << 10
+
 func (c Config) queue() time.Duration {
 	if c.Rate == 0 {
 		return 0
@@ -81,5 +85,6 @@ type Counters struct {
 
 	Queued   time.Duration // the longest wait in the queue
 	Waited   time.Duration // all waits of what was delivered; by Packets: the mean
+	Begun    time.Time     // when FirstBlock bytes had come; zero before
 	Overruns int64         // packets that the forwarder was too late to take over: measure again
 }

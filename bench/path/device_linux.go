@@ -109,3 +109,17 @@ func dropped(device string) (int64, error) {
 	}
 	return 0, fmt.Errorf("there is no %s", device)
 }
+
+func setCongestion(fd uintptr, name string) error {
+	if err := unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, name); err != nil {
+		return fmt.Errorf("choose congestion control %s: %w", name, err)
+	}
+	return nil
+}
+
+// Congestion returns the name of the system's congestion control for TCP, which a host
+// begins with, too.
+func Congestion() (string, error) {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
+	return strings.TrimSpace(string(b)), err
+}

@@ -12,12 +12,16 @@ var errLinux = errors.New("an emulated path needs Linux")
 
 type tap struct{}
 
-func openTAP(string) (*tap, error)      { return nil, errLinux }
-func (*tap) close()                     {}
-func (*tap) read([]byte) int            { return 0 }
-func (*tap) write([]byte)               {}
-func await(time.Duration, *tap, *tap)   {}
-func nap(time.Duration)                 {}
-func hurry()                            {}
-func within(string, func() error) error { return errLinux }
-func dropped(string) (int64, error)     { return 0, errLinux }
+func openTAP(string) (*tap, error)        { return nil, errLinux }
+func (*tap) close()                       {}
+func (*tap) read([]byte) int              { return 0 }
+func (*tap) write([]byte)                 {}
+func await(time.Duration, *tap, *tap)     {}
+func nap(time.Duration)                   {}
+func hurry()                              {}
+func within(string, func() error) error   { return errLinux }
+func dropped(string) (int64, error)       { return 0, errLinux }
+func setCongestion(uintptr, string) error { return errLinux }
+
+// Congestion returns the name of the system's congestion control for TCP.
+func Congestion() (string, error) { return "", errLinux }

@@ -214,7 +214,9 @@ func (p *Path) Reset() {
 	overruns := [2]int64{p.a.overruns(), p.b.overruns()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.there.Counters, p.back.Counters = Counters{}, Counters{}
+	for _, w := range []*way{&p.there, &p.back} {
+		w.Counters, w.came = Counters{}, 0
+	}
 	p.overruns = overruns
 }
 

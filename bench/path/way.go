@@ -31,6 +31,7 @@ type way struct {
 	pool          *[]*frame
 
 	Counters
+	came int64 // bytes that were handed out since they were reset
 }
 
 // take puts a packet under way, or drops it.
@@ -99,6 +100,9 @@ func (w *way) give(now time.Duration, f func([]byte)) (given int) {
 		}
 		packet := q.pop()
 		f(packet.data[:packet.n])
+		if w.came += int64(packet.n - linkHeader); w.came >= FirstBlock && w.Begun.IsZero() {
+			w.Begun = time.Now()
+		}
 		w.drop(packet)
 		given++
 	}
