@@ -3,6 +3,7 @@ package path
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -66,32 +67,48 @@ func await(timeout time.Duration, a, b *tap) {
 	_, _ = unix.Ppoll([]unix.PollFd{{Fd: int32(a.fd), Events: unix.POLLIN}, {Fd: int32(b.fd), Events: unix.POLLIN}}, &until, nil)
 }
 
-// hurry lets the calling thread run before others, and its timers be exact: what it does
-// late, the measured programs do late.
-func hurry() {
-	const highest, exact = -20, 1 // exact in nanoseconds; by default it is 50 µs
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), highest)
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, exact, 0, 0, 0)
+// hurry lets the calling thread run before others, and its timers be exact, until it is told
+// to calm down: what it does late, the measured programs do late.
+func hurry() (calm func()) {
+	const (
+		highest, usual = -20, 0
+		exact, system  = 1, 0 // in nanoseconds; the system's is 50 µs
+	)
+	set := func(priority int, slack uintptr) {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), priority)
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, slack, 0, 0, 0)
+	}
+	set(highest, exact)
+	return func() { set(usual, system) }
 }
 
-// within runs f on a thread of its own in a network namespace.
-func within(name string, f func() error) error {
-	result := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocks: the thread ends, and nobody else finds itself there
-		result <- func() error {
-			fd, err := unix.Open("/run/netns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("enter network namespace %s: %w", name, err)
-			}
-			defer unix.Close(fd)
-			if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter network namespace %s: %w", name, err)
-			}
-			return f()
-		}()
+// within runs f on a thread that is in a network namespace meanwhile. The thread does not end
+// then: that would end the programs which it has started before (PR_SET_PDEATHSIG).
+func within(name string, f func() error) (err error) {
+	runtime.LockOSThread()
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace %s: %w", name, err)
+	}
+	defer unix.Close(home)
+	there, err := unix.Open("/run/netns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(there)
+		err = unix.Setns(there, unix.CLONE_NEWNET)
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter network namespace %s: %w", name, err)
+	}
+	defer func() {
+		if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
+			err = errors.Join(err, fmt.Errorf("leave network namespace %s: %w", name, back))
+			return // and the thread is nobody else's
+		}
+		runtime.UnlockOSThread()
 	}()
-	return <-result
+	return f()
 }
 
 // dropped returns how many packets a device of the calling thread's namespace has not sent.

@@ -18,7 +18,7 @@ func (*tap) read([]byte) int              { return 0 }
 func (*tap) write([]byte)                 {}
 func await(time.Duration, *tap, *tap)     {}
 func nap(time.Duration)                   {}
-func hurry()                              {}
+func hurry() func()                       { return func() {} }
 func within(string, func() error) error   { return errLinux }
 func dropped(string) (int64, error)       { return 0, errLinux }
 func setCongestion(uintptr, string) error { return errLinux }

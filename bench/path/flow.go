@@ -64,8 +64,13 @@ func control(c net.Conn, congestion string) error {
 	return errors.Join(err, set)
 }
 
-// Received returns the bytes so far, without headers.
-func (f *Flow) Received() int64 { return f.received.Load() }
+// Received returns the bytes so far, without headers; none of no flow.
+func (f *Flow) Received() int64 {
+	if f == nil {
+		return 0
+	}
+	return f.received.Load()
+}
 
 // Close ends the flow.
 func (f *Flow) Close() {

@@ -19,8 +19,9 @@ const (
 // forward carries packets until the path is closed.
 func (p *Path) forward() {
 	defer close(p.done)
-	runtime.LockOSThread() // and never unlocks: the thread ends with its priority
-	hurry()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer hurry()()
 	spare(1)
 	defer spare(-1)
 	for {

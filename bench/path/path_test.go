@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/causeway-bt/causeway/bench/path"
+	"github.com/causeway-bt/causeway/bench/proc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -237,5 +238,34 @@ func TestFlowFillsThePathWithItsCongestionControl(t *testing.T) {
 	}
 	if there, _ := p.Counters(); there.Bytes < 1<<20 || there.Begun.IsZero() {
 		t.Errorf("counted %+v", there)
+	}
+}
+
+// A program that ends with the thread that started it survives that this thread was at a
+// host, or was the forwarder's.
+func TestPathsEndNoPrograms(t *testing.T) {
+	path.Need(t)
+	var running []*proc.Process
+	for range 4 {
+		p := path.Start(t, path.Config{})
+		for _, h := range []*path.Host{p.A(), p.B()} {
+			cat, err := proc.Start(proc.Spec{Path: "cat", Command: h.Exec()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer cat.Kill()
+			running = append(running, cat)
+			if err := h.Do(func() error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.Close()
+	}
+	for _, cat := range running {
+		select {
+		case <-cat.Done():
+			t.Error("a program ended")
+		default:
+		}
 	}
 }

@@ -41,8 +41,8 @@ type Spec struct {
 	// Command is put before both, as `ip netns exec NAME`, where the program shall have the id
 	// of the process.
 	Command []string
-	Dir  string   // working folder; empty: the caller's
-	Env  []string // added to the caller's environment
+	Dir     string   // working folder; empty: the caller's
+	Env     []string // added to the caller's environment
 	// OnLine, if set, is called from one goroutine with each line of standard
 	// output, without its newline. The slice is only valid during the call.
 	OnLine func(line []byte)
