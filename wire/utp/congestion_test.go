@@ -121,3 +121,72 @@ func TestFillsThePath(t *testing.T) {
 }
 
 var _ = io.EOF
+
+func mean(l *link) time.Duration { return l.waits / time.Duration(max(l.packets, 1)) }
+
+func TestYieldsToTCP(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, after time.Duration // how long uTP runs when TCP begins, and TCP when uTP begins
+	}{"uTP first": {before: 5 * time.Second}, "TCP first": {after: 5 * time.Second}, "together": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim()
+				path := conditions{delay: 25 * time.Millisecond, rate: rate, queue: 200 * time.Millisecond}
+				ab, ba := newLink(path), newLink(path)
+				var tcp *cubic
+				if tt.before == 0 {
+					tcp = s.startCubic(ab, ba)
+				}
+				time.Sleep(tt.after)
+				f := s.start(t, 1, ab, ba)
+				trace(t, ab, f)
+				time.Sleep(tt.before)
+				if tcp == nil {
+					tcp = s.startCubic(ab, ba)
+				}
+				ours, theirs := f.got.Load(), tcp.got.Load()
+				began := time.Now()
+				time.Sleep(20 * time.Second)
+				span := time.Since(began).Seconds()
+				part := float64(tcp.got.Load()-theirs) / span / rate
+				t.Logf("TCP has %.1f %%, uTP %.1f %%, queue %v", 100*part, 100*float64(f.got.Load()-ours)/span/rate, mean(ab))
+				if part < 0.80 {
+					t.Errorf("TCP has %.1f %%, want 80 %%", 100*part)
+				}
+				tcp.stop()
+				f.a.Close()
+				f.b.Close()
+				s.close()
+			})
+		})
+	}
+}
+
+func TestSharesWithUTP(t *testing.T) {
+	for name, later := range map[string]time.Duration{"together": 0, "one later": 8 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim()
+				path := conditions{delay: 25 * time.Millisecond, rate: rate, queue: 400 * time.Millisecond}
+				ab, ba := newLink(path), newLink(path)
+				f := s.start(t, 1, ab, ba)
+				time.Sleep(later)
+				g := s.start(t, 2, ab, ba)
+				trace(t, ab, f, g)
+				time.Sleep(15 * time.Second)
+				was := [2]int64{f.got.Load(), g.got.Load()}
+				time.Sleep(25 * time.Second)
+				x, y := float64(f.got.Load()-was[0])/25/rate, float64(g.got.Load()-was[1])/25/rate
+				t.Logf("%.1f %% and %.1f %%, queue %v", 100*x, 100*y, mean(ab))
+				if min(x, y) < 0.3 || x+y < 0.85 {
+					t.Errorf("they have %.1f %% and %.1f %%, want at least 30 %% each", 100*x, 100*y)
+				}
+				f.a.Close()
+				f.b.Close()
+				g.a.Close()
+				g.b.Close()
+				s.close()
+			})
+		})
+	}
+}

@@ -20,11 +20,16 @@ const (
 	// plateauRounds without plateauGrowth end slow start, too: there is no more to be had.
 	plateauRounds = 3
 	plateauGrowth = 1.2
-	// Far below the target the window grows by 1/gainFast in a round trip, and gently near it; see grow.
-	gainFast = 16
-	// gainRoot has flows that share a queue find equal windows: what is added to a window in
-	// a round trip grows slower than the window, and what is taken from it as fast.
-	gainRoot = 0.3
+	// While next to nothing queues the window grows by 1/gainFast in a round trip, else by gainGentle packets: slower than
+	// that of TCP.
+	gainFast   = 16
+	gainGentle = 1
+	// The target falls by targetStep with each doubling of the rate over targetRate, down to
+	// leastTarget. So the faster one of two flows yields to the slower one until they are equally fast (as
+	// in Swift, SIGCOMM 2020, 3.1), and a fast one yields to TCP sooner.
+	leastTarget = 40 * time.Millisecond
+	targetStep  = 7500 * time.Microsecond
+	targetRate  = 64 << 10 // bytes/s
 	// yield is how much of the window is taken in a round trip, times the part by which
 	// the delay is over the target: small enough that the loop of a round trip of target
 	// does not swing. Over hardYield all that is over it counts, so that TCP gets its way.
@@ -123,9 +128,10 @@ func (c *control) bound(mss int) {
 // adjust is LEDBAT.
 func (c *control) adjust(a ackInfo) {
 	part := float64(a.acked) / c.cwnd // of a round trip
-	over := float64(c.queue-target) / float64(target)
+	aim := c.aim()
+	over := float64(c.queue-aim) / float64(aim)
 	if a.limited {
-		c.cwnd += part * c.grow(-over, float64(a.mss))
+		c.cwnd += part * c.grow(float64(a.mss))
 	}
 	if over > 0 {
 		take := yield*over + max(over-hardYield, 0)
@@ -133,11 +139,22 @@ func (c *control) adjust(a ackInfo) {
 	}
 }
 
-// grow returns how many bytes the window grows in a round trip, with the delay below the target by the
-// part room of it (negative: over it).
-func (c *control) grow(room, mss float64) float64 {
-	gentle := gainRoot * math.Sqrt(c.cwnd/mss) * mss
-	return gentle + max(room, 0)*c.cwnd/gainFast
+// grow returns how many bytes the window grows in a round trip.
+func (c *control) grow(mss float64) float64 {
+	if c.queue < slowStartDelay {
+		return mss + c.cwnd/gainFast
+	}
+	return gainGentle * mss
+}
+
+// aim returns the queueing delay to aim at.
+func (c *control) aim() time.Duration {
+	if c.minRTT == math.MaxInt64 {
+		return target
+	}
+	rate := c.cwnd / (c.minRTT + c.queue).Seconds()
+	doublings := max(math.Log2(rate/targetRate), 0)
+	return max(target-time.Duration(doublings*float64(targetStep)), leastTarget)
 }
 
 func (c *control) leaveSlowStart(mss int) {
