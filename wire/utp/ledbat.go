@@ -27,14 +27,14 @@ const (
 	// The target falls by targetStep with each doubling of the rate over targetRate, down to
 	// leastTarget. So the faster one of two flows yields to the slower one until they are equally fast (as
 	// in Swift, SIGCOMM 2020, 3.1), and a fast one yields to TCP sooner.
-	leastTarget = 40 * time.Millisecond
-	targetStep  = 7500 * time.Microsecond
+	leastTarget = 15 * time.Millisecond
+	targetStep  = 11 * time.Millisecond
 	targetRate  = 64 << 10 // bytes/s
-	// yield is how much of the window is taken in a round trip, times the part by which
-	// the delay is over the target: small enough that the loop of a round trip of target
-	// does not swing. Over hardYield all that is over it counts, so that TCP gets its way.
+	// yield is which part of what queues above the target is taken from the window in a round trip: small enough
+	// that the loop, which sees the effect a round trip later, does not swing. What
+	// is above the part hardYield of the round trip, half counts, so that TCP gets its way.
 	yield     = 0.25
-	hardYield = 0.2
+	hardYield = 0.3
 	// lossHigh and lossLow are parts of what was sent in some round trips; between them loss
 	// has the window fall to what the path holds, above them further.
 	lossLow  = 0.02
@@ -128,14 +128,13 @@ func (c *control) bound(mss int) {
 // adjust is LEDBAT.
 func (c *control) adjust(a ackInfo) {
 	part := float64(a.acked) / c.cwnd // of a round trip
-	aim := c.aim()
-	over := float64(c.queue-aim) / float64(aim)
 	if a.limited {
 		c.cwnd += part * c.grow(float64(a.mss))
 	}
-	if over > 0 {
-		take := yield*over + max(over-hardYield, 0)
-		c.cwnd -= part * min(take, 0.5) * c.cwnd
+	if excess := c.queue - c.aim(); excess > 0 {
+		x := float64(excess) / float64(c.minRTT+c.queue)
+		take := yield*x + max(x-hardYield, 0)/2
+		c.cwnd -= part * take * c.cwnd
 	}
 }
 
