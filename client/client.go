@@ -212,13 +212,11 @@ func (c *Client) startWeb() (err error) {
 		return nil
 	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
-		PacketConns: []net.PacketConn{
-			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
-		},
-		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
-		RelayOnly:  c.cfg.RelayOnly,
-		Network:    c.net,
-		Logger:     c.log,
+		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
+		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:   c.cfg.RelayOnly,
+		Network:     c.net,
+		Logger:      c.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting WebRTC: %w", err)
