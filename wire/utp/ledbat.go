@@ -56,6 +56,7 @@ type control struct {
 	maxSeen time.Duration // the longest queueing delay of late
 	rate    maxRate
 	minRTT  time.Duration
+	srtt    time.Duration // as in sender
 
 	round       int64 // the round ends when what was sent after this many delivered bytes arrives
 	acked, lost int   // bytes in this round
@@ -83,18 +84,21 @@ type ackInfo struct {
 	rtt       time.Duration
 	inflight  int
 	limited   bool // the window, or its pacing, was all that held data back
+	srtt      time.Duration
 	mss       int
 }
 
-// content returns how many bytes the path holds without a queue, as far as is known.
+// content returns how many bytes the path holds without a queue, as far as is known. What
+// busy machines add to the round trip is part of the path.
 func (c *control) content() float64 {
 	if c.minRTT == math.MaxInt64 {
 		return 0
 	}
-	return c.rate.value() * (c.minRTT + slack).Seconds()
+	return c.rate.value() * (max(c.srtt-c.queue, c.minRTT) + slack).Seconds()
 }
 
 func (c *control) onAck(a ackInfo) {
+	c.srtt = a.srtt
 	if a.rtt > 0 {
 		c.minRTT = min(c.minRTT, a.rtt)
 		// No packet waited longer than its round trip took.

@@ -16,7 +16,7 @@ import (
 )
 
 // listen opens a socket of the real shared kind on loopback.
-func listen(t *testing.T, host string) *utp.Socket {
+func listen(t testing.TB, host string) *utp.Socket {
 	t.Helper()
 	udp, err := transport.ListenUDP(transport.ListenOptions{Host: host})
 	if err != nil {
@@ -52,7 +52,9 @@ func TestLoopback(t *testing.T) {
 			header, block := []byte("a header of a block"), make([]byte, size)
 			r := rand.NewChaCha8([32]byte{2})
 			sent := sha1.New()
+			written := make(chan struct{})
 			go func() {
+				defer close(written)
 				for range blocks {
 					_, _ = r.Read(block)
 					sent.Write(header)
@@ -76,6 +78,7 @@ func TestLoopback(t *testing.T) {
 			if err != nil || n != blocks*int64(len(header)+size) {
 				t.Fatalf("%d bytes, %v", n, err)
 			}
+			<-written
 			if !bytes.Equal(got.Sum(nil), sent.Sum(nil)) {
 				t.Error("what arrived is not what was sent")
 			}
