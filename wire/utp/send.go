@@ -249,7 +249,7 @@ func (c *Conn) fill(b *batch, seq uint16, p *sent, now moment) {
 	b.buf = b.buf[:at+headerSize]
 	switch {
 	case p.probe > 0:
-		h.put(b.buf[at:], extPad)
+		h.put(b.buf[at:], extBits)
 		b.buf = appendPad(b.buf, total-p.wire())
 	case t.tellLarge:
 		t.tellLarge = false
