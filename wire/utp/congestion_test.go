@@ -144,6 +144,7 @@ func TestYieldsToTCP(t *testing.T) {
 				if tcp == nil {
 					tcp = s.startCubic(ab, ba)
 				}
+				time.Sleep(5 * time.Second)
 				ours, theirs := f.got.Load(), tcp.got.Load()
 				began := time.Now()
 				time.Sleep(20 * time.Second)
