@@ -31,6 +31,7 @@ var corners = map[string][]string{
 	"client/network":   {},
 	"client/discovery": {},
 	"client/reach":     {"client/network"},
+	"client/portmap":   {"client/network"},
 	"client/choker":    {},
 	"client/meta":      {"client/network"},
 	"client/picker":    {"wire"},

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -76,6 +77,9 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	c.cameFrom(raw, kind)
 	if err := wire.WriteHandshake(conn, m.swarm.Handshake()); err != nil {
 		return err
+	}
+	if network.IsGlobal(swarm.AddrPort(conn.RemoteAddr()).Addr()) {
+		c.cameIn.Add(1)
 	}
 	return swarmHost{m.torrent}.Attach(ctx, swarm.Conn{
 		Conn: conn, Swarm: m.swarm, Kind: kind, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
@@ -19,6 +20,7 @@ import (
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/portmap"
 	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker/ws"
@@ -65,7 +67,8 @@ type Client struct {
 	utp      *utp.Socket // nil without
 	mirror   *webrtcwire.Mirror
 	reach    *reach.Reach
-	shared   *swarm.Shared // what finds peers and connects to them
+	shared   *swarm.Shared   // what finds peers and connects to them
+	mapper   *portmap.Mapper // nil without
 
 	memory  *disk.Memory
 	pool    *disk.Pool
@@ -79,6 +82,7 @@ type Client struct {
 	conns  *allot.Connections
 	gate   *allot.Gate  // handshakes of incoming connections
 	checks *allot.Turns // to hash files
+	cameIn atomic.Int64 // connections that peers of other networks opened
 	// Bytes: see earlyBytes and the like.
 	early, incoming, metadata *allot.Budget
 
@@ -161,6 +165,13 @@ func New(cfg Config) (*Client, error) {
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
 	c.wg.Go(c.tellMoves)
+	if !cfg.DisablePortMap {
+		c.mapper = portmap.New(portmap.Config{
+			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
+			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
+		})
+		c.wg.Go(c.followMapping)
+	}
 	if c.listener != nil {
 		c.wg.Go(func() { c.accept(c.listener, swarm.TCP) })
 	}
@@ -403,6 +414,9 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.cancel()
 	var closing sync.WaitGroup
+	if c.mapper != nil {
+		closing.Go(c.mapper.Close)
+	}
 	errs := make(chan error, len(torrents))
 	for _, t := range torrents {
 		closing.Go(func() { errs <- t.Close() })

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/portmap"
 	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/webrtcwire"
@@ -65,6 +66,26 @@ func (c *Client) tellMoves() {
 			return
 		case <-changed:
 			c.moved()
+		}
+	}
+}
+
+// followMapping passes on what the gateway maps, until the client is closed.
+func (c *Client) followMapping() {
+	for {
+		status, changed := c.mapper.Status()
+		var m reach.Mapping
+		if status.State == portmap.OK {
+			m = reach.Mapping{Addr: status.External.Addr(), UDP: status.UDPPort}
+			if c.listener != nil {
+				m.TCP = status.External.Port()
+			}
+		}
+		c.reach.Mapped(true, m)
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-changed:
 		}
 	}
 }

@@ -60,6 +60,7 @@ type outside struct {
 	log       *slog.Logger
 	userAgent string
 	trip      http.RoundTripper // for tests: stands in for the network
+	onDate    func(theirs, ours time.Time)
 }
 
 // fetch gets the body of an HTTP tracker's answer, and who was connected to last. Of an answer with
@@ -84,6 +85,11 @@ func (o *outside) fetch(ctx context.Context, f family, u *url.URL, check func([]
 		return nil, visit.Speaker(), inWords(ctx, err)
 	}
 	defer res.Body.Close()
+	if o.onDate != nil {
+		if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+			o.onDate(date, time.Now())
+		}
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
 	if err != nil {
 		return nil, visit.Speaker(), inWords(ctx, err)

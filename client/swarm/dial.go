@@ -30,9 +30,12 @@ func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
 		s.host.Do(func() {
 			for _, a := range addrs {
 				if given {
-					s.candidates.add(a, netip.Addr{}, true)
-				} else if c := s.Add(netip.Addr{}, a); c != nil {
+					if _, added := s.candidates.add(a, netip.Addr{}, true); added {
+						s.search.Given++
+					}
+				} else if c := s.add(netip.Addr{}, a); c != nil {
 					c.Linked = true
+					s.search.Given++
 				} else if s.Candidate(a) == nil {
 					s.host.Warn(fmt.Sprintf("the link names a peer inside of this network, %v, which is left out; --peer %v dials it", a, a))
 				}
@@ -141,6 +144,7 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 		if connected {
 			c.byUTP = kind == UTP
 		}
+		s.search.dialled(err)
 		if err != nil {
 			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
 			c.dialling = false
