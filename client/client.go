@@ -36,6 +36,9 @@ const (
 	openFiles = 200
 	// dialsAtOnce bounds connection attempts under way.
 	dialsAtOnce = 50
+	// punchesAtOnce bounds those by which holes are punched, which do not wait for the others:
+	// the other side dials at the same moment.
+	punchesAtOnce = 16
 	// checksAtOnce is how many torrents have their files hashed at a time: more would
 	// only make a disk seek.
 	checksAtOnce = 2
@@ -133,7 +136,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.shared = &swarm.Shared{
-		Net: c.net, Dials: allot.NewTurns(dialsAtOnce), Encryption: cfg.Encryption, UserAgent: userAgent,
+		Net: c.net, Dials: allot.NewTurns(dialsAtOnce), Punches: allot.NewTurns(punchesAtOnce), Encryption: cfg.Encryption, UserAgent: userAgent,
 		DisableTCP: cfg.DisableTCP, DisableTrackers: cfg.DisableTrackers, DisableWebTrackers: cfg.DisableWebTrackers,
 		Port: c.port,
 	}

@@ -50,6 +50,9 @@ func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 		if p.outgoing {
 			flags |= wire.PEXOutgoing
 		}
+		if p.punches() {
+			flags |= wire.PEXHolepunch
+		}
 		here[p.listen] = flags
 	}
 	for addr, flags := range here {
@@ -71,6 +74,9 @@ func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 func (t *Torrent) peersExchanged(p *peer, m wire.PEXMessage) {
 	if !t.mayExchangePeers() {
 		return
+	}
+	if t.mayPunch(p.kind) {
+		p.name(&m)
 	}
 	for _, added := range m.Added {
 		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil && added.Flags&wire.PEXSeed != 0 {

@@ -140,6 +140,9 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate) {
 			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
 			c.dialling = false
 			c.failed(time.Now())
+			if errors.Is(err, errUnreached) {
+				s.host.Unreached(s, c.Addr)
+			}
 		}
 		s.host.Wake()
 	})
@@ -164,7 +167,7 @@ func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort) (Conn, error) 
 	defer s.shared.Dials.Done()
 	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{Encryption: s.shared.Encryption, Dialer: s.shared.Net})
 	if err != nil {
-		return Conn{}, err
+		return Conn{}, fmt.Errorf("%w: %w", errUnreached, err)
 	}
 	theirs, err := s.greet(ctx, conn)
 	if err != nil {

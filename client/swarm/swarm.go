@@ -58,7 +58,9 @@ type Shared struct {
 	LSD        *discovery.LSD
 	WS         *ws.Manager
 	RTC        *webrtcwire.Transport
+	UTP        UTPDialer // by which holes are punched
 	Dials      *allot.Turns
+	Punches    *allot.Turns // of those
 	Encryption transport.Encryption
 	UserAgent  string
 
@@ -72,6 +74,7 @@ type Transport int
 
 const (
 	TCP Transport = iota
+	UTP
 	WebRTC
 )
 
@@ -108,6 +111,8 @@ type Host interface {
 	Announced() tracker.Stats
 	// Banned reports, in the event loop, whether a peer is kept away.
 	Banned(who *source.Identity) bool
+	// Unreached tells, in the event loop, that a candidate could not be connected to.
+	Unreached(s *Swarm, addr netip.AddrPort)
 	// Wake has the loop look at its timers.
 	Wake()
 	// TrackerStatus, Alone and Warn tell what happens: an announce, why no browser is
@@ -151,6 +156,7 @@ type Swarm struct {
 
 	candidates candidates
 	dialling   int
+	punching   int
 	mayDial    float64 // dials that may be begun
 	lastDial   time.Time
 	wantMoreAt time.Time
@@ -283,7 +289,7 @@ func (s *Swarm) Completed() {
 // (BEP 27): what was found by other ways is forgotten.
 func (s *Swarm) TurnPrivate() {
 	for _, c := range s.candidates.byAddr {
-		if !c.Invited() && !c.dialling && !c.connected {
+		if !c.Invited() && !c.dialling && !c.punching && !c.connected {
 			s.candidates.forget(c)
 		}
 	}
@@ -341,6 +347,12 @@ func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 		return nil
 	}
 	return c
+}
+
+// IsSelf reports whether an address turned out to be our own.
+func (s *Swarm) IsSelf(addr netip.AddrPort) bool {
+	c := s.candidates.byAddr[addr]
+	return c != nil && c.self
 }
 
 // Candidate returns what is known of an address, nil if nothing is.
