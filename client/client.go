@@ -220,6 +220,7 @@ func (c *Client) startWeb() (err error) {
 		},
 		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
 		RelayOnly:  c.cfg.RelayOnly,
+		TCPPort:    c.tcpPort(),
 		Network:    c.net,
 		Logger:     c.log,
 	})
@@ -269,6 +270,14 @@ func (c *Client) TCPAddr() net.Addr {
 		return nil
 	}
 	return c.listener.Addr()
+}
+
+// tcpPort is the port that peers connect to, 0 without TCP.
+func (c *Client) tcpPort() int {
+	if tcp, ok := c.TCPAddr().(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
 }
 
 // UDPAddr returns the address of the UDP socket.

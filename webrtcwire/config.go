@@ -83,6 +83,10 @@ type Config struct {
 	// to one, that alone.
 	Network Network
 
+	// TCPPort is the port of a TCP listener beside the socket whose connections of ICE are given
+	// to [Transport.TakeTCP]; it becomes passive candidates (RFC 6544). 0: none.
+	TCPPort int
+
 	// Unmatched, if set, is given the packets that STUN and TURN clients send to a server:
 	// STUN requests with no ufrag of ours, indications, and channel data. It must not
 	// block, nor keep the packet. Answers are written to the shared socket.
