@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
@@ -22,6 +23,7 @@ import (
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
+	"github.com/causeway-bt/causeway/wire/utp"
 )
 
 // Version is what peers are told, in the extension handshake and to trackers.
@@ -62,6 +64,7 @@ type Client struct {
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
+	utp      *utp.Socket   // nil without
 	shared   *swarm.Shared // what finds peers and connects to them
 
 	memory  *disk.Memory
@@ -140,6 +143,9 @@ func New(cfg Config) (*Client, error) {
 		DisableTCP: cfg.DisableTCP, DisableTrackers: cfg.DisableTrackers, DisableWebTrackers: cfg.DisableWebTrackers,
 		Port: c.port,
 	}
+	if !cfg.DisableUTP {
+		c.startUTP()
+	}
 	if err := c.startWeb(); err != nil {
 		c.closeSockets()
 		return nil, err
@@ -148,7 +154,10 @@ func New(cfg Config) (*Client, error) {
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
 	if c.listener != nil {
-		c.wg.Go(c.accept)
+		c.wg.Go(func() { c.accept(c.listener, swarm.TCP) })
+	}
+	if c.utp != nil {
+		c.wg.Go(func() { c.accept(c.utp, swarm.UTP) })
 	}
 	return c, nil
 }
@@ -209,20 +218,29 @@ func (c *Client) startDiscovery() {
 	}
 }
 
+// startUTP starts uTP on the UDP socket.
+func (c *Client) startUTP() {
+	lent := c.udp.Lend(transport.ClassUTP)
+	c.utp = utp.New(lent, utp.Config{Logger: c.log})
+	lent.HandleTimed(func(packet []byte, from netip.AddrPort, received time.Time) bool {
+		c.utp.Deliver(packet, from, received)
+		return true
+	}, c.utp.Flush)
+	c.shared.DialUTP = c.utp.DialContext
+}
+
 // startWeb starts what connects to browsers.
 func (c *Client) startWeb() (err error) {
 	if c.cfg.DisableWebRTC {
 		return nil
 	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
-		PacketConns: []net.PacketConn{
-			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
-		},
-		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
-		RelayOnly:  c.cfg.RelayOnly,
-		TCPPort:    c.tcpPort(),
-		Network:    c.net,
-		Logger:     c.log,
+		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
+		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:   c.cfg.RelayOnly,
+		TCPPort:     c.tcpPort(),
+		Network:     c.net,
+		Logger:      c.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting WebRTC: %w", err)
@@ -415,6 +433,9 @@ func (c *Client) Close() error {
 func (c *Client) closeSockets() {
 	if c.listener != nil {
 		c.listener.Close()
+	}
+	if c.utp != nil {
+		c.utp.Close()
 	}
 	c.udp.Close()
 }

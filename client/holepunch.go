@@ -68,7 +68,7 @@ type punch struct {
 // mayPunch reports whether hole punching is for a connection: not for one of a browser, nor
 // in a private torrent, whose peers the trackers alone name (BEP 27).
 func (t *Torrent) mayPunch(kind swarm.Transport) bool {
-	return kind != swarm.WebRTC && t.client.shared.UTP != nil && t.mayDiscover()
+	return kind.Classic() && t.client.shared.DialUTP != nil && t.mayDiscover()
 }
 
 // punches reports whether a peer knows the extension.

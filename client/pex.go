@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -53,6 +54,9 @@ func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 		if p.punches() {
 			flags |= wire.PEXHolepunch
 		}
+		if p.kind == swarm.UTP {
+			flags |= wire.PEXuTP
+		}
 		here[p.listen] = flags
 	}
 	for addr, flags := range here {
@@ -79,8 +83,9 @@ func (t *Torrent) peersExchanged(p *peer, m wire.PEXMessage) {
 		p.name(&m)
 	}
 	for _, added := range m.Added {
-		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil && added.Flags&wire.PEXSeed != 0 {
-			c.Seed = true
+		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil {
+			c.Seed = added.Flags&wire.PEXSeed != 0
+			c.UTP = added.Flags&(wire.PEXuTP|wire.PEXHolepunch) != 0
 		}
 	}
 	t.wakeUp()

@@ -28,7 +28,7 @@ type socket struct {
 }
 
 func (t *Transport) newSocket(conns []net.PacketConn) *socket {
-	mux := newMux(conns, t.hosts, t.config.Unmatched, t.config.Logger)
+	mux := newMux(conns, t.hosts, t.config.Logger)
 	return &socket{
 		mux:    mux,
 		claims: map[netip.AddrPort]int{},

@@ -28,12 +28,15 @@ type Candidate struct {
 	Linked bool
 	// Seed: of no use once we are complete.
 	Seed bool
+	// UTP: somebody says that it speaks uTP, which is then tried at the same time as TCP.
+	UTP bool
 
 	speaker   netip.Addr // who named it
 	dialling  bool
 	punching  bool // dialled by uTP beside that, since a relay said so
 	connected bool
 	self      bool // it turned out to be us
+	byUTP     bool // uTP came through last time, and is tried first
 	failures  int
 	next      time.Time
 }

@@ -20,9 +20,15 @@ const (
 	punchesAtOnce = 8
 )
 
-// UTPDialer dials by uTP from the port that peers see us at.
-type UTPDialer interface {
-	DialContext(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+// slowDial is after what time an address that has not answered counts as one that cannot be
+// reached; it is tried on beside that.
+const slowDial = 3 * time.Second
+
+// unreached tells the host of a candidate that may be reached through a hole.
+func (s *Swarm) unreached(c *Candidate) {
+	if !c.punching && !c.connected {
+		s.host.Unreached(s, c.Addr)
+	}
 }
 
 // errUnreached: no connection to the address could be made at all.
@@ -31,7 +37,7 @@ var errUnreached = errors.New("not reached")
 // Punch dials an address by uTP alone, at once, as another peer does to us at the same time
 // (BEP 55). speaker told us to. It reports whether that is done.
 func (s *Swarm) Punch(speaker netip.Addr, addr netip.AddrPort) bool {
-	if s.running == nil || s.shared.UTP == nil || s.punching >= punchesAtOnce ||
+	if s.running == nil || s.shared.DialUTP == nil || s.punching >= punchesAtOnce ||
 		!s.shared.Net.MayName(speaker, addr.Addr()) || s.host.Banned(&source.Identity{Addr: addr}) {
 		return false
 	}
@@ -72,7 +78,8 @@ func (s *Swarm) punchThrough(ctx context.Context, addr netip.AddrPort) (Conn, er
 	}
 	defer s.shared.Punches.Done()
 	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{
-		Encryption: s.shared.Encryption, Dialer: &puncher{s.shared.UTP}, Timeout: punchTimeout,
+		Encryption: s.shared.Encryption,
+		Connect:    func(ctx context.Context) (net.Conn, error) { return s.dialAgain(ctx, addr) },
 	})
 	if err != nil {
 		return Conn{}, err
@@ -85,17 +92,13 @@ func (s *Swarm) punchThrough(ctx context.Context, addr netip.AddrPort) (Conn, er
 	return Conn{Conn: conn, Swarm: s, Kind: UTP, Addr: addr, Outgoing: true, Handshake: theirs}, nil
 }
 
-// puncher is a transport.Dialer that dials again and again.
-type puncher struct{ utp UTPDialer }
-
-func (p *puncher) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
-	addr, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return nil, err
-	}
+// dialAgain dials by uTP again and again.
+func (s *Swarm) dialAgain(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, punchTimeout)
+	defer cancel()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, punchAttempt)
-		conn, err := p.utp.DialContext(attempt, addr)
+		conn, err := s.shared.DialUTP(attempt, addr)
 		if err != nil {
 			<-attempt.Done() // one that is refused at once may not be refused next time
 		}

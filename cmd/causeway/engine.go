@@ -25,7 +25,8 @@ type engineFlags struct {
 	port                               int
 	portGiven                          func() bool
 	peers, trackers, bootstrap         []string
-	noDHT, noLSD, noPEX, noTCP, noTrk  bool
+	noDHT, noLSD, noPEX, noTrk         bool
+	noTCP, noUTP                       bool
 	noWebRTC, noWebTrackers, relayOnly bool
 	stun, turn                         []string
 	webSlots                           int
@@ -42,7 +43,7 @@ var encryptionModes = []string{"off", "prefer", "require"}
 
 // missingParts are switched off for good. Scripts that are made for later versions too
 // may say so.
-var missingParts = map[string]string{"no-utp": "uTP", "no-portmap": "port mapping"}
+var missingParts = map[string]string{"no-portmap": "port mapping"}
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {
 	group(flags, groupStorage, func() {
@@ -61,7 +62,8 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 		flags.BoolVar(&f.noLSD, "no-lsd", false, "find no peers on the local network")
 		flags.BoolVar(&f.noPEX, "no-pex", false, "exchange no peers with peers")
 		flags.BoolVar(&f.noTrk, "no-trackers", false, "announce to no tracker")
-		flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections")
+		flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections to peers")
+		flags.BoolVar(&f.noUTP, "no-utp", false, "use no uTP connections to peers")
 		for name, part := range missingParts {
 			flags.Bool(name, true, "use no "+part+", which this version does not have")
 			flags.Lookup(name).Hidden = true
@@ -119,8 +121,8 @@ func (f *engineFlags) check() error {
 	if f.relayOnly && len(f.turn) == 0 {
 		return usagef("--relay-only needs a TURN server; name one with --turn")
 	}
-	if f.noTCP && len(f.peers) > 0 {
-		return usagef("--peer is dialled over TCP, which --no-tcp forbids; leave one of them out")
+	if f.noTCP && f.noUTP && len(f.peers) > 0 {
+		return usagef("--peer is dialled over TCP or uTP, which --no-tcp and --no-utp forbid; leave one of them out")
 	}
 	if _, err := transport.ParseEncryption(f.encryption); err != nil {
 		return usagef("--encryption must be %s, not %q", alternatives(encryptionModes), f.encryption)
@@ -172,7 +174,7 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 	config := client.Config{
 		ListenHost: f.listen, Port: f.port, PortFallback: !f.portGiven(),
 		StateDir: state, Encryption: encryption,
-		DisableTCP: f.noTCP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
+		DisableTCP: f.noTCP, DisableUTP: f.noUTP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
 		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
 		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
 		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.keptForBrowsers(),
