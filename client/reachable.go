@@ -28,13 +28,10 @@ func (c *Client) startReach(stunChosen bool) error {
 			return err
 		}
 	}
-	ready := make(chan struct{}) // the first answers may come before c.reach is there
-	defer close(ready)
 	lent := c.udp.Lend(transport.ClassSTUN)
 	c.mirror = webrtcwire.NewMirror(webrtcwire.MirrorConfig{
 		Write: lent.WriteToUDPAddrPort, Servers: asked, Network: c.net, Logger: c.log,
 		OnRound: func(round []webrtcwire.Reflection) {
-			<-ready
 			c.reach.Reflected(trusted(round, asked))
 		},
 	})
