@@ -167,10 +167,14 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
-	if !cfg.DisablePortMap {
-		c.startPortMap()
-	}
 	c.wg.Go(c.tellMoves)
+	if !cfg.DisablePortMap {
+		c.mapper = portmap.New(portmap.Config{
+			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
+			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
+		})
+		c.wg.Go(c.followMapping)
+	}
 	if c.listener != nil {
 		c.wg.Go(func() { c.accept(c.listener, swarm.TCP) })
 	}

@@ -45,24 +45,6 @@ func (c *Client) startReach(stunChosen bool) error {
 	return nil
 }
 
-// startPortMap has the gateway pass our port on.
-func (c *Client) startPortMap() {
-	c.mapper = portmap.New(portmap.Config{
-		Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
-		OnChange: func(s portmap.Status) {
-			var m reach.Mapping
-			if s.State == portmap.OK {
-				m = reach.Mapping{Addr: s.External.Addr(), UDP: s.UDPPort}
-				if c.listener != nil {
-					m.TCP = s.External.Port()
-				}
-			}
-			c.reach.Mapped(true, m)
-			c.cfg.OnEvent(PortMapEvent{s})
-		},
-	})
-}
-
 // trusted are the answers of the servers that the user has chosen: those that a tracker names
 // are strangers.
 func trusted(round []webrtcwire.Reflection, chosen []string) (answers []reach.Reflection) {
@@ -84,6 +66,26 @@ func (c *Client) tellMoves() {
 			return
 		case <-changed:
 			c.moved()
+		}
+	}
+}
+
+// followMapping passes on what the gateway maps, until the client is closed.
+func (c *Client) followMapping() {
+	for {
+		status, changed := c.mapper.Status()
+		var m reach.Mapping
+		if status.State == portmap.OK {
+			m = reach.Mapping{Addr: status.External.Addr(), UDP: status.UDPPort}
+			if c.listener != nil {
+				m.TCP = status.External.Port()
+			}
+		}
+		c.reach.Mapped(true, m)
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-changed:
 		}
 	}
 }

@@ -95,19 +95,32 @@ type family struct {
 
 // port is what is announced: what a gateway has mapped, for TCP first, which every client
 // has. Where only a NAT's own mapping leads to us that is for UDP alone, and of use only if
-// uTP is on; a port that TCP comes in at (which the user has forwarded) is better.
+// uTP is on; a port that TCP comes in at (which the user has forwarded) is better. A gateway
+// that is itself behind a NAT maps for the network between.
 func (f *family) port(cfg *Config) (port uint16, known bool) {
+	mapped := f.gateway.port(cfg)
+	inside := f.gateway.Addr.IsValid() && !network.IsGlobal(f.gateway.Addr)
 	switch {
-	case cfg.TCP && f.gateway.TCP != 0:
-		return f.gateway.TCP, true
-	case cfg.UTP && f.gateway.UDP != 0:
-		return f.gateway.UDP, true
+	case mapped != 0 && !inside:
+		return mapped, true
 	case f.forwarded:
 		return cfg.Port, true
 	case cfg.UTP && f.stun.at.IsValid():
 		return f.stun.at.Port(), true
+	case mapped != 0:
+		return mapped, false
 	}
 	return cfg.Port, false
+}
+
+func (m Mapping) port(cfg *Config) uint16 {
+	switch {
+	case cfg.TCP && m.TCP != 0:
+		return m.TCP
+	case cfg.UTP:
+		return m.UDP
+	}
+	return 0
 }
 
 // address is ours as the world sees it.
