@@ -112,14 +112,19 @@ func (v *visit) trackers() []string {
 	if v.cfg.Client.DisableTrackers {
 		return nil
 	}
-	urls := slices.Clone(v.cfg.Trackers)
+	tiers := [][]string{v.cfg.Trackers}
 	if src := v.cfg.Source; src != nil {
+		private := false
 		if src.Torrent != nil {
-			urls = append(urls, slices.Concat(src.Torrent.Trackers...)...)
+			tiers, private = append(tiers, src.Torrent.Trackers...), src.Torrent.Info.Private
 		} else {
-			urls = append(urls, src.Magnet.Trackers...)
+			tiers = append(tiers, src.Magnet.Trackers)
+		}
+		if !private && !v.cfg.Client.DisableWebRTC && !v.cfg.Client.DisableWebTrackers {
+			tiers = client.WithWebTrackers(tiers) // as the client has them
 		}
 	}
+	urls := slices.Concat(tiers...)
 	var once []string
 	for _, u := range urls {
 		if u = strings.TrimSpace(u); !slices.Contains(once, u) && len(once) < maxTrackers {
@@ -201,13 +206,17 @@ func (v *visit) concludeTrackers() {
 			down++
 		}
 	}
-	for _, t := range v.found.trackers {
+	for i := range v.found.trackers {
+		t := &v.found.trackers[i]
+		if announced[t.url].OK { // and counts us
+			t.swarm.Leeches = max(t.swarm.Leeches-1, 0)
+		}
 		details := trackerDetails{t.url, t.swarm.Seeds, t.swarm.Leeches, t.took.Seconds()}
 		switch {
 		case t.silent:
 			v.addDetails(nameTracker, None, "", details, "%s: %v", t.url, t.err)
 		case t.err == nil && v.cfg.Source != nil:
-			v.addDetails(nameTracker, OK, "", details, "%s answers after %s: %s, %s", t.url, t.took.Round(10*time.Millisecond),
+			v.addDetails(nameTracker, OK, "", details, "%s answers after %s: %s and %s but us", t.url, t.took.Round(10*time.Millisecond),
 				count(t.swarm.Seeds, "seed"), count(t.swarm.Leeches, "leech"))
 		case t.err == nil:
 			v.addDetails(nameTracker, OK, "", details, "%s answers after %s", t.url, t.took.Round(10*time.Millisecond))

@@ -22,8 +22,8 @@ const (
 	hashBlock = 16 << 20
 	// littleSpace is worth a word.
 	littleSpace = 1 << 30
-	// slowHash is about a fast line's rate, in bytes per second.
-	slowHash = 100 << 20
+	// slowHash is less than common lines have, in bytes per second.
+	slowHash = 12 << 20
 	// enoughFiles is what a client with all its connections may have open.
 	enoughFiles = 1024
 	leastFiles  = 256

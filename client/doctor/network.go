@@ -200,7 +200,7 @@ func (v *visit) concludeTCP() {
 		v.add(nameTCP, None, "", "TCP is switched off")
 	case v.client.CameIn() > 0:
 		v.add(nameTCP, OK, "", "Peers can connect to us: %d did", v.client.CameIn())
-	case errors.Is(status.Err, portmap.ErrLoopback):
+	case v.loopback():
 		v.add(nameTCP, None, "", "Only peers on this machine can connect to us")
 	case v.found.public:
 		v.add(nameTCP, OK, "", "Peers can connect to our public address, if no firewall is before it; none has tried yet")

@@ -342,7 +342,7 @@ func (v *visit) concludeUDP() {
 	slices.Sort(by)
 	switch {
 	case len(by) > 0:
-		v.addDetails(nameUDP, OK, "", udpDetails{f.stunAnswers, f.nodes}, "UDP comes back: %s answered", strings.Join(by, " and "))
+		v.addDetails(nameUDP, OK, "", udpDetails{f.stunAnswers, f.nodes}, "UDP comes back: answers came from %s", strings.Join(by, ", "))
 	case v.loopback():
 		v.add(nameUDP, None, "", "UDP stays on this machine")
 	case v.nameless():

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ func (v *visit) search(ctx context.Context) {
 		return
 	}
 	r := &torrentResult{}
+	v.find(func(f *findings) { f.torrent = r }) // looked at when all have ended
 	options := client.TorrentOptions{MetadataOnly: true, Peers: v.cfg.Peers, Trackers: v.cfg.Trackers}
 	if src.Torrent != nil {
 		r.info, r.private = src.Torrent.Info, src.Torrent.Info.Private
@@ -45,16 +47,31 @@ func (v *visit) search(ctx context.Context) {
 	torrent, err := v.client.Add(src, options)
 	if err != nil {
 		r.err = err
-		v.find(func(f *findings) { f.torrent = r })
 		return
 	}
+	if v.nobodyToAsk(r.private) {
+		ctx, cancel := context.WithTimeout(ctx, searchSettle) // a magnet link may name peers
+		defer cancel()
+		v.await(ctx, torrent, r)
+		return
+	}
+	v.await(ctx, torrent, r)
+}
+
+// nobodyToAsk reports whether peers could only be those that the user named.
+func (v *visit) nobodyToAsk(private bool) bool {
+	return len(v.trackers()) == 0 && len(v.cfg.Peers) == 0 && (v.cfg.Client.DisableDHT && v.cfg.Client.DisableLSD || private)
+}
+
+// await waits for peers.
+func (v *visit) await(ctx context.Context, torrent *client.Torrent, r *torrentResult) {
 	r.name = torrent.Name()
 	poll := time.NewTicker(searchPoll)
 	defer poll.Stop()
 	var first time.Time
 	for ctx.Err() == nil && (first.IsZero() || time.Since(first) < searchSettle) {
 		stats := torrent.Stats()
-		r.search = torrent.Search()
+		r.search = torrent.Search(v.own)
 		r.classic = max(r.classic, stats.Peers.TCP+stats.Peers.UTP)
 		r.browsers = max(r.browsers, stats.Peers.WebRTC)
 		if first.IsZero() && r.classic+r.browsers > 0 {
@@ -68,12 +85,23 @@ func (v *visit) search(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	r.search = torrent.Search(v.own)
 	if info := torrent.Info(); info != nil {
 		r.info, r.private = info, info.Private
 		r.name = info.Name
 	}
 	r.err = torrent.Err()
-	v.find(func(f *findings) { f.torrent = r })
+}
+
+// own reports whether an address is this client, as others see it: trackers and the DHT name
+// it, too.
+func (v *visit) own(addr netip.AddrPort) bool {
+	status, _ := v.client.PortMapping()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	mapped, _ := netip.ParseAddrPort(v.found.nat.Mapped)
+	us := addr.Addr() == mapped.Addr() || addr.Addr() == status.External.Addr() || addr.Addr() == status.Internal.Addr()
+	return us && (int(addr.Port()) == v.port() || addr.Port() == status.External.Port())
 }
 
 // torrentDetails are those of "torrent".
@@ -197,7 +225,7 @@ func (v *visit) whyNoneConnected(named int, s swarm.Search) (why, advice string)
 		what string
 	}{
 		{s.Refused, "refused the connection"}, {s.Silent + s.Dialling, "do not answer"},
-		{s.Unreachable, "cannot be reached from here"}, {s.HungUp, "hung up"}, {s.Connected, "were connected and left"},
+		{s.Unreachable, "cannot be reached from here"}, {s.HungUp, "hung up"}, {s.Joined, "were connected and left"},
 	} {
 		if o.n > 0 {
 			outcomes = append(outcomes, fmt.Sprintf("%d %s", o.n, o.what))

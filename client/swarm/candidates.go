@@ -29,6 +29,8 @@ type Candidate struct {
 	// Seed: of no use once we are complete.
 	Seed bool
 
+	origin    origin
+	outcome   outcome
 	speaker   netip.Addr // who named it
 	dialling  bool
 	connected bool
