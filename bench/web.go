@@ -52,7 +52,7 @@ func (b *bench) webRun(trackerURL string, args ...string) (*cli.Run, error) {
 	}
 	return cli.StartSpec(proc.Spec{
 		Path: b.causeway,
-		Args: append(args, "--listen", "127.0.0.1", "--port", "0", "--no-tcp", "--no-dht", "--no-webrtc=false",
+		Args: append(args, "--listen", "127.0.0.1", "--port", "0", "--no-tcp", "--no-utp", "--no-dht", "--no-webrtc=false",
 			"--stun", "stun:127.0.0.1:9", // nobody is there: the public ones are not asked
 			"--tracker", trackerURL, "--state", state, "--json"),
 		Env: cli.Isolated,

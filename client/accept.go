@@ -19,10 +19,10 @@ const handshakeTimeout = 20 * time.Second
 // acceptsAtOnce bounds incoming connections whose handshake is not finished.
 const acceptsAtOnce = 200
 
-// accept takes connections until the listener is closed.
-func (c *Client) accept() {
+// accept takes the connections of a transport until its listener is closed.
+func (c *Client) accept(listener net.Listener, kind swarm.Transport) {
 	for {
-		conn, err := c.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			if c.ctx.Err() != nil {
 				return
@@ -43,7 +43,7 @@ func (c *Client) accept() {
 		}
 		c.wg.Go(func() {
 			defer place.Leave()
-			if err := c.welcome(conn); err != nil {
+			if err := c.welcome(conn, kind); err != nil {
 				c.log.Debug("incoming connection", "from", conn.RemoteAddr(), "err", err)
 				conn.Close()
 			}
@@ -52,7 +52,7 @@ func (c *Client) accept() {
 }
 
 // welcome finds out which swarm an incoming connection is for.
-func (c *Client) welcome(raw net.Conn) (err error) {
+func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.log.Error("panic in a handshake; please report this", "panic", r, "stack", stack())
@@ -81,6 +81,6 @@ func (c *Client) welcome(raw net.Conn) (err error) {
 		c.cameIn.Add(1)
 	}
 	return swarmHost{m.torrent}.Attach(ctx, swarm.Conn{
-		Conn: conn, Swarm: m.swarm, Kind: swarm.TCP, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,
+		Conn: conn, Swarm: m.swarm, Kind: kind, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
@@ -24,6 +25,7 @@ import (
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
+	"github.com/causeway-bt/causeway/wire/utp"
 )
 
 // Version is what peers are told, in the extension handshake and to trackers.
@@ -61,6 +63,7 @@ type Client struct {
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
+	utp      *utp.Socket     // nil without
 	shared   *swarm.Shared   // what finds peers and connects to them
 	mapper   *portmap.Mapper // nil without
 
@@ -141,6 +144,9 @@ func New(cfg Config) (*Client, error) {
 		DisableTCP: cfg.DisableTCP, DisableTrackers: cfg.DisableTrackers, DisableWebTrackers: cfg.DisableWebTrackers,
 		Port: c.port,
 	}
+	if !cfg.DisableUTP {
+		c.startUTP()
+	}
 	if err := c.startWeb(); err != nil {
 		c.closeSockets()
 		return nil, err
@@ -155,7 +161,10 @@ func New(cfg Config) (*Client, error) {
 		})
 	}
 	if c.listener != nil {
-		c.wg.Go(c.accept)
+		c.wg.Go(func() { c.accept(c.listener, swarm.TCP) })
+	}
+	if c.utp != nil {
+		c.wg.Go(func() { c.accept(c.utp, swarm.UTP) })
 	}
 	return c, nil
 }
@@ -216,19 +225,28 @@ func (c *Client) startDiscovery() {
 	}
 }
 
+// startUTP starts uTP on the UDP socket.
+func (c *Client) startUTP() {
+	lent := c.udp.Lend(transport.ClassUTP)
+	c.utp = utp.New(lent, utp.Config{Logger: c.log})
+	lent.HandleTimed(func(packet []byte, from netip.AddrPort, received time.Time) bool {
+		c.utp.Deliver(packet, from, received)
+		return true
+	}, c.utp.Flush)
+	c.shared.DialUTP = c.utp.DialContext
+}
+
 // startWeb starts what connects to browsers.
 func (c *Client) startWeb() (err error) {
 	if c.cfg.DisableWebRTC {
 		return nil
 	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
-		PacketConns: []net.PacketConn{
-			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
-		},
-		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
-		RelayOnly:  c.cfg.RelayOnly,
-		Network:    c.net,
-		Logger:     c.log,
+		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
+		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:   c.cfg.RelayOnly,
+		Network:     c.net,
+		Logger:      c.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting WebRTC: %w", err)
@@ -416,6 +434,9 @@ func (c *Client) Close() error {
 func (c *Client) closeSockets() {
 	if c.listener != nil {
 		c.listener.Close()
+	}
+	if c.utp != nil {
+		c.utp.Close()
 	}
 	c.udp.Close()
 }

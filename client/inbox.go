@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/content"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -317,6 +318,15 @@ func (t *Torrent) peerLost(p *peer, piece int) error {
 	return nil
 }
 
+// listensAt notes where a peer that dialled us accepts connections, so that it is not dialled too.
+func (p *peer) listensAt(addr netip.AddrPort) {
+	p.listen = addr
+	if c := p.swarm.Candidate(addr); c != nil && p.candidate == nil && !c.InUse() {
+		c.Connected()
+		p.candidate = c
+	}
+}
+
 // extHandshaken adds what a peer says in an extension handshake, perhaps not its
 // first, to what we know.
 func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
@@ -334,12 +344,8 @@ func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
 			p.ext.Reqq = h.Reqq
 		}
 	}
-	if h.Port != 0 && p.addr.IsValid() {
-		p.listen = netip.AddrPortFrom(p.addr.Addr(), uint16(h.Port))
-		if c := p.swarm.Candidate(p.listen); c != nil && p.candidate == nil && !c.InUse() {
-			c.Connected() // it is not dialled too
-			p.candidate = c
-		}
+	if h.Port != 0 && p.addr.IsValid() && p.kind != swarm.UTP {
+		p.listensAt(netip.AddrPortFrom(p.addr.Addr(), uint16(h.Port)))
 	}
 	if t.loop.phase == phaseMetadata {
 		t.fetchMetadata(time.Now())

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -50,6 +51,9 @@ func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 		if p.outgoing {
 			flags |= wire.PEXOutgoing
 		}
+		if p.kind == swarm.UTP {
+			flags |= wire.PEXuTP
+		}
 		here[p.listen] = flags
 	}
 	for addr, flags := range here {
@@ -73,8 +77,9 @@ func (t *Torrent) peersExchanged(p *peer, m wire.PEXMessage) {
 		return
 	}
 	for _, added := range m.Added {
-		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil && added.Flags&wire.PEXSeed != 0 {
-			c.Seed = true
+		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil {
+			c.Seed = added.Flags&wire.PEXSeed != 0
+			c.UTP = added.Flags&wire.PEXuTP != 0
 		}
 	}
 	t.wakeUp()

@@ -29,7 +29,7 @@ type socket struct {
 
 // newSocket shares out a socket; mirror is that of the shared one.
 func (t *Transport) newSocket(conns []net.PacketConn, mirror *Mirror) *socket {
-	mux := newMux(conns, t.hosts, mirror, t.config.Unmatched, t.config.Logger)
+	mux := newMux(conns, t.hosts, mirror, t.config.Logger)
 	return &socket{
 		mux:    mux,
 		claims: map[netip.AddrPort]int{},

@@ -186,7 +186,7 @@ func (v *visit) whyNoPeers(r *torrentResult) (why, advice string) {
 	const another = "Name a tracker that has it with --tracker, or a peer's address with --peer"
 	switch named := s.Named(); {
 	case v.canTryNobody():
-		return "TCP and uTP are switched off, and browsers too, so none can be tried", "Leave --no-tcp out"
+		return "TCP, uTP and WebRTC are switched off, so none can be tried", "Leave one of --no-tcp, --no-utp and --no-webrtc out"
 	case named > 0:
 		return v.whyNoneConnected(named, s)
 	case len(f.trackers) == 0 && !dht && r.private:
@@ -215,7 +215,9 @@ func (v *visit) whyNoPeers(r *torrentResult) (why, advice string) {
 }
 
 // canTryNobody reports whether all transports are off.
-func (v *visit) canTryNobody() bool { return v.cfg.Client.DisableTCP && v.cfg.Client.DisableWebRTC }
+func (v *visit) canTryNobody() bool {
+	return v.cfg.Client.DisableTCP && v.cfg.Client.DisableUTP && v.cfg.Client.DisableWebRTC
+}
 
 // whyNoneConnected: addresses are known.
 func (v *visit) whyNoneConnected(named int, s swarm.Search) (why, advice string) {
@@ -235,8 +237,8 @@ func (v *visit) whyNoneConnected(named int, s swarm.Search) (why, advice string)
 	if named > 1 {
 		who = fmt.Sprintf("%d addresses of peers are known", named)
 	}
-	if v.cfg.Client.DisableTCP {
-		return who + ", but TCP is switched off, so none can be tried", "Leave --no-tcp out"
+	if v.cfg.Client.DisableTCP && v.cfg.Client.DisableUTP {
+		return who + ", but TCP and uTP are switched off, so none can be tried", "Leave --no-tcp or --no-utp out"
 	}
 	why = who + ", but none can be connected to: " + strings.Join(outcomes, ", ")
 	switch {

@@ -28,6 +28,8 @@ type Candidate struct {
 	Linked bool
 	// Seed: of no use once we are complete.
 	Seed bool
+	// UTP: somebody says that it speaks uTP, which is then tried at the same time as TCP.
+	UTP bool
 
 	origin    origin
 	outcome   outcome
@@ -35,6 +37,7 @@ type Candidate struct {
 	dialling  bool
 	connected bool
 	self      bool // it turned out to be us
+	byUTP     bool // uTP came through last time, and is tried first
 	failures  int
 	next      time.Time
 }

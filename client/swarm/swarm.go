@@ -61,19 +61,31 @@ type Shared struct {
 	Dials      *allot.Turns
 	Encryption transport.Encryption
 	UserAgent  string
+	// DialUTP connects by uTP (BEP 29).
+	DialUTP func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 
 	DisableTCP, DisableTrackers, DisableWebTrackers bool
 	// Port is where peers reach us.
 	Port func() int
 }
 
+// classic reports whether the classic swarm can be reached at all: else there is no use in addresses
+// of it, nor in ours.
+func (s *Shared) classic() bool { return !s.DisableTCP || s.DialUTP != nil }
+
 // Transport is how a peer is connected.
 type Transport int
 
+// The transports, the better ones first: uTP costs more of a processor than TCP and yields to
+// other traffic, WebRTC costs ten times as much.
 const (
 	TCP Transport = iota
+	UTP
 	WebRTC
 )
+
+// Classic reports whether a peer is of the classic swarm, and not a browser.
+func (t Transport) Classic() bool { return t != WebRTC }
 
 // Conn is a connection whose handshakes are done.
 type Conn struct {
@@ -224,14 +236,15 @@ func (s *Swarm) Start() {
 		})
 	}
 	s.web.start(r.ctx)
-	if s.host.Private() {
+	if s.host.Private() || !s.shared.classic() {
 		return
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.stopDHT = cancel
 	if dht := s.shared.DHT; dht != nil {
 		s.host.Go(func() {
-			dht.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), false, &s.dhtNeed, s.foundChecked)
+			// Who takes uTP is reached at the UDP port that the DHT's nodes see, whatever a NAT makes of it.
+			dht.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), s.shared.DialUTP != nil, &s.dhtNeed, s.foundChecked)
 		})
 	}
 	if lsd := s.shared.LSD; lsd != nil {

@@ -56,10 +56,19 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// buffersWriter is a connection that takes several buffers at once, as that of uTP does.
+type buffersWriter interface {
+	WriteBuffers(v *net.Buffers) (int64, error)
+}
+
 // WriteBuffers writes all of v and consumes it, as [net.Buffers.WriteTo] does: with
-// writev when the payload is plaintext, else encrypted in chunks of up to 64 KiB.
+// writev, or what the connection has in its place, when the payload is plaintext, else
+// encrypted in chunks of up to 64 KiB.
 func (c *Conn) WriteBuffers(v *net.Buffers) (int64, error) {
 	if c.w == nil {
+		if w, ok := c.Conn.(buffersWriter); ok {
+			return w.WriteBuffers(v)
+		}
 		return v.WriteTo(c.Conn)
 	}
 	pooled := rc4Buffers.Get().(*[]byte)
