@@ -94,14 +94,15 @@ func (v *visit) await(ctx context.Context, torrent *client.Torrent, r *torrentRe
 }
 
 // own reports whether an address is this client, as others see it: trackers and the DHT name
-// it, too.
+// it, too. Behind a NAT that may be with any port; others of the same network are met by
+// their inner addresses.
 func (v *visit) own(addr netip.AddrPort) bool {
 	status, _ := v.client.PortMapping()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	mapped, _ := netip.ParseAddrPort(v.found.nat.Mapped)
-	us := addr.Addr() == mapped.Addr() || addr.Addr() == status.External.Addr() || addr.Addr() == status.Internal.Addr()
-	return us && (int(addr.Port()) == v.port() || addr.Port() == status.External.Port())
+	outer := addr.Addr() == mapped.Addr() || addr.Addr() == status.External.Addr()
+	return outer && !v.found.public || (outer || addr.Addr() == status.Internal.Addr()) && int(addr.Port()) == v.port()
 }
 
 // torrentDetails are those of "torrent".
