@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.." || exit 0
 missing=
 command -v aria2c >/dev/null || missing="$missing aria2"
 command -v transmission-daemon >/dev/null || missing="$missing transmission-daemon"
+command -v qbittorrent-nox >/dev/null || missing="$missing qbittorrent-nox"
+command -v tshark >/dev/null || missing="$missing tshark"
 command -v opentracker >/dev/null || missing="$missing opentracker"
 /usr/bin/python3 -c 'import libtorrent' 2>/dev/null || missing="$missing python3-libtorrent"
 command -v chromium >/dev/null || missing="$missing chromium"

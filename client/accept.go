@@ -74,6 +74,7 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	if !here {
 		return fmt.Errorf("it wants the torrent %x, which is not here", theirs.InfoHash)
 	}
+	c.cameFrom(raw, kind)
 	if err := wire.WriteHandshake(conn, m.swarm.Handshake()); err != nil {
 		return err
 	}

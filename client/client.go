@@ -21,6 +21,7 @@ import (
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/portmap"
+	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/webrtcwire"
@@ -63,7 +64,9 @@ type Client struct {
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
-	utp      *utp.Socket     // nil without
+	utp      *utp.Socket // nil without
+	mirror   *webrtcwire.Mirror
+	reach    *reach.Reach
 	shared   *swarm.Shared   // what finds peers and connects to them
 	mapper   *portmap.Mapper // nil without
 
@@ -105,6 +108,7 @@ var ErrClosed = errors.New("the client is closed")
 
 // New starts a client.
 func New(cfg Config) (*Client, error) {
+	stunChosen := cfg.STUN != nil
 	cfg.setDefaults()
 	bind, err := network.ParseBind(cfg.ListenHost)
 	if err != nil {
@@ -147,18 +151,26 @@ func New(cfg Config) (*Client, error) {
 	if !cfg.DisableUTP {
 		c.startUTP()
 	}
-	if err := c.startWeb(); err != nil {
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.startReach(stunChosen); err != nil {
 		c.closeSockets()
 		return nil, err
 	}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.startWeb(); err != nil {
+		c.mirror.Close()
+		c.reach.Close()
+		c.closeSockets()
+		return nil, err
+	}
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
+	c.wg.Go(c.tellMoves)
 	if !cfg.DisablePortMap {
 		c.mapper = portmap.New(portmap.Config{
 			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
 			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
 		})
+		c.wg.Go(c.followMapping)
 	}
 	if c.listener != nil {
 		c.wg.Go(func() { c.accept(c.listener, swarm.TCP) })
@@ -211,6 +223,7 @@ func (c *Client) startDiscovery() {
 			Conn:      c.udp.Lend(transport.ClassDHT),
 			Bootstrap: c.cfg.DHTBootstrap,
 			Nodes:     nodeStore{c.store},
+			Seen:      func(node, seen netip.Addr) { c.reach.Heard(reach.DHT, node, seen) },
 			Network:   c.net,
 			Logger:    c.log,
 		})
@@ -245,6 +258,7 @@ func (c *Client) startWeb() (err error) {
 		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
 		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
 		RelayOnly:   c.cfg.RelayOnly,
+		Mirror:      c.mirror,
 		Network:     c.net,
 		Logger:      c.log,
 	})
@@ -413,6 +427,7 @@ func (c *Client) Close() error {
 	for err := range errs {
 		all = errors.Join(all, err)
 	}
+	c.reach.Close() // it tells the others of changes
 	if c.shared.DHT != nil {
 		c.shared.DHT.Close()
 	}
@@ -425,6 +440,7 @@ func (c *Client) Close() error {
 	if c.shared.RTC != nil {
 		c.shared.RTC.Close()
 	}
+	c.mirror.Close()
 	c.closeSockets()
 	c.wg.Wait()
 	c.pool.Close()

@@ -134,6 +134,11 @@ func announceQuery(own, trackerID string, r request) string {
 	if r.event != eventNone {
 		q = append(q, "event", r.event.String())
 	}
+	if r.other.Is4() { // BEP 7
+		q = append(q, "ipv4", r.other.String())
+	} else if r.other.Is6() {
+		q = append(q, "ipv6", r.other.String())
+	}
 	if trackerID != "" {
 		q = append(q, "trackerid", trackerID)
 	}

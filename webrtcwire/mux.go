@@ -51,8 +51,8 @@ type mux struct {
 	conns  []net.PacketConn // all of one UDP port; the first is written to
 	write  func(b []byte, to netip.AddrPort) (int, error)
 	hosts  *hosts
+	mirror *Mirror // whose questions go out by this socket; nil: none
 	logger *slog.Logger
-	mirror *Mirror        // whose questions go out by this socket; nil: none
 	wg     sync.WaitGroup // readers
 
 	mu      sync.RWMutex
@@ -91,7 +91,7 @@ type packetQueuer interface {
 
 func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, logger *slog.Logger) *mux {
 	m := &mux{
-		conns: conns, hosts: hosts, logger: logger, mirror: mirror,
+		conns: conns, hosts: hosts, mirror: mirror, logger: logger,
 		agents: map[string]*agentConn{},
 		owners: map[netip.AddrPort]*ownership{},
 		sent:   map[transactionID]string{},

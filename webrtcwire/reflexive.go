@@ -72,7 +72,7 @@ type Reflection struct {
 	Mapped netip.AddrPort
 }
 
-// NewMirror asks the servers at once.
+// NewMirror returns a Mirror that asks with the first Ask.
 func NewMirror(cfg MirrorConfig) *Mirror {
 	if cfg.Network == nil {
 		cfg.Network = &plainNetwork{}
@@ -88,8 +88,6 @@ func NewMirror(cfg MirrorConfig) *Mirror {
 	if len(r.servers) == 0 {
 		close(r.first)
 		close(r.over)
-	} else {
-		r.refresh()
 	}
 	return r
 }
@@ -109,8 +107,8 @@ func (r *Mirror) Receive(packet []byte, _ netip.AddrPort) (taken bool) {
 	return isSTUN(packet) && isResponse(packet) && r.asker.answered(packet)
 }
 
-// Ask has the servers asked now, as after a change of the network, unless they are being
-// asked.
+// Ask has the servers asked now, as at the start and after a change of the network, unless they
+// are being asked.
 func (r *Mirror) Ask() {
 	r.mu.Lock()
 	if !r.asked.IsZero() {

@@ -111,6 +111,9 @@ func New(config Config) (*Transport, error) {
 		t.stun = NewMirror(own)
 	}
 	t.sockets = []*socket{t.newSocket(config.PacketConns, t.stun)}
+	if config.Mirror == nil {
+		t.stun.Ask()
+	}
 	return t, nil
 }
 
@@ -137,6 +140,10 @@ func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
 
 // LocalAddr is the address of the shared socket.
 func (t *Transport) LocalAddr() net.Addr { return t.config.PacketConns[0].LocalAddr() }
+
+// NetworkChanged has the next descriptions made of the interfaces as they are now, and not as
+// they were up to 10 s ago. Each is made of new candidates anyway.
+func (t *Transport) NetworkChanged() { t.hosts.forget() }
 
 // Close closes every offer, answer and connection and the shared socket, and
 // waits until all of their goroutines have ended.

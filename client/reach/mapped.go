@@ -54,6 +54,9 @@ type Mapping struct {
 type Announced struct {
 	// Port4 and Port6 are what others are told, in announces that have room for one port.
 	Port4, Port6 uint16
+	// Known4 and Known6: the world is known to reach us there. Else the port is our own,
+	// whatever a NAT makes of it.
+	Known4, Known6 bool
 	// IP4 and IP6 are our addresses as others agree they see them; zero: not known.
 	IP4, IP6 netip.Addr
 }
@@ -66,6 +69,22 @@ func (a Announced) Port(v4 bool) uint16 {
 	return a.Port6
 }
 
+// Known is Known4 or Known6.
+func (a Announced) Known(v4 bool) bool {
+	if v4 {
+		return a.Known4
+	}
+	return a.Known6
+}
+
+// Addr is IP4 or IP6.
+func (a Announced) Addr(v4 bool) netip.Addr {
+	if v4 {
+		return a.IP4
+	}
+	return a.IP6
+}
+
 // family is what is known of IPv4 or IPv6.
 type family struct {
 	stun      mapping
@@ -76,17 +95,32 @@ type family struct {
 
 // port is what is announced: what a gateway has mapped, for TCP first, which every client
 // has. Where only a NAT's own mapping leads to us that is for UDP alone, and of use only if
-// uTP is on; a port that TCP comes in at (which the user has forwarded) is better.
-func (f *family) port(cfg *Config) uint16 {
+// uTP is on; a port that TCP comes in at (which the user has forwarded) is better. A gateway
+// that is itself behind a NAT maps for the network between.
+func (f *family) port(cfg *Config) (port uint16, known bool) {
+	mapped := f.gateway.port(cfg)
+	inside := f.gateway.Addr.IsValid() && !network.IsGlobal(f.gateway.Addr)
 	switch {
-	case cfg.TCP && f.gateway.TCP != 0:
-		return f.gateway.TCP
-	case cfg.UTP && f.gateway.UDP != 0:
-		return f.gateway.UDP
-	case cfg.UTP && f.stun.at.IsValid() && !f.forwarded:
-		return f.stun.at.Port()
+	case mapped != 0 && !inside:
+		return mapped, true
+	case f.forwarded:
+		return cfg.Port, true
+	case cfg.UTP && f.stun.at.IsValid():
+		return f.stun.at.Port(), true
+	case mapped != 0:
+		return mapped, false
 	}
-	return cfg.Port
+	return cfg.Port, false
+}
+
+func (m Mapping) port(cfg *Config) uint16 {
+	switch {
+	case cfg.TCP && m.TCP != 0:
+		return m.TCP
+	case cfg.UTP:
+		return m.UDP
+	}
+	return 0
 }
 
 // address is ours as the world sees it.

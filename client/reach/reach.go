@@ -152,9 +152,10 @@ func (r *Reach) of(a netip.Addr) *family {
 func (r *Reach) update() {
 	now := time.Now()
 	next := Announced{
-		Port4: r.v4.port(&r.cfg), Port6: r.v6.port(&r.cfg),
 		IP4: r.v4.address(r.v4.votes.winner(now)), IP6: r.v6.address(r.v6.votes.winner(now)),
 	}
+	next.Port4, next.Known4 = r.v4.port(&r.cfg)
+	next.Port6, next.Known6 = r.v6.port(&r.cfg)
 	if next == r.announced {
 		return
 	}

@@ -86,9 +86,12 @@ func (c *Conn) arrive(seq uint16, s *sent, a *arrivals) {
 		a.latest = *s
 	}
 	rtt := a.at - s.at
-	if s.tries == 1 {
+	switch {
+	case rtt < 0:
+		return // not by the clock that stamped it
+	case s.tries == 1:
 		a.rtt = max(rtt, time.Microsecond)
-	} else if rtt < c.cc.minRTT*3/4 {
+	case rtt < c.cc.minRTT*3/4:
 		// It was the first one, which was not lost: packets overtake each other by more.
 		t.recovery.spurious()
 		return
@@ -110,7 +113,7 @@ func (c *Conn) progress(a *arrivals) {
 	}
 	info := ackInfo{
 		now: a.at, acked: a.bytes, delivered: t.delivered, sentAfter: a.latest.delivered,
-		rtt: a.rtt, inflight: t.inflight, limited: t.limited, mss: c.mtu.size,
+		rtt: a.rtt, srtt: t.srtt, inflight: t.inflight, limited: t.limited, mss: c.mtu.size,
 	}
 	span := max(a.latest.at-a.latest.firstAt, a.at-a.latest.deliveredAt)
 	// Shorter than a round trip is a burst of acknowledgements, and no rate.

@@ -106,8 +106,8 @@ func (c *Conn) sendSyn(now moment) {
 	h := header{typ: typeSyn, id: c.key.id, timestamp: stamp(now), window: uint32(c.rx.limit), seq: c.synSeq}
 	b := c.scratch[:headerSize]
 	if a := c.key.addr.Addr(); isNear(a) {
-		h.put(b, extLarge)
-		b = appendLarge(b, extEnd, largestPacket(a))
+		h.put(b, extBits)
+		b = appendLarge(appendBits(b, extLarge), extEnd, largestPacket(a))
 	} else {
 		h.put(b, extEnd)
 	}

@@ -10,6 +10,8 @@ const (
 	drainEvery = 10 * time.Second
 	// drainPart of what the path holds is sent meanwhile.
 	drainPart = 0.5
+	// drainBack is the part of the window that comes back: others have grown meanwhile.
+	drainBack = 0.9
 	// drainRounds bounds it.
 	drainRounds = 4
 	// drainQueue is the least delay that is worth it.
@@ -42,7 +44,7 @@ func (d *drain) step(c *control, a ackInfo) bool {
 		return true
 	}
 	d.stop()
-	c.cwnd = d.saved
+	c.cwnd = drainBack * d.saved
 	c.bound(a.mss)
 	return true
 }

@@ -20,16 +20,21 @@ const (
 	// plateauRounds without plateauGrowth end slow start, too: there is no more to be had.
 	plateauRounds = 3
 	plateauGrowth = 1.2
-	// Far below the target the window grows by 1/gainFast in a round trip, and gently near it; see grow.
-	gainFast = 16
-	// gainRoot has flows that share a queue find equal windows: what is added to a window in
-	// a round trip grows slower than the window, and what is taken from it as fast.
-	gainRoot = 0.3
-	// yield is how much of the window is taken in a round trip, times the part by which
-	// the delay is over the target: small enough that the loop of a round trip of target
-	// does not swing. Over hardYield all that is over it counts, so that TCP gets its way.
-	yield     = 0.25
-	hardYield = 0.2
+	// While next to nothing queues the window grows by 1/gainFast in a round trip, else by gainGentle packets: slower than
+	// that of TCP.
+	gainFast   = 16
+	gainGentle = 1
+	// The target falls by targetStep with each doubling of the rate over targetRate, down to
+	// leastTarget. So the faster one of two flows yields to the slower one until they are equally fast (as
+	// in Swift, SIGCOMM 2020, 3.1), and a fast one yields to TCP sooner.
+	leastTarget = 10 * time.Millisecond
+	targetStep  = 12 * time.Millisecond
+	targetRate  = 64 << 10 // bytes/s
+	// yield is which part of what queues above the target is taken from the window after a round trip: nearly
+	// all, since the next one sees all of its effect.
+	yield = 0.75
+	// mostYield bounds it (LEDBAT++).
+	mostYield = 0.5
 	// lossHigh and lossLow are parts of what was sent in some round trips; between them loss
 	// has the window fall to what the path holds, above them further.
 	lossLow  = 0.02
@@ -48,9 +53,12 @@ type control struct {
 	slow    bool    // in slow start
 	delays  delays
 	queue   time.Duration // the last queueing delay
+	least   time.Duration // the least in this round trip
+	full    bool          // no growth: it was over the target in the last round trip
 	maxSeen time.Duration // the longest queueing delay of late
 	rate    maxRate
 	minRTT  time.Duration
+	srtt    time.Duration // as in sender
 
 	round       int64 // the round ends when what was sent after this many delivered bytes arrives
 	acked, lost int   // bytes in this round
@@ -65,7 +73,7 @@ type control struct {
 func (c *control) init(mss int) {
 	c.cwnd = float64(initialPackets * mss)
 	c.slow = true
-	c.minRTT = math.MaxInt64
+	c.minRTT, c.least = math.MaxInt64, math.MaxInt64
 }
 
 // ackInfo is what a packet told about those that it acknowledges.
@@ -78,18 +86,21 @@ type ackInfo struct {
 	rtt       time.Duration
 	inflight  int
 	limited   bool // the window, or its pacing, was all that held data back
+	srtt      time.Duration
 	mss       int
 }
 
-// content returns how many bytes the path holds without a queue, as far as is known.
+// content returns how many bytes the path holds without a queue, as far as is known. What
+// busy machines add to the round trip is part of the path.
 func (c *control) content() float64 {
 	if c.minRTT == math.MaxInt64 {
 		return 0
 	}
-	return c.rate.value() * (c.minRTT + slack).Seconds()
+	return c.rate.value() * (max(c.srtt-c.queue, c.minRTT) + slack).Seconds()
 }
 
 func (c *control) onAck(a ackInfo) {
+	c.srtt = a.srtt
 	if a.rtt > 0 {
 		c.minRTT = min(c.minRTT, a.rtt)
 		// No packet waited longer than its round trip took.
@@ -97,6 +108,7 @@ func (c *control) onAck(a ackInfo) {
 	}
 	c.rate.add(a.rate)
 	c.acked += a.acked
+	c.least = min(c.least, c.queue)
 	if a.sentAfter >= c.round {
 		c.endRound(a)
 	}
@@ -110,8 +122,8 @@ func (c *control) onAck(a ackInfo) {
 		} else if a.limited {
 			c.cwnd += float64(a.acked)
 		}
-	default:
-		c.adjust(a)
+	case a.limited && !c.full:
+		c.cwnd += float64(a.acked) / c.cwnd * c.grow(float64(a.mss))
 	}
 	c.bound(a.mss)
 }
@@ -120,24 +132,31 @@ func (c *control) bound(mss int) {
 	c.cwnd = min(max(c.cwnd, float64(minPackets*mss)), maxWindow)
 }
 
-// adjust is LEDBAT.
-func (c *control) adjust(a ackInfo) {
-	part := float64(a.acked) / c.cwnd // of a round trip
-	over := float64(c.queue-target) / float64(target)
-	if a.limited {
-		c.cwnd += part * c.grow(-over, float64(a.mss))
-	}
-	if over > 0 {
-		take := yield*over + max(over-hardYield, 0)
-		c.cwnd -= part * min(take, 0.5) * c.cwnd
+// adjust is the decrease of LEDBAT, after a round trip in which no packet queued for less than least.
+func (c *control) adjust(least time.Duration) {
+	excess := least - c.aim()
+	if c.full = excess > 0; c.full {
+		x := float64(excess) / float64(c.minRTT+least)
+		c.cwnd -= min(yield*x, mostYield) * c.cwnd
 	}
 }
 
-// grow returns how many bytes the window grows in a round trip, with the delay below the target by the
-// part room of it (negative: over it).
-func (c *control) grow(room, mss float64) float64 {
-	gentle := gainRoot * math.Sqrt(c.cwnd/mss) * mss
-	return gentle + max(room, 0)*c.cwnd/gainFast
+// grow returns how many bytes the window grows in a round trip.
+func (c *control) grow(mss float64) float64 {
+	if c.queue < slowStartDelay {
+		return mss + c.cwnd/gainFast
+	}
+	return gainGentle * mss
+}
+
+// aim returns the queueing delay to aim at.
+func (c *control) aim() time.Duration {
+	if c.minRTT == math.MaxInt64 {
+		return target
+	}
+	rate := c.cwnd / (c.minRTT + c.queue).Seconds()
+	doublings := max(math.Log2(rate/targetRate), 0)
+	return max(target-time.Duration(doublings*float64(targetStep)), leastTarget)
 }
 
 func (c *control) leaveSlowStart(mss int) {
@@ -156,7 +175,13 @@ func (c *control) endRound(a ackInfo) {
 	c.acked, c.lost = 0, 0
 	c.maxSeen = max(c.queue, c.maxSeen*15/16)
 	c.rate.round()
-	if !c.slow || !a.limited {
+	least := c.least
+	c.least = math.MaxInt64
+	switch {
+	case !c.slow && !c.drain.on:
+		c.adjust(least)
+		return
+	case !c.slow || !a.limited:
 		return
 	}
 	if c.rate.value() > c.best*plateauGrowth {

@@ -99,7 +99,7 @@ func (m *mtu) probe(now moment) int {
 			}
 		}
 	}
-	return size
+	return max(size, m.low+leastPad)
 }
 
 // passed notes that a probe of n bytes arrived.

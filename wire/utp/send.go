@@ -11,8 +11,11 @@ const (
 	// maxFlight bounds the packets that are not acknowledged: less than half of all numbers.
 	maxFlight = 16 << 10
 	// leastSend and mostSend bound the bytes that Write takes ahead of the peer.
-	leastSend = 128 << 10
-	mostSend  = maxRing
+	// A lost packet holds up the acknowledgement of all after it for two to three round trips:
+	// that many windows, and what is to follow.
+	leastSend   = 128 << 10
+	mostSend    = maxRing
+	sendWindows = 4
 	// paceBurst is the time whose packets are sent at once: timers are not more exact than that.
 	paceBurst = time.Millisecond
 	// unpaced is the round trip below which the window alone holds data back: pauses would be shorter than
@@ -84,7 +87,7 @@ func (t *sender) at(seq uint16) *sent { return &t.pkts[seq&uint16(len(t.pkts)-1)
 func (t *sender) unsent() int { return t.buf.len() - int(t.nxtOff-t.unaOff) }
 
 func (c *Conn) sendRoom() int {
-	return min(max(2*int(c.cc.cwnd), leastSend), mostSend) - c.tx.buf.len()
+	return min(max(sendWindows*int(c.cc.cwnd), leastSend), mostSend) - c.tx.buf.len()
 }
 
 // batch gathers packets of one size.
@@ -246,7 +249,7 @@ func (c *Conn) fill(b *batch, seq uint16, p *sent, now moment) {
 	b.buf = b.buf[:at+headerSize]
 	switch {
 	case p.probe > 0:
-		h.put(b.buf[at:], extPad)
+		h.put(b.buf[at:], extBits)
 		b.buf = appendPad(b.buf, total-p.wire())
 	case t.tellLarge:
 		t.tellLarge = false

@@ -130,12 +130,15 @@ func (s *Socket) now() moment { return time.Since(s.start) }
 // maxLag is the longest that a packet is believed to have waited in the system.
 const maxLag = time.Second
 
-// arrival returns when a packet came in: the system's time stamp is by another clock.
-func arrival(received time.Time, now moment) moment {
+// arrival returns the moments of now, and of when a packet came in: the system's time stamp
+// is by another clock.
+func (s *Socket) arrival(received time.Time) (now, at moment) {
+	t := time.Now()
+	now = t.Sub(s.start)
 	if received.IsZero() {
-		return now
+		return now, now
 	}
-	return now - min(max(time.Since(received), 0), maxLag)
+	return now, now - min(max(t.Sub(received), 0), maxLag)
 }
 
 // stamp is the time that packets carry.
@@ -148,13 +151,13 @@ func (s *Socket) Deliver(b []byte, from netip.AddrPort, received time.Time) {
 	if !p.parse(b) {
 		return
 	}
-	now := s.now()
+	now, at := s.arrival(received)
 	c := s.find(key{from, p.id})
 	if c == nil {
 		s.strange(&p, from, now)
 		return
 	}
-	c.deliver(&p, now, arrival(received, now))
+	c.deliver(&p, now, at)
 	if !c.dirty {
 		c.dirty = true
 		s.dirty = append(s.dirty, c)
