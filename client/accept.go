@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -64,6 +65,12 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	conn, err := transport.Accept(ctx, raw, c.infoHashes, c.cfg.Encryption)
 	if err != nil {
 		return err
+	}
+	if conn.ICE() {
+		if c.shared.RTC == nil {
+			return errors.New("a browser has connected, and WebRTC is off")
+		}
+		return c.shared.RTC.TakeTCP(conn)
 	}
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	theirs, err := wire.ReadHandshake(conn)

@@ -128,10 +128,12 @@ func (s *Swarm) Waiting(now time.Time) bool {
 // dial tries one candidate.
 func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	var conn Conn
+	slow := time.AfterFunc(slowDial, func() { s.host.Do(func() { s.unreached(c) }) })
 	err := s.guard(func() (err error) {
 		conn, err = s.connect(ctx, c.Addr, by)
 		return err
 	})
+	slow.Stop()
 	kind, connected := conn.Kind, err == nil
 	if err == nil {
 		if err = s.host.Attach(ctx, conn); err != nil {
@@ -148,6 +150,9 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
 			c.dialling = false
 			c.failed(time.Now())
+			if errors.Is(err, errUnreached) {
+				s.unreached(c)
+			}
 		}
 		s.host.Wake()
 	})
@@ -178,7 +183,7 @@ func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort, by order) (Con
 		},
 	})
 	if err != nil {
-		return Conn{}, err
+		return Conn{}, fmt.Errorf("%w: %w", errUnreached, err)
 	}
 	theirs, err := s.greet(ctx, conn)
 	if err != nil {

@@ -60,6 +60,7 @@ type Shared struct {
 	WS         *ws.Manager
 	RTC        *webrtcwire.Transport
 	Dials      *allot.Turns
+	Punches    *allot.Turns // dials by which holes are punched
 	Encryption transport.Encryption
 	UserAgent  string
 	// DialUTP connects by uTP (BEP 29).
@@ -122,6 +123,8 @@ type Host interface {
 	Announced() tracker.Stats
 	// Banned reports, in the event loop, whether a peer is kept away.
 	Banned(who *source.Identity) bool
+	// Unreached tells, in the event loop, that a candidate could not be connected to.
+	Unreached(s *Swarm, addr netip.AddrPort)
 	// Wake has the loop look at its timers.
 	Wake()
 	// TrackerStatus, Alone and Warn tell what happens: an announce, why no browser is
@@ -165,6 +168,7 @@ type Swarm struct {
 
 	candidates candidates
 	dialling   int
+	punching   int
 	mayDial    float64 // dials that may be begun
 	lastDial   time.Time
 	wantMoreAt time.Time
@@ -305,7 +309,7 @@ func (s *Swarm) Completed() {
 // (BEP 27): what was found by other ways is forgotten.
 func (s *Swarm) TurnPrivate() {
 	for _, c := range s.candidates.byAddr {
-		if !c.Invited() && !c.dialling && !c.connected {
+		if !c.Invited() && !c.dialling && !c.punching && !c.connected {
 			s.candidates.forget(c)
 		}
 	}
@@ -367,6 +371,12 @@ func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 		return nil
 	}
 	return c
+}
+
+// IsSelf reports whether an address turned out to be our own.
+func (s *Swarm) IsSelf(addr netip.AddrPort) bool {
+	c := s.candidates.byAddr[addr]
+	return c != nil && c.self
 }
 
 // Candidate returns what is known of an address, nil if nothing is.
