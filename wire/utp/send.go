@@ -2,7 +2,6 @@ package utp
 
 import (
 	"errors"
-	"net"
 	"syscall"
 	"time"
 )
@@ -279,8 +278,12 @@ func (c *Conn) sendBatch(b *batch) {
 	// What the system would not send is lost like a packet on its way.
 	if b.n == 1 {
 		c.write1(b.buf)
-	} else {
-		_, _ = c.s.batch.WriteSegments(b.buf, b.size, c.key.addr)
+	} else if n, err := c.s.batch.WriteSegments(b.buf, b.size, c.key.addr); tooLarge(err) {
+		// The path takes less than it did. By themselves the system cuts packets to its measure.
+		c.mtu.shrink(c.s.now())
+		for rest := b.buf[n:]; len(rest) > 0; rest = rest[min(b.size, len(rest)):] {
+			c.write1(rest[:min(b.size, len(rest))])
+		}
 	}
 	*b = batch{buf: b.buf[:0]}
 }
@@ -288,17 +291,24 @@ func (c *Conn) sendBatch(b *batch) {
 // wsaemsgsize is what Windows reports for EMSGSIZE.
 const wsaemsgsize = syscall.Errno(10040)
 
+// tooLarge reports whether err means that packets are larger than the system lets through; of segments Linux
+// says EINVAL.
+func tooLarge(err error) bool {
+	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize) || errors.Is(err, syscall.EINVAL)
+}
+
 // sendProbe sends a batch of one packet, which may be larger than what the system lets through.
 func (c *Conn) sendProbe(b *batch, seq uint16, p *sent) {
-	_, err := c.s.pc.WriteToUDPAddrPort(b.buf, c.key.addr)
+	write := c.s.pc.WriteToUDPAddrPort
+	if c.s.whole != nil {
+		write = c.s.whole.WriteWhole
+	}
+	_, err := write(b.buf, c.key.addr)
 	*b = batch{buf: b.buf[:0]}
-	if errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize) {
+	if tooLarge(err) {
 		c.mtu.failed(int(p.probe), true)
 		p.probe = 0
 		c.tx.lose(seq, p)
-	} else if errors.Is(err, net.ErrClosed) {
-		c.mtu.failed(int(p.probe), false)
-		p.probe = 0
 	}
 }
 
