@@ -17,6 +17,8 @@ const (
 	sendWindows = 4
 	// paceBurst is the time whose packets are sent at once: timers are not more exact than that.
 	paceBurst = time.Millisecond
+	// paceCredit is how much of the time in which a busy machine did not come to send is made up for.
+	paceCredit = 15 * time.Millisecond
 	// unpaced is the round trip below which the window alone holds data back: pauses would be shorter than
 	// timers can make them.
 	unpaced = 2 * time.Millisecond
@@ -179,7 +181,7 @@ func (c *Conn) allowed(n int, now moment) bool {
 		return false
 	}
 	pause := time.Duration(float64(n) / c.cc.pace(t.srtt) * float64(time.Second))
-	t.nextSend = max(t.nextSend, now-2*paceBurst) + pause
+	t.nextSend = max(t.nextSend, now-paceCredit) + pause
 	return true
 }
 

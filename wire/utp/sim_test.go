@@ -192,7 +192,9 @@ func (n *node) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 }
 
 // WriteWhole implements Wholer: nothing is cut here.
-func (n *node) WriteWhole(b []byte, to netip.AddrPort) (int, error) { return n.WriteToUDPAddrPort(b, to) }
+func (n *node) WriteWhole(b []byte, to netip.AddrPort) (int, error) {
+	return n.WriteToUDPAddrPort(b, to)
+}
 
 func (s *sim) send(l *link, b []byte, from, to netip.AddrPort) {
 	for _, at := range l.pass(len(b)) {
