@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -65,7 +66,13 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if conn.ICE() {
+		if c.shared.RTC == nil {
+			return errors.New("a browser has connected, and WebRTC is off")
+		}
+		return c.shared.RTC.TakeTCP(conn)
+	}
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	theirs, err := wire.ReadHandshake(conn)
 	if err != nil {
 		return err

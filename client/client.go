@@ -41,6 +41,9 @@ const (
 	openFiles = 200
 	// dialsAtOnce bounds connection attempts under way.
 	dialsAtOnce = 50
+	// punchesAtOnce bounds those by which holes are punched, which do not wait for the others:
+	// the other side dials at the same moment.
+	punchesAtOnce = 16
 	// checksAtOnce is how many torrents have their files hashed at a time: more would
 	// only make a disk seek.
 	checksAtOnce = 2
@@ -144,7 +147,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.shared = &swarm.Shared{
-		Net: c.net, Dials: allot.NewTurns(dialsAtOnce), Encryption: cfg.Encryption, UserAgent: userAgent,
+		Net: c.net, Dials: allot.NewTurns(dialsAtOnce), Punches: allot.NewTurns(punchesAtOnce), Encryption: cfg.Encryption, UserAgent: userAgent,
 		DisableTCP: cfg.DisableTCP, DisableTrackers: cfg.DisableTrackers, DisableWebTrackers: cfg.DisableWebTrackers,
 		Port: c.port,
 	}
@@ -259,6 +262,7 @@ func (c *Client) startWeb() (err error) {
 		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
 		RelayOnly:   c.cfg.RelayOnly,
 		Mirror:      c.mirror,
+		TCPPort:     c.tcpPort(),
 		Network:     c.net,
 		Logger:      c.log,
 	})
@@ -308,6 +312,14 @@ func (c *Client) TCPAddr() net.Addr {
 		return nil
 	}
 	return c.listener.Addr()
+}
+
+// tcpPort is the port that peers connect to, 0 without TCP.
+func (c *Client) tcpPort() int {
+	if tcp, ok := c.TCPAddr().(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
 }
 
 // UDPAddr returns the address of the UDP socket.

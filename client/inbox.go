@@ -84,6 +84,10 @@ func (t *Torrent) extHandshake(p *peer) wire.Message {
 	if t.mayExchangePeers() {
 		h.M[wire.ExtPEX] = wire.OurPEX
 	}
+	h.M[wire.ExtHolepunch] = 0
+	if t.mayPunch(p.kind) {
+		h.M[wire.ExtHolepunch] = wire.OurHolepunch
+	}
 	if info := t.Info(); info != nil {
 		h.MetadataSize = int64(len(info.Raw))
 	}
@@ -298,6 +302,8 @@ func (t *Torrent) extended(p *peer, e *event, now time.Time) error {
 		return t.metadataMessage(p, d, now)
 	case wire.PEXMessage:
 		t.peersExchanged(p, d)
+	case wire.HolepunchMessage:
+		t.holepunched(p, d, now)
 	case uint32:
 		return t.peerLost(p, int(d))
 	}

@@ -93,6 +93,10 @@ type Config struct {
 	// the servers of ICEServers are its business then. Nil: one of the Transport's own.
 	Mirror *Mirror
 
+	// TCPPort is the port of a TCP listener beside the socket whose connections of ICE are given
+	// to [Transport.TakeTCP]; it becomes passive candidates (RFC 6544). 0: none.
+	TCPPort int
+
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger
 }

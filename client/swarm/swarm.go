@@ -60,6 +60,7 @@ type Shared struct {
 	WS         *ws.Manager
 	RTC        *webrtcwire.Transport
 	Dials      *allot.Turns
+	Punches    *allot.Turns // dials by which holes are punched
 	Encryption transport.Encryption
 	UserAgent  string
 	// DialUTP connects by uTP (BEP 29).
@@ -122,6 +123,8 @@ type Host interface {
 	Announced() tracker.Stats
 	// Banned reports, in the event loop, whether a peer is kept away.
 	Banned(who *source.Identity) bool
+	// Unreached tells, in the event loop, that a candidate could not be connected to.
+	Unreached(s *Swarm, addr netip.AddrPort)
 	// Wake has the loop look at its timers.
 	Wake()
 	// TrackerStatus, Alone and Warn tell what happens: an announce, why no browser is
@@ -165,12 +168,12 @@ type Swarm struct {
 
 	candidates candidates
 	dialling   int
+	punching   int
 	mayDial    float64 // dials that may be begun
 	lastDial   time.Time
 	wantMoreAt time.Time
 	web        *Web
 	dhtNeed    discovery.Need
-	search     Search
 	running    *running // nil while stopped
 }
 
@@ -306,7 +309,7 @@ func (s *Swarm) Completed() {
 // (BEP 27): what was found by other ways is forgotten.
 func (s *Swarm) TurnPrivate() {
 	for _, c := range s.candidates.byAddr {
-		if !c.Invited() && !c.dialling && !c.connected {
+		if !c.Invited() && !c.dialling && !c.punching && !c.connected {
 			s.candidates.forget(c)
 		}
 	}
@@ -333,8 +336,8 @@ func (s *Swarm) TurnPrivate() {
 func (s *Swarm) foundChecked(addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		for _, a := range addrs {
-			if _, added := s.candidates.add(a, netip.Addr{}, false); added {
-				s.search.Discovered++
+			if c, added := s.candidates.add(a, netip.Addr{}, false); added {
+				c.origin = discovered
 			}
 		}
 		s.host.Wake()
@@ -347,9 +350,8 @@ func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		added := false
 		for _, a := range addrs {
-			if s.add(speaker, a) != nil {
-				s.search.Tracked++
-				added = true
+			if c := s.Add(speaker, a); c != nil {
+				c.origin, added = tracked, true
 			}
 		}
 		if added {
@@ -358,17 +360,9 @@ func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
 	})
 }
 
-// Add makes an address known that speaker, a peer, named. It returns the candidate if that
-// is new, and nil for what speaker may not name.
+// Add makes an address known that speaker named. It returns the candidate if that is
+// new, and nil for what speaker may not name.
 func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
-	c := s.add(speaker, addr)
-	if c != nil {
-		s.search.Exchanged++
-	}
-	return c
-}
-
-func (s *Swarm) add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 	if !s.shared.Net.MayName(speaker, addr.Addr()) {
 		return nil
 	}
@@ -377,6 +371,12 @@ func (s *Swarm) add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 		return nil
 	}
 	return c
+}
+
+// IsSelf reports whether an address turned out to be our own.
+func (s *Swarm) IsSelf(addr netip.AddrPort) bool {
+	c := s.candidates.byAddr[addr]
+	return c != nil && c.self
 }
 
 // Candidate returns what is known of an address, nil if nothing is.

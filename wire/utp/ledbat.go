@@ -27,8 +27,8 @@ const (
 	// The target falls by targetStep with each doubling of the rate over targetRate, down to
 	// leastTarget. So the faster one of two flows yields to the slower one until they are equally fast (as
 	// in Swift, SIGCOMM 2020, 3.1), and a fast one yields to TCP sooner.
-	leastTarget = 10 * time.Millisecond
-	targetStep  = 12 * time.Millisecond
+	leastTarget = 25 * time.Millisecond
+	targetStep  = 10 * time.Millisecond
 	targetRate  = 64 << 10 // bytes/s
 	// yield is which part of what queues above the target is taken from the window after a round trip: nearly
 	// all, since the next one sees all of its effect.
@@ -201,13 +201,17 @@ func (c *control) onLoss(bytes int, delivered int64, mss int) {
 	rate := max(c.lossRate, inRound)
 	queued := c.queue > max(c.maxSeen/2, 3*time.Millisecond)
 	content := c.content() + float64(minPackets*mss)
+	low := lossLow
+	if c.slow { // in a few packets one is many
+		low = lossHigh
+	}
 	switch {
 	case rate > lossHigh:
 		c.cwnd *= lossCut
 		c.rate.before = 0 // not what is to be had any more
-	case (rate > lossLow || queued) && c.cwnd > content:
+	case (rate > low || queued) && c.cwnd > content:
 		c.cwnd = max(content, lossCut*c.cwnd)
-	case rate <= lossLow:
+	case rate <= low:
 		return
 	}
 	c.slow = false
