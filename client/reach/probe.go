@@ -80,7 +80,7 @@ const (
 func Probe(ctx context.Context, conn net.PacketConn, servers []netip.AddrPort) (NAT, error) {
 	p := prober{ctx, conn}
 	defer conn.SetReadDeadline(time.Time{})
-	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
 	var asked []*question
 	for _, server := range servers[:min(len(servers), maxProbed)] {
 		asked = append(asked, &question{server: server})
