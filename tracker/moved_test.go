@@ -98,4 +98,3 @@ func TestEachFamilyHasItsPort(t *testing.T) {
 		t.Errorf("a tracker without IPv6 is told %v", q)
 	}
 }
-
