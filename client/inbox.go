@@ -76,7 +76,7 @@ func (t *Torrent) extHandshake(p *peer) wire.Message {
 		Reqq:    ourReqq,
 		YourIP:  p.addr.Addr(),
 	}
-	if t.client.listener != nil {
+	if t.client.listener != nil || t.client.shared.DialUTP != nil {
 		h.Port = t.client.port()
 	}
 	h.M[wire.ExtPEX] = 0 // switched off
