@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -71,7 +72,7 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 		}
 		return c.shared.RTC.TakeTCP(conn)
 	}
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	theirs, err := wire.ReadHandshake(conn)
 	if err != nil {
 		return err
@@ -80,8 +81,12 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	if !here {
 		return fmt.Errorf("it wants the torrent %x, which is not here", theirs.InfoHash)
 	}
+	c.cameFrom(raw, kind)
 	if err := wire.WriteHandshake(conn, m.swarm.Handshake()); err != nil {
 		return err
+	}
+	if network.IsGlobal(swarm.AddrPort(conn.RemoteAddr()).Addr()) {
+		c.cameIn.Add(1)
 	}
 	return swarmHost{m.torrent}.Attach(ctx, swarm.Conn{
 		Conn: conn, Swarm: m.swarm, Kind: kind, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,

@@ -64,6 +64,7 @@ type peer struct {
 	sentBefore     int64     // bytes, by then
 	isSeed         bool
 	ext            wire.ExtHandshake
+	toldPort       uint16         // where it was told that we accept connections
 	listen         netip.AddrPort // where it accepts connections, zero unknown
 	early          early
 	down, up       rateMeter

@@ -57,7 +57,7 @@ const certificateMargin = 24 * time.Hour
 type Transport struct {
 	config   Config
 	servers  iceServers
-	stun     *reflexive
+	stun     *Mirror
 	resolver *resolver
 	hosts    *hosts
 	tcp      *tcpMux // nil: none
@@ -104,19 +104,24 @@ func New(config Config) (*Transport, error) {
 		sessions: map[*session]struct{}{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
+	if t.stun = config.Mirror; t.stun == nil {
+		own := MirrorConfig{Write: writer(config.PacketConns[0]), Network: config.Network, Logger: config.Logger}
+		if !config.RelayOnly {
+			own.Servers = servers.stun
+		}
+		t.stun = NewMirror(own)
+	}
 	if config.TCPPort != 0 {
 		t.tcp = newTCPMux(config.TCPPort, config.Logger)
 	}
-	shared := t.newSocket(config.PacketConns)
+	shared := t.newSocket(config.PacketConns, t.stun)
 	if t.tcp != nil {
 		t.tcp.local = shared.mux.GetListenAddresses
 	}
 	t.sockets = []*socket{shared}
-	var stunServers []string
-	if !config.RelayOnly {
-		stunServers = servers.stun
+	if config.Mirror == nil {
+		t.stun.Ask()
 	}
-	t.stun = newReflexive(shared.mux, stunServers, config.Network, config.Logger)
 	return t, nil
 }
 
@@ -150,6 +155,10 @@ func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
 // LocalAddr is the address of the shared socket.
 func (t *Transport) LocalAddr() net.Addr { return t.config.PacketConns[0].LocalAddr() }
 
+// NetworkChanged has the next descriptions made of the interfaces as they are now, and not as
+// they were up to 10 s ago. Each is made of new candidates anyway.
+func (t *Transport) NetworkChanged() { t.hosts.forget() }
+
 // TakeTCP takes a connection to Config.TCPPort that is one of ICE, and finds out by its
 // first packet whose it is, within a few seconds. Unless it fails, the connection is the
 // Transport's.
@@ -178,7 +187,9 @@ func (t *Transport) Close() error {
 		s.shut(ErrClosed)
 	}
 	t.wg.Wait()
-	t.stun.close()
+	if t.config.Mirror == nil {
+		t.stun.Close()
+	}
 	t.resolver.close()
 	t.mu.Lock()
 	sockets := t.sockets

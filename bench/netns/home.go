@@ -36,7 +36,10 @@ const openFor = "30s"
 type Config struct {
 	NAT      NAT
 	BlockUDP bool // the router forwards no UDP
-	IPv6     bool // hosts have IPv6 as well: addresses of their own behind a firewall that lets answers in
+	// Inside and Outside, if not 0, are a UDP port of the home's first host and what a NAT
+	// that is FullCone or PortRestricted makes of it. Others stay as they are.
+	Inside, Outside uint16
+	IPv6            bool // hosts have IPv6 as well: addresses of their own behind a firewall that lets answers in
 }
 
 // Home is a network behind a router.
@@ -66,7 +69,7 @@ func (w *World) Home(c Config) *Home {
 		w.core.batch("route add " + h.inner6(0) + "/64 via " + h.Router.IPv6[0].String() + " dev " + port + " onlink")
 	}
 	h.Router.batch(commands...)
-	h.Router.Nft(c.rules())
+	h.Router.Nft(h.rules())
 	return h
 }
 
@@ -109,7 +112,8 @@ func (h *Home) Host() *Host {
 // rules are the router's, for nft. What comes to the router itself from outside is dropped,
 // not refused: were it accepted, its connection would hold the port and the host's would
 // be given another.
-func (c Config) rules() string {
+func (h *Home) rules() string {
+	c := h.config
 	leave, learn, enter := "masquerade", "", ""
 	switch c.NAT {
 	case AddressRestricted:
@@ -128,6 +132,14 @@ func (c Config) rules() string {
 		rules += "map open { type " + key + " : ipv4_addr; flags dynamic,timeout; timeout " + openFor + "; size 4096; }\n" +
 			"chain enter {\n type nat hook prerouting priority -100\n iifname \"wide\" ip protocol udp " + enter + "\n}\n" +
 			"chain learn {\n type filter hook forward priority -1\n iifname \"home\" oifname \"wide\" ip protocol udp " + learn + "\n}\n"
+	}
+	if c.NAT != None && c.Outside != 0 {
+		rules += fmt.Sprintf("chain shift {\n type nat hook postrouting priority 99\n oifname \"wide\" udp sport %d masquerade to :%d\n}\n", c.Inside, c.Outside)
+	}
+	if c.NAT == FullCone && c.Outside != 0 {
+		rules += "set shifted { type inet_proto; flags dynamic,timeout; timeout " + openFor + "; size 8; }\n" +
+			fmt.Sprintf("chain learn2 {\n type filter hook forward priority -1\n iifname \"home\" oifname \"wide\" udp sport %d update @shifted { ip protocol }\n}\n", c.Inside) +
+			fmt.Sprintf("chain enter2 {\n type nat hook prerouting priority -101\n iifname \"wide\" ip protocol @shifted udp dport %d dnat to %s:%d\n}\n", c.Outside, h.inner4(2), c.Inside)
 	}
 	if c.NAT != None {
 		rules += "chain leave {\n type nat hook postrouting priority 100\n oifname \"wide\" " + leave + "\n}\n"

@@ -112,3 +112,23 @@ func addrPort(c *net.UDPConn) netip.AddrPort {
 	a := c.LocalAddr().(*net.UDPAddr).AddrPort()
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
+
+// TestOutsidePort: a NAT may give a host's port another number, and lets in what comes to
+// that one while it is open.
+func TestOutsidePort(t *testing.T) {
+	world := netns.New(t)
+	server := world.Public(1)
+	host := world.Home(netns.Config{NAT: netns.FullCone, Inside: 6881, Outside: 41881}).Host()
+	inside := listen(t, host, netip.AddrPortFrom(netip.IPv4Unspecified(), 6881))
+	first := listen(t, server, netip.AddrPortFrom(server.IPv4[0], 0))
+	send(t, inside, addrPort(first))
+	mapped, _ := come(t, first, true)
+	if mapped.Port() != 41881 {
+		t.Errorf("mapped to %s", mapped)
+	}
+	second := listen(t, server, netip.AddrPortFrom(server.IPv4[0], 0))
+	send(t, second, mapped)
+	if from, came := come(t, inside, true); !came || from != addrPort(second) {
+		t.Errorf("a packet of %s came: %t as from %s", addrPort(second), came, from)
+	}
+}

@@ -62,7 +62,7 @@ func newTestWeb(t *testing.T) *Web {
 		InfoHash: [20]byte{1}, PeerID: NewPeerID(), Host: host, Logger: slog.New(slog.DiscardHandler),
 		Shared: &Shared{
 			Net: way, RTC: rtc, Dials: allot.NewTurns(1), DisableTrackers: true,
-			Port: func() int { return 1 },
+			Port: func() int { return 1 }, Reach: reachAt(t),
 		},
 	})
 	s.Start()

@@ -1,9 +1,7 @@
 package utp
 
 import (
-	"io"
 	"net"
-	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -50,35 +48,6 @@ func (s *sim) start(t *testing.T, i byte, ab, ba *link) *flow {
 
 const rate = 12.5e6
 
-func verbose() bool { return os.Getenv("UTP_TRACE") != "" }
-
-func trace(t *testing.T, l *link, flows ...*flow) {
-	if !verbose() {
-		return
-	}
-	last := make([]int64, len(flows))
-	began := time.Now()
-	go func() {
-		for range 300 {
-			time.Sleep(200 * time.Millisecond)
-			line := []any{time.Since(began).Round(time.Millisecond), l.worst().Round(time.Millisecond)}
-			for i, f := range flows {
-				g := f.got.Load()
-				c := f.a.(*Conn)
-				c.mu.Lock()
-				if c.state == over {
-					c.mu.Unlock()
-					return
-				}
-				line = append(line, "|", (g-last[i])*5/1000, int(c.cc.cwnd)/1000, c.cc.queue.Round(time.Millisecond), c.cc.slow, c.cc.drain.on, int(c.cc.rate.value()/1000), c.cc.minRTT, int(c.cc.lossRate*1000), c.mtu.size)
-				c.mu.Unlock()
-				last[i] = g
-			}
-			t.Log(line...)
-		}
-	}()
-}
-
 func TestFillsThePath(t *testing.T) {
 	for name, tt := range map[string]struct {
 		rtt   time.Duration
@@ -101,7 +70,6 @@ func TestFillsThePath(t *testing.T) {
 				ab := newLink(conditions{delay: tt.rtt / 2, rate: rate, queue: tt.queue, loss: tt.loss})
 				ba := newLink(conditions{delay: tt.rtt / 2, rate: rate, queue: tt.queue, loss: tt.loss})
 				f := s.start(t, 1, ab, ba)
-				trace(t, ab, f)
 				began := time.Now()
 				time.Sleep(15 * time.Second)
 				part := float64(f.got.Load()) / time.Since(began).Seconds() / rate
@@ -120,8 +88,6 @@ func TestFillsThePath(t *testing.T) {
 	}
 }
 
-var _ = io.EOF
-
 func mean(l *link) time.Duration { return l.waits / time.Duration(max(l.packets, 1)) }
 
 func TestYieldsToTCP(t *testing.T) {
@@ -139,11 +105,11 @@ func TestYieldsToTCP(t *testing.T) {
 				}
 				time.Sleep(tt.after)
 				f := s.start(t, 1, ab, ba)
-				trace(t, ab, f)
 				time.Sleep(tt.before)
 				if tcp == nil {
 					tcp = s.startCubic(ab, ba)
 				}
+				time.Sleep(5 * time.Second)
 				ours, theirs := f.got.Load(), tcp.got.Load()
 				began := time.Now()
 				time.Sleep(20 * time.Second)
@@ -172,7 +138,6 @@ func TestSharesWithUTP(t *testing.T) {
 				f := s.start(t, 1, ab, ba)
 				time.Sleep(later)
 				g := s.start(t, 2, ab, ba)
-				trace(t, ab, f, g)
 				time.Sleep(15 * time.Second)
 				was := [2]int64{f.got.Load(), g.got.Load()}
 				time.Sleep(25 * time.Second)

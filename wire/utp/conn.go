@@ -105,9 +105,9 @@ func (c *Conn) sendSyn(now moment) {
 	}
 	h := header{typ: typeSyn, id: c.key.id, timestamp: stamp(now), window: uint32(c.rx.limit), seq: c.synSeq}
 	b := c.scratch[:headerSize]
-	if a := c.key.addr.Addr(); isNear(a) {
-		h.put(b, extLarge)
-		b = appendLarge(b, extEnd, largestPacket(a))
+	if a := c.key.addr.Addr(); c.s.near(a) {
+		h.put(b, extBits)
+		b = appendLarge(appendBits(b, extLarge), extEnd, largestPacket(a))
 	} else {
 		h.put(b, extEnd)
 	}
@@ -125,9 +125,9 @@ func (c *Conn) opened(p *packet, now, at moment) {
 	}
 	c.begin(c.synSeq+1, p.seq-1)
 	c.tx.window = int(min(p.window, maxRing))
-	if p.large > 0 {
+	if p.large > 0 && c.s.near(c.key.addr.Addr()) {
 		c.mtu.allow(c.key.addr.Addr(), p.large)
-		c.tx.tellLarge = isNear(c.key.addr.Addr())
+		c.tx.tellLarge = true
 	}
 	c.heard = now
 	c.diff = stamp(at) - p.timestamp

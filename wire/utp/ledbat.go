@@ -27,14 +27,14 @@ const (
 	// The target falls by targetStep with each doubling of the rate over targetRate, down to
 	// leastTarget. So the faster one of two flows yields to the slower one until they are equally fast (as
 	// in Swift, SIGCOMM 2020, 3.1), and a fast one yields to TCP sooner.
-	leastTarget = 15 * time.Millisecond
-	targetStep  = 11 * time.Millisecond
+	leastTarget = 25 * time.Millisecond
+	targetStep  = 10 * time.Millisecond
 	targetRate  = 64 << 10 // bytes/s
-	// yield is which part of what queues above the target is taken from the window in a round trip: small enough
-	// that the loop, which sees the effect a round trip later, does not swing. What
-	// is above the part hardYield of the round trip, half counts, so that TCP gets its way.
-	yield     = 0.25
-	hardYield = 0.3
+	// yield is which part of what queues above the target is taken from the window after a round trip: nearly
+	// all, since the next one sees all of its effect.
+	yield = 0.75
+	// mostYield bounds it (LEDBAT++).
+	mostYield = 0.5
 	// lossHigh and lossLow are parts of what was sent in some round trips; between them loss
 	// has the window fall to what the path holds, above them further.
 	lossLow  = 0.02
@@ -53,6 +53,8 @@ type control struct {
 	slow    bool    // in slow start
 	delays  delays
 	queue   time.Duration // the last queueing delay
+	least   time.Duration // the least in this round trip
+	full    bool          // no growth: it was over the target in the last round trip
 	maxSeen time.Duration // the longest queueing delay of late
 	rate    maxRate
 	minRTT  time.Duration
@@ -71,7 +73,7 @@ type control struct {
 func (c *control) init(mss int) {
 	c.cwnd = float64(initialPackets * mss)
 	c.slow = true
-	c.minRTT = math.MaxInt64
+	c.minRTT, c.least = math.MaxInt64, math.MaxInt64
 }
 
 // ackInfo is what a packet told about those that it acknowledges.
@@ -106,6 +108,7 @@ func (c *control) onAck(a ackInfo) {
 	}
 	c.rate.add(a.rate)
 	c.acked += a.acked
+	c.least = min(c.least, c.queue)
 	if a.sentAfter >= c.round {
 		c.endRound(a)
 	}
@@ -119,8 +122,8 @@ func (c *control) onAck(a ackInfo) {
 		} else if a.limited {
 			c.cwnd += float64(a.acked)
 		}
-	default:
-		c.adjust(a)
+	case a.limited && !c.full:
+		c.cwnd += float64(a.acked) / c.cwnd * c.grow(float64(a.mss))
 	}
 	c.bound(a.mss)
 }
@@ -129,16 +132,12 @@ func (c *control) bound(mss int) {
 	c.cwnd = min(max(c.cwnd, float64(minPackets*mss)), maxWindow)
 }
 
-// adjust is LEDBAT.
-func (c *control) adjust(a ackInfo) {
-	part := float64(a.acked) / c.cwnd // of a round trip
-	if a.limited {
-		c.cwnd += part * c.grow(float64(a.mss))
-	}
-	if excess := c.queue - c.aim(); excess > 0 {
-		x := float64(excess) / float64(c.minRTT+c.queue)
-		take := yield*x + max(x-hardYield, 0)/2
-		c.cwnd -= part * take * c.cwnd
+// adjust is the decrease of LEDBAT, after a round trip in which no packet queued for less than least.
+func (c *control) adjust(least time.Duration) {
+	excess := least - c.aim()
+	if c.full = excess > 0; c.full {
+		x := float64(excess) / float64(c.minRTT+least)
+		c.cwnd -= min(yield*x, mostYield) * c.cwnd
 	}
 }
 
@@ -176,7 +175,13 @@ func (c *control) endRound(a ackInfo) {
 	c.acked, c.lost = 0, 0
 	c.maxSeen = max(c.queue, c.maxSeen*15/16)
 	c.rate.round()
-	if !c.slow || !a.limited {
+	least := c.least
+	c.least = math.MaxInt64
+	switch {
+	case !c.slow && !c.drain.on:
+		c.adjust(least)
+		return
+	case !c.slow || !a.limited:
 		return
 	}
 	if c.rate.value() > c.best*plateauGrowth {
@@ -196,13 +201,17 @@ func (c *control) onLoss(bytes int, delivered int64, mss int) {
 	rate := max(c.lossRate, inRound)
 	queued := c.queue > max(c.maxSeen/2, 3*time.Millisecond)
 	content := c.content() + float64(minPackets*mss)
+	low := lossLow
+	if c.slow { // in a few packets one is many
+		low = lossHigh
+	}
 	switch {
 	case rate > lossHigh:
 		c.cwnd *= lossCut
 		c.rate.before = 0 // not what is to be had any more
-	case (rate > lossLow || queued) && c.cwnd > content:
+	case (rate > low || queued) && c.cwnd > content:
 		c.cwnd = max(content, lossCut*c.cwnd)
-	case rate <= lossLow:
+	case rate <= low:
 		return
 	}
 	c.slow = false

@@ -23,6 +23,11 @@ const (
 	extLarge = 0x6c
 	// extPad has no meaning: it makes a packet longer, to try a path with.
 	extPad = 0x70
+	// extBits is libutp's: eight bytes of what the sender is able to do. libutp takes a packet whose
+	// first extension is above it for one of another version of uTP, so that it comes before those
+	// of ours, empty, in all that is sent to implementations that may not be ours.
+	extBits  = 2
+	bitsSize = 8
 	// maxSack bounds the bitmap: the length is one byte, and a multiple of 4.
 	maxSack = 252
 	// maxExtension is the longest content of one extension.
@@ -98,8 +103,16 @@ func appendLarge(b []byte, next uint8, size int) []byte {
 	return append(b, next, 2, byte(size>>8), byte(size))
 }
 
-// appendPad appends extensions of n bytes in all, at least minPad, which come last.
+// appendBits appends an extBits that is followed by an extension of type next.
+func appendBits(b []byte, next uint8) []byte {
+	return append(append(b, next, bitsSize), zeros[:bitsSize]...)
+}
+
+// appendPad appends extensions of n bytes in all, at least leastPad, which come last. The first of
+// them is an extBits.
 func appendPad(b []byte, n int) []byte {
+	b = appendBits(b, extPad)
+	n -= 2 + bitsSize
 	for n > 0 {
 		size := min(n, 2+maxExtension)
 		if rest := n - size; rest > 0 && rest < minPad {
@@ -116,8 +129,11 @@ func appendPad(b []byte, n int) []byte {
 	return b
 }
 
-// minPad is the size of an extension without content.
-const minPad = 2
+// minPad is the size of an extension without content, leastPad the least that appendPad appends.
+const (
+	minPad   = 2
+	leastPad = 2 + bitsSize + minPad
+)
 
 var zeros [maxExtension]byte
 

@@ -191,6 +191,11 @@ func (n *node) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return len(b), nil
 }
 
+// WriteWhole implements Wholer: nothing is cut here.
+func (n *node) WriteWhole(b []byte, to netip.AddrPort) (int, error) {
+	return n.WriteToUDPAddrPort(b, to)
+}
+
 func (s *sim) send(l *link, b []byte, from, to netip.AddrPort) {
 	for _, at := range l.pass(len(b)) {
 		p := append([]byte(nil), b...)

@@ -30,6 +30,13 @@ type Segmenter interface {
 	WriteSegments(b []byte, size int, to netip.AddrPort) (int, error)
 }
 
+// Wholer is implemented by Packets that can send a packet which nobody may cut on its way. Without
+// it packets of more than 1500 bytes are tried within a machine only.
+type Wholer interface {
+	// WriteWhole sends one packet; with an error of EMSGSIZE if it is known to be too large.
+	WriteWhole(b []byte, to netip.AddrPort) (int, error)
+}
+
 // Bounds of one call of [Segmenter], those of Linux.
 const (
 	MaxSegments = 64
@@ -72,6 +79,7 @@ type key struct {
 type Socket struct {
 	pc    Packets
 	batch Segmenter // nil: none
+	whole Wholer    // nil: none
 	log   *slog.Logger
 	cfg   Config
 	start time.Time
@@ -108,6 +116,7 @@ func New(pc Packets, cfg Config) *Socket {
 		timers: timers{wake: make(chan struct{}, 1)}, timersDone: make(chan struct{}),
 	}
 	s.batch, _ = pc.(Segmenter)
+	s.whole, _ = pc.(Wholer)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
