@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -64,7 +66,13 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if conn.ICE() {
+		if c.shared.RTC == nil {
+			return errors.New("a browser has connected, and WebRTC is off")
+		}
+		return c.shared.RTC.TakeTCP(conn)
+	}
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	theirs, err := wire.ReadHandshake(conn)
 	if err != nil {
 		return err
@@ -73,8 +81,12 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	if !here {
 		return fmt.Errorf("it wants the torrent %x, which is not here", theirs.InfoHash)
 	}
+	c.cameFrom(raw, kind)
 	if err := wire.WriteHandshake(conn, m.swarm.Handshake()); err != nil {
 		return err
+	}
+	if network.IsGlobal(swarm.AddrPort(conn.RemoteAddr()).Addr()) {
+		c.cameIn.Add(1)
 	}
 	return swarmHost{m.torrent}.Attach(ctx, swarm.Conn{
 		Conn: conn, Swarm: m.swarm, Kind: kind, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,

@@ -28,7 +28,7 @@ func (t *Torrent) greet(p *peer) {
 	}
 	t.sendHave(p)
 	if p.reserved.DHT() && t.client.shared.DHT != nil && t.mayDiscover() {
-		p.w.Send(wire.Message{ID: wire.Port, Port: uint16(t.client.port())})
+		p.w.Send(wire.Message{ID: wire.Port, Port: t.client.portFor(p.addr.Addr())})
 	}
 }
 
@@ -76,12 +76,17 @@ func (t *Torrent) extHandshake(p *peer) wire.Message {
 		Reqq:    ourReqq,
 		YourIP:  p.addr.Addr(),
 	}
-	if t.client.listener != nil {
-		h.Port = t.client.port()
+	if t.client.listener != nil || t.client.utp != nil {
+		p.toldPort = t.client.portFor(p.addr.Addr())
+		h.Port = int(p.toldPort)
 	}
 	h.M[wire.ExtPEX] = 0 // switched off
 	if t.mayExchangePeers() {
 		h.M[wire.ExtPEX] = wire.OurPEX
+	}
+	h.M[wire.ExtHolepunch] = 0
+	if t.mayPunch(p.kind) {
+		h.M[wire.ExtHolepunch] = wire.OurHolepunch
 	}
 	if info := t.Info(); info != nil {
 		h.MetadataSize = int64(len(info.Raw))
@@ -297,6 +302,8 @@ func (t *Torrent) extended(p *peer, e *event, now time.Time) error {
 		return t.metadataMessage(p, d, now)
 	case wire.PEXMessage:
 		t.peersExchanged(p, d)
+	case wire.HolepunchMessage:
+		t.holepunched(p, d, now)
 	case uint32:
 		return t.peerLost(p, int(d))
 	}
@@ -347,6 +354,7 @@ func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
 	if h.Port != 0 && p.addr.IsValid() && p.kind != swarm.UTP {
 		p.listensAt(netip.AddrPortFrom(p.addr.Addr(), uint16(h.Port)))
 	}
+	t.client.heardOfUs(p, h)
 	if t.loop.phase == phaseMetadata {
 		t.fetchMetadata(time.Now())
 	}

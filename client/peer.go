@@ -64,11 +64,13 @@ type peer struct {
 	sentBefore     int64     // bytes, by then
 	isSeed         bool
 	ext            wire.ExtHandshake
+	toldPort       uint16         // where it was told that we accept connections
 	listen         netip.AddrPort // where it accepts connections, zero unknown
 	early          early
 	down, up       rateMeter
 	pexSent        map[netip.AddrPort]struct{}
 	nextPEX        time.Time
+	punch          punching
 	metadata       *metadataPeer
 	metadataWanted []int // pieces of it that the peer waits for
 	candidate      *swarm.Candidate
@@ -238,7 +240,7 @@ func (t *Torrent) newPeer(c *swarm.Conn, who *source.Identity, now time.Time) *p
 	p := &peer{
 		t: t, swarm: c.Swarm, id: t.loop.nextPeerID, conn: c.Conn, kind: c.Kind, outgoing: c.Outgoing, addr: c.Addr,
 		peerID: who.PeerID, reserved: c.Handshake.Reserved,
-		joined: now, changed: now, pexSent: make(map[netip.AddrPort]struct{}),
+		joined: now, changed: now, pexSent: make(map[netip.AddrPort]struct{}), punch: newPunching(),
 	}
 	p.Source = source.New(p, who)
 	p.drained = sync.NewCond(&p.mu)
@@ -274,6 +276,7 @@ func (t *Torrent) drop(p *peer, why error) {
 		t.refund(p, int64(r.Length()))
 	}
 	t.endMetadata(p, now)
+	t.forgetPunches(p, now)
 	p.early.drop(t.client.early)
 	p.mu.Lock()
 	p.gone = true

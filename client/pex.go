@@ -51,6 +51,9 @@ func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 		if p.outgoing {
 			flags |= wire.PEXOutgoing
 		}
+		if p.punches() {
+			flags |= wire.PEXHolepunch
+		}
 		if p.kind == swarm.UTP {
 			flags |= wire.PEXuTP
 		}
@@ -76,10 +79,13 @@ func (t *Torrent) peersExchanged(p *peer, m wire.PEXMessage) {
 	if !t.mayExchangePeers() {
 		return
 	}
+	if t.mayPunch(p.kind) {
+		p.name(&m)
+	}
 	for _, added := range m.Added {
 		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil {
 			c.Seed = added.Flags&wire.PEXSeed != 0
-			c.UTP = added.Flags&wire.PEXuTP != 0
+			c.UTP = added.Flags&(wire.PEXuTP|wire.PEXHolepunch) != 0
 		}
 	}
 	t.wakeUp()

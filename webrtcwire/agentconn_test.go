@@ -16,7 +16,7 @@ func TestPacketsGoToTheirAddressFamily(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMux([]net.PacketConn{udp}, nil, slog.New(slog.DiscardHandler))
+	m := newMux([]net.PacketConn{udp}, nil, nil, slog.New(slog.DiscardHandler))
 	defer m.Close()
 	read := map[string]func([]byte) (int, netip.AddrPort, error){}
 	for _, local := range []string{"192.0.2.1", "2001:db8::1"} {

@@ -89,6 +89,14 @@ type Config struct {
 	// to one, that alone.
 	Network Network
 
+	// Mirror knows how STUN servers see the socket, and serves others as well, who own it;
+	// the servers of ICEServers are its business then. Nil: one of the Transport's own.
+	Mirror *Mirror
+
+	// TCPPort is the port of a TCP listener beside the socket whose connections of ICE are given
+	// to [Transport.TakeTCP]; it becomes passive candidates (RFC 6544). 0: none.
+	TCPPort int
+
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger
 }

@@ -51,16 +51,16 @@ type mux struct {
 	conns  []net.PacketConn // all of one UDP port; the first is written to
 	write  func(b []byte, to netip.AddrPort) (int, error)
 	hosts  *hosts
+	mirror *Mirror // whose questions go out by this socket; nil: none
 	logger *slog.Logger
 	wg     sync.WaitGroup // readers
 
-	mu        sync.RWMutex
-	closed    bool
-	agents    map[string]*agentConn // by local ufrag
-	owners    map[netip.AddrPort]*ownership
-	sent      map[transactionID]string                // ufrags by our requests, young
-	sentOld   map[transactionID]string                // and older
-	questions map[transactionID]chan<- netip.AddrPort // to STUN servers
+	mu      sync.RWMutex
+	closed  bool
+	agents  map[string]*agentConn // by local ufrag
+	owners  map[netip.AddrPort]*ownership
+	sent    map[transactionID]string // ufrags by our requests, young
+	sentOld map[transactionID]string // and older
 }
 
 // ownership says whose an address is.
@@ -89,13 +89,12 @@ type packetQueuer interface {
 	Queue(b []byte, to netip.AddrPort) (int, error)
 }
 
-func newMux(conns []net.PacketConn, hosts *hosts, logger *slog.Logger) *mux {
+func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, logger *slog.Logger) *mux {
 	m := &mux{
-		conns: conns, hosts: hosts, logger: logger,
-		agents:    map[string]*agentConn{},
-		owners:    map[netip.AddrPort]*ownership{},
-		sent:      map[transactionID]string{},
-		questions: map[transactionID]chan<- netip.AddrPort{},
+		conns: conns, hosts: hosts, mirror: mirror, logger: logger,
+		agents: map[string]*agentConn{},
+		owners: map[netip.AddrPort]*ownership{},
+		sent:   map[transactionID]string{},
 	}
 	m.write = writer(conns[0])
 	for _, conn := range conns {
@@ -200,6 +199,9 @@ func (m *mux) dispatch(p *packet) (kept, taken bool) {
 			to = m.checked(ufrag, p.from)
 		}
 	case isResponse(b):
+		if m.mirror != nil && m.mirror.Receive(b, p.from) {
+			return false, true
+		}
 		to, taken = m.answered(b, p.from)
 	}
 	if to == nil {
@@ -239,13 +241,6 @@ func (m *mux) answered(b []byte, from netip.AddrPort) (conn *agentConn, ours boo
 	id := transaction(b)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if question := m.questions[id]; question != nil {
-		if mapped, ok := mappedAddress(b); ok {
-			delete(m.questions, id)
-			question <- mapped // has room for one
-		}
-		return nil, true
-	}
 	ufrag, ours := m.sent[id]
 	if !ours {
 		ufrag, ours = m.sentOld[id]

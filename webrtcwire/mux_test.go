@@ -92,7 +92,7 @@ func TestWhatIsNotOursIsNotTaken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			m := &mux{
 				agents: map[string]*agentConn{}, owners: map[netip.AddrPort]*ownership{}, sent: map[transactionID]string{},
-				questions: map[transactionID]chan<- netip.AddrPort{{2}: make(chan netip.AddrPort, 1)},
+				mirror: &Mirror{asker: asker{questions: map[transactionID]chan<- netip.AddrPort{{2}: make(chan netip.AddrPort, 1)}}},
 			}
 			m.agents["ours"] = &agentConn{mux: m, ufrag: "ours", queues: newFamilies()}
 			if taken := m.receive(c.packet.data[:c.packet.n], from); taken != c.want {

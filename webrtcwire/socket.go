@@ -27,8 +27,9 @@ type socket struct {
 	claims map[netip.AddrPort]int
 }
 
-func (t *Transport) newSocket(conns []net.PacketConn) *socket {
-	mux := newMux(conns, t.hosts, t.config.Logger)
+// newSocket shares out a socket; mirror is that of the shared one.
+func (t *Transport) newSocket(conns []net.PacketConn, mirror *Mirror) *socket {
+	mux := newMux(conns, t.hosts, mirror, t.config.Logger)
 	return &socket{
 		mux:    mux,
 		claims: map[netip.AddrPort]int{},
@@ -58,7 +59,7 @@ func (t *Transport) pickSocket(peer []netip.AddrPort) *socket {
 		t.config.Logger.Warn("no second UDP socket for a second connection to the same peer", "error", err)
 		return t.sockets[0]
 	}
-	another := t.newSocket([]net.PacketConn{udp})
+	another := t.newSocket([]net.PacketConn{udp}, nil)
 	t.sockets = append(t.sockets, another)
 	return another
 }

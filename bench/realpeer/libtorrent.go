@@ -41,7 +41,7 @@ func launchLibtorrent(ctx context.Context, o Options) (*Peer, error) {
 	}
 	journal := &proc.Journal[Status]{}
 	process, err := proc.Start(proc.Spec{
-		Path: python, Args: []string{"-c", libtorrentScript, string(flags)},
+		Path: python, Args: []string{"-c", libtorrentScript, string(flags)}, Command: o.Command,
 		OnLine: func(line []byte) {
 			s := Status{Received: time.Now()}
 			if json.Unmarshal(line, &s) == nil {

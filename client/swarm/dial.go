@@ -18,9 +18,9 @@ import (
 )
 
 // Resolve looks up the names of peers, host:port each, and makes them candidates. It is
-// for a goroutine of its own. given: the user named them, and may name any; else they
+// for a goroutine of its own. byUser: the user named them, and may name any; else they
 // are a stranger's word.
-func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
+func (s *Swarm) Resolve(ctx context.Context, peers []string, byUser bool) {
 	for _, peer := range peers {
 		addrs, err := s.resolve(ctx, peer)
 		if err != nil {
@@ -29,10 +29,12 @@ func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
 		}
 		s.host.Do(func() {
 			for _, a := range addrs {
-				if given {
-					s.candidates.add(a, netip.Addr{}, true)
+				if byUser {
+					if c, added := s.candidates.add(a, netip.Addr{}, true); added {
+						c.origin = given
+					}
 				} else if c := s.Add(netip.Addr{}, a); c != nil {
-					c.Linked = true
+					c.Linked, c.origin = true, given
 				} else if s.Candidate(a) == nil {
 					s.host.Warn(fmt.Sprintf("the link names a peer inside of this network, %v, which is left out; --peer %v dials it", a, a))
 				}
@@ -126,10 +128,12 @@ func (s *Swarm) Waiting(now time.Time) bool {
 // dial tries one candidate.
 func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	var conn Conn
+	slow := time.AfterFunc(slowDial, func() { s.host.Do(func() { s.unreached(c) }) })
 	err := s.guard(func() (err error) {
 		conn, err = s.connect(ctx, c.Addr, by)
 		return err
 	})
+	slow.Stop()
 	kind, connected := conn.Kind, err == nil
 	if err == nil {
 		if err = s.host.Attach(ctx, conn); err != nil {
@@ -138,6 +142,7 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	}
 	s.host.Do(func() {
 		s.dialling--
+		c.outcome = outcomeOf(err)
 		if connected {
 			c.byUTP = kind == UTP
 		}
@@ -145,6 +150,9 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
 			c.dialling = false
 			c.failed(time.Now())
+			if errors.Is(err, errUnreached) {
+				s.unreached(c)
+			}
 		}
 		s.host.Wake()
 	})
@@ -175,7 +183,7 @@ func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort, by order) (Con
 		},
 	})
 	if err != nil {
-		return Conn{}, err
+		return Conn{}, fmt.Errorf("%w: %w", errUnreached, err)
 	}
 	theirs, err := s.greet(ctx, conn)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/source"
 	"github.com/causeway-bt/causeway/tracker"
 	"github.com/causeway-bt/causeway/tracker/ws"
@@ -59,14 +60,16 @@ type Shared struct {
 	WS         *ws.Manager
 	RTC        *webrtcwire.Transport
 	Dials      *allot.Turns
+	Punches    *allot.Turns // dials by which holes are punched
 	Encryption transport.Encryption
 	UserAgent  string
 	// DialUTP connects by uTP (BEP 29).
 	DialUTP func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 
 	DisableTCP, DisableTrackers, DisableWebTrackers bool
-	// Port is where peers reach us.
-	Port func() int
+	// Port is where peers of the local network reach us, and Reach knows where others do.
+	Port  func() int
+	Reach *reach.Reach
 }
 
 // classic reports whether the classic swarm can be reached at all: else there is no use in addresses
@@ -120,6 +123,8 @@ type Host interface {
 	Announced() tracker.Stats
 	// Banned reports, in the event loop, whether a peer is kept away.
 	Banned(who *source.Identity) bool
+	// Unreached tells, in the event loop, that a candidate could not be connected to.
+	Unreached(s *Swarm, addr netip.AddrPort)
 	// Wake has the loop look at its timers.
 	Wake()
 	// TrackerStatus, Alone and Warn tell what happens: an announce, why no browser is
@@ -163,6 +168,7 @@ type Swarm struct {
 
 	candidates candidates
 	dialling   int
+	punching   int
 	mayDial    float64 // dials that may be begun
 	lastDial   time.Time
 	wantMoreAt time.Time
@@ -226,7 +232,8 @@ func (s *Swarm) Start() {
 	if !s.shared.DisableTrackers {
 		r.announcer = tracker.New(tracker.Config{
 			Tiers: s.trackers, InfoHash: s.cfg.InfoHash, PeerID: s.cfg.PeerID,
-			Port: uint16(s.shared.Port()), Key: s.key,
+			Port: s.shared.announcedPort, Addr: s.shared.announcedAddr, Key: s.key,
+			OnSeen:   func(tracker, seen netip.Addr) { s.shared.Reach.Heard(reach.Tracker, tracker, seen) },
 			Stats:    s.host.Announced,
 			OnPeers:  func(_ string, speaker netip.Addr, addrs []netip.AddrPort) { s.found(speaker, addrs) },
 			OnStatus: s.host.TrackerStatus,
@@ -243,14 +250,20 @@ func (s *Swarm) Start() {
 	r.stopDHT = cancel
 	if dht := s.shared.DHT; dht != nil {
 		s.host.Go(func() {
-			// Who takes uTP is reached at the UDP port that the DHT's nodes see, whatever a NAT makes of it.
-			dht.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), s.shared.DialUTP != nil, &s.dhtNeed, s.foundChecked)
+			dht.Announce(ctx, s.cfg.InfoHash, s.shared.dhtPort, &s.dhtNeed, s.foundChecked)
 		})
 	}
 	if lsd := s.shared.LSD; lsd != nil {
 		s.host.Go(func() {
 			lsd.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), s.foundChecked)
 		})
+	}
+}
+
+// Moved has trackers told soon that we are reached elsewhere.
+func (s *Swarm) Moved() {
+	if s.running != nil && s.running.announcer != nil {
+		s.running.announcer.Moved()
 	}
 }
 
@@ -296,7 +309,7 @@ func (s *Swarm) Completed() {
 // (BEP 27): what was found by other ways is forgotten.
 func (s *Swarm) TurnPrivate() {
 	for _, c := range s.candidates.byAddr {
-		if !c.Invited() && !c.dialling && !c.connected {
+		if !c.Invited() && !c.dialling && !c.punching && !c.connected {
 			s.candidates.forget(c)
 		}
 	}
@@ -323,7 +336,9 @@ func (s *Swarm) TurnPrivate() {
 func (s *Swarm) foundChecked(addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		for _, a := range addrs {
-			s.candidates.add(a, netip.Addr{}, false)
+			if c, added := s.candidates.add(a, netip.Addr{}, false); added {
+				c.origin = discovered
+			}
 		}
 		s.host.Wake()
 	})
@@ -335,7 +350,9 @@ func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		added := false
 		for _, a := range addrs {
-			added = s.Add(speaker, a) != nil || added
+			if c := s.Add(speaker, a); c != nil {
+				c.origin, added = tracked, true
+			}
 		}
 		if added {
 			s.host.Wake()
@@ -354,6 +371,12 @@ func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 		return nil
 	}
 	return c
+}
+
+// IsSelf reports whether an address turned out to be our own.
+func (s *Swarm) IsSelf(addr netip.AddrPort) bool {
+	c := s.candidates.byAddr[addr]
+	return c != nil && c.self
 }
 
 // Candidate returns what is known of an address, nil if nothing is.

@@ -25,11 +25,16 @@ type Conn struct {
 	r         io.Reader // decrypts; nil when the payload is plaintext
 	w         io.Writer // encrypts; nil when the payload is plaintext
 	encrypted bool
+	ice       bool
 }
 
 // Encrypted says whether the connection began with message stream encryption,
 // whatever its payload uses.
 func (c *Conn) Encrypted() bool { return c.encrypted }
+
+// ICE says that it is no peer that has connected but an ICE agent of a browser (RFC 6544): what
+// is read are packets framed by RFC 4571, of which the first is a check.
+func (c *Conn) ICE() bool { return c.ice }
 
 // RC4 says whether the payload is encrypted.
 func (c *Conn) RC4() bool { return c.w != nil }
