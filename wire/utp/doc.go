@@ -21,7 +21,7 @@
 // # What is where
 //
 //   - packet.go: the format of BEP 29, selective acknowledgements, extensions.
-//   - socket.go, accept.go: the table of connections; SYN, RESET, and what strangers send.
+//   - socket.go, dial.go, accept.go: the table of connections; SYN, RESET, and what strangers send.
 //   - conn.go: the life of a connection, and the net.Conn.
 //   - receive.go: data, their order, the window, acknowledgements.
 //   - send.go: windows, pacing, batches; ack.go: what acknowledgements say.
