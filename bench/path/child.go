@@ -32,7 +32,10 @@ type request struct {
 	Reset bool
 }
 
-type reply struct{ There, Back Counters }
+type reply struct {
+	There, Back Counters
+	Ages        [2]time.Duration // since each began: a time of day would not survive a clock that is set
+}
 
 // serve is the forwarder, which gets its devices as files and ends with its standard input.
 func serve(in io.Reader, out io.Writer) error {
@@ -61,6 +64,7 @@ func serve(in io.Reader, out io.Writer) error {
 		}
 		var r reply
 		r.There, r.Back = f.counters()
+		r.Ages = [2]time.Duration{time.Since(r.There.Begun), time.Since(r.Back.Begun)}
 		if err := replies.Encode(r); err != nil {
 			return err
 		}
@@ -106,6 +110,12 @@ func (c *child) ask(q request) (r reply, err error) {
 	}
 	if err != nil {
 		return r, fmt.Errorf("ask the forwarder: %w", err)
+	}
+	now := time.Now()
+	for i, w := range []*Counters{&r.There, &r.Back} {
+		if !w.Begun.IsZero() {
+			w.Begun = now.Add(-r.Ages[i])
+		}
 	}
 	return r, nil
 }

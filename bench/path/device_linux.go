@@ -76,12 +76,13 @@ func await(timeout time.Duration, a, b *tap) {
 
 // hurry lets the process run before others: what it does late, the measured programs do late.
 // Priority by nice would count only among the processes of a session (autogroups of sched(7)).
+// One more than the least, so that the measured programs can be given that (chrt -r 1).
 func hurry() {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return
 	}
-	first := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+	first := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 2}
 	for _, t := range threads { // those to come have it of these
 		if id, err := strconv.Atoi(t.Name()); err == nil {
 			_ = unix.SchedSetAttr(id, &first, 0) // without, it is as late as any

@@ -142,18 +142,23 @@ func classify(ctx context.Context, a *asker, answers []reflection, way *network.
 			answers = append(answers, r)
 		}
 	}
-	own := ownAddr(way)
+	found.Mapping = mappingOf(answers, netip.AddrPortFrom(ownAddr(way), a.port()))
+	return found
+}
+
+// mappingOf tells it from where servers see us; own is where we are.
+func mappingOf(answers []reflection, own netip.AddrPort) natMapping {
+	first, found := answers[0], mapUnknown
+	if first.mapped == own {
+		return mapNone
+	}
 	for _, r := range answers[1:] {
 		switch {
-		case r.server == first.server:
-		case r.mapped == first.mapped && found.Mapping == mapUnknown:
-			found.Mapping = mapIndependent
 		case r.mapped != first.mapped:
-			found.Mapping = mapDependent
+			return mapDependent
+		case r.server != first.server:
+			found = mapIndependent
 		}
-	}
-	if own.IsValid() && first.mapped.Addr() == own && first.mapped.Port() == a.port() {
-		found.Mapping = mapNone
 	}
 	return found
 }

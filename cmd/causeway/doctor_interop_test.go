@@ -96,7 +96,7 @@ func newOutside(t *testing.T) *outside {
 	o.tracker, o.stun, o.node = first+":8000", "stun:"+first+":3478", first+":6881"
 	testerOfNATs(t, o.server)
 	for _, command := range [][]string{
-		{"tracker", "--listen", first, "--port", "8000", "--json"},
+		{"tracker", "--listen", first, "--port", "8000", "--turn-user", "us:secret", "--json"},
 		{"seed", o.tor.Path, "--data", o.tor.Dir, "--tracker", "udp://" + o.tracker, "--dht-bootstrap", "203.0.113.1:1", "--json"},
 	} {
 		run, err := cli.StartSpec(proc.Spec{
@@ -136,12 +136,13 @@ func TestDoctorIsRight(t *testing.T) {
 	deaf := o.world.Home(netns.Config{BlockUDP: true})
 	for name, test := range map[string]func(*testing.T){
 		"all well": func(t *testing.T) {
-			v := o.doctor(t, good.Host(), args(o.well(), []string{o.tor.Path})...)
+			v := o.doctor(t, good.Host(), args(o.well(), []string{o.tor.Path, "--turn", "turn:us:secret@" + o.tracker})...)
 			for _, check := range []string{"network", "ipv6", "ports", "nat", "udp", "webrtc", "clock", "open files", "disk", "state", "torrent", "tracker", "peers", "dht"} {
 				v.says(t, check, "ok", "")
 			}
 			v.says(t, "nat", "ok", "address and port that we have sent to")
 			v.says(t, "mapping", "ok", "by UPnP")
+			v.says(t, "webrtc", "ok", "through the TURN server")
 			v.says(t, "tcp", "ok", "Peers can connect to us")
 			v.says(t, "peers", "ok", "1 peer")
 			if v.diagnosis.State != "ok" {
@@ -149,7 +150,8 @@ func TestDoctorIsRight(t *testing.T) {
 			}
 		},
 		"symmetric, no IPv6, no mapping": func(t *testing.T) {
-			v := o.doctor(t, bad.Host(), o.well()...)
+			v := o.doctor(t, bad.Host(), args(o.well(), []string{"--turn", "turn:us:wrong@" + o.tracker})...)
+			v.says(t, "webrtc", "fail", "does not relay for us")
 			v.says(t, "nat", "warn", "symmetric")
 			v.says(t, "ipv6", "none", "No IPv6")
 			v.says(t, "mapping", "warn", "no gateway answers")

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/causeway-bt/causeway/bench/fixture"
 	"github.com/causeway-bt/causeway/bench/netns"
 	"github.com/causeway-bt/causeway/bench/proc"
+	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
 // startAt runs causeway at a host of a small internet.
@@ -39,26 +41,77 @@ const peerPort = 6881
 func atPeerPort(a netip.Addr) string { return netip.AddrPortFrom(a, peerPort).String() }
 
 // TestPunchThroughNATs: two that are behind NATs, and can be dialled by nobody, find each other by
-// a third, which both have dialled and which sends next to nothing of the content itself.
+// a third, which both have dialled and which sends next to nothing of the content itself. Each
+// of the three may be a libtorrent.
 func TestPunchThroughNATs(t *testing.T) {
-	world := netns.New(t)
-	tor := punched(t)
-	relay := world.Public(1)
-	seeder, leecher := world.Home(netns.Config{}).Host(), world.Home(netns.Config{}).Host()
-	at := atPeerPort(relay.IPv4[0])
-	flags := []string{"--no-dht", "--no-trackers", "--port", fmt.Sprint(peerPort)}
-	third := startAt(t, relay, noWeb, args([]string{"download", tor.Path, "-o", t.TempDir(), "--up-limit", "1", "--down-limit", "1"}, flags)...)
-	if _, err := third.WaitEvent(within(t, patience), "listening"); err != nil {
-		t.Fatal(err)
+	for _, test := range []struct {
+		name                   string
+		relay, seeder, leecher bool // is libtorrent
+	}{
+		{name: "ours"},
+		{name: "libtorrent introduces", relay: true},
+		{name: "libtorrent is introduced to", seeder: true},
+		{name: "libtorrent asks", leecher: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			world := netns.New(t)
+			tor, dir := mixed(t), t.TempDir()
+			p := punching{t: t, tor: tor, relay: world.Public(1)}
+			p.start(p.relay, test.relay, t.TempDir(), true)
+			p.start(world.Home(netns.Config{}).Host(), test.seeder, tor.Dir, false)
+			ended := p.start(world.Home(netns.Config{}).Host(), test.leecher, dir, false)
+			if err := ended(within(t, patience)); err != nil {
+				t.Fatal(err)
+			}
+			if err := tor.Compare(dir); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	startAt(t, seeder, noWeb, args([]string{"seed", tor.Path, "--data", tor.Dir, "--peer", at}, flags)...)
-	dir := t.TempDir()
-	run := startAt(t, leecher, noWeb, args([]string{"download", tor.Path, "-o", dir, "--peer", at}, flags)...)
-	finish(t, run, tor, dir)
 }
 
-// punched is a torrent that takes a few seconds.
-func punched(t *testing.T) *fixture.Torrent {
-	t.Helper()
-	return mixed(t)
+// punching are three programs that share a torrent.
+type punching struct {
+	t     *testing.T
+	tor   *fixture.Torrent
+	relay *netns.Host
+}
+
+// start runs a program, which seeds if its folder is that of the content, and returns what waits for
+// the content to be there. As relay it is slow.
+func (p *punching) start(h *netns.Host, libtorrent bool, dir string, relay bool) (ended func(context.Context) error) {
+	p.t.Helper()
+	at := atPeerPort(p.relay.IPv4[0])
+	seeds := dir == p.tor.Dir
+	if libtorrent {
+		o := realpeer.Options{
+			Program: realpeer.Libtorrent, Torrent: p.tor.Path, Dir: dir, Seed: seeds, PEX: true, UTP: true,
+			Host: h.IPv4[0].String(), Port: peerPort, Command: args([]string{"ip"}, h.Args("env")),
+		}
+		if relay {
+			// It knows peers by the port that it sees, which is theirs over uTP alone.
+			o.NoTCP, o.UpLimit, o.DownLimit = true, 1, 1
+		} else {
+			o.Peers = []string{at}
+		}
+		return realpeer.Start(p.t, o).WaitComplete
+	}
+	command := []string{"download", p.tor.Path, "-o", dir}
+	switch {
+	case relay:
+		command = append(command, "--up-limit", "1", "--down-limit", "1")
+	case seeds:
+		command = []string{"seed", p.tor.Path, "--data", dir, "--peer", at}
+	default:
+		command = append(command, "--peer", at)
+	}
+	run := startAt(p.t, h, noWeb, args(command, []string{"--no-dht", "--no-trackers", "--port", fmt.Sprint(peerPort)})...)
+	if _, err := run.WaitEvent(within(p.t, patience), "listening"); err != nil {
+		p.t.Fatal(err)
+	}
+	return func(ctx context.Context) error {
+		_, err := run.WaitEvent(ctx, "complete")
+		return err
+	}
 }
