@@ -79,7 +79,7 @@ const (
 // its error.
 func Probe(ctx context.Context, conn net.PacketConn, servers []netip.AddrPort) (NAT, error) {
 	p := prober{ctx, conn}
-	defer conn.SetReadDeadline(time.Time{})
+	defer func() { _ = conn.SetReadDeadline(time.Time{}) }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })()
 	var asked []*question
 	for _, server := range servers[:min(len(servers), maxProbed)] {
