@@ -55,6 +55,7 @@ func randomBytes(n int) []byte {
 
 // Both sides send at a time, and all arrives in order.
 func TestAllArrives(t *testing.T) {
+	t.Parallel()
 	for name, l := range map[string]conditions{
 		"clean":        {delay: 10 * time.Millisecond},
 		"loss":         {delay: 10 * time.Millisecond, loss: 0.05},
