@@ -14,6 +14,7 @@ import (
 
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker"
 )
@@ -146,28 +147,22 @@ func TestWhyNoPeers(t *testing.T) {
 	}
 }
 
-// What a NAT does is told from where servers see us.
-func TestClassify(t *testing.T) {
-	at := netip.MustParseAddrPort
-	answers := func(mapped ...string) (all []reflection) {
-		for i, m := range mapped {
-			all = append(all, reflection{server: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 3478), mapped: at(m)})
-		}
-		return all
-	}
-	own := at("192.168.1.7:5000")
+// What a NAT does is put into words.
+func TestNATInWords(t *testing.T) {
+	seen := netip.MustParseAddrPort("203.0.113.1:5000")
 	for _, test := range []struct {
-		answers []reflection
-		want    natMapping
+		found reach.NAT
+		want  nat
 	}{
-		{answers("203.0.113.1:5000"), mapUnknown},
-		{answers("203.0.113.1:5000", "203.0.113.1:5000"), mapIndependent},
-		{answers("203.0.113.1:5000", "203.0.113.1:5001"), mapDependent},
-		{answers("203.0.113.1:5000", "203.0.113.1:5000", "203.0.113.1:5001"), mapDependent},
-		{answers("192.168.1.7:5000"), mapNone},
+		{reach.NAT{}, nat{mapUnknown, filterUnknown, ""}},
+		{reach.NAT{Mapped: seen}, nat{mapUnknown, filterUnknown, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.EndpointIndependent, Filtering: reach.AddressDependent}, nat{mapIndependent, filterAddress, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.Dependent}, nat{mapDependent, filterUnknown, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.AddressAndPortDependent, Filtering: reach.AddressAndPortDependent}, nat{mapDependent, filterPort, seen.String()}},
+		{reach.NAT{Mapped: seen, None: true, Mapping: reach.EndpointIndependent, Filtering: reach.EndpointIndependent}, nat{mapNone, filterIndependent, seen.String()}},
 	} {
-		if got := mappingOf(test.answers, own); got != test.want {
-			t.Errorf("%v: %s, want %s", test.answers, got, test.want)
+		if got := natOf(test.found); got != test.want {
+			t.Errorf("%+v: %+v, want %+v", test.found, got, test.want)
 		}
 	}
 }
