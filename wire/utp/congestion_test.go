@@ -50,6 +50,7 @@ func (s *sim) start(t *testing.T, i byte, ab, ba *link) *flow {
 const rate = 12.5e6 / slower
 
 func TestFillsThePath(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		rtt   time.Duration
 		loss  float64
@@ -88,6 +89,7 @@ func TestFillsThePath(t *testing.T) {
 }
 
 func TestYieldsToTCP(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		before, after time.Duration // how long uTP runs when TCP begins, and TCP when uTP begins
 	}{"uTP first": {before: 5 * time.Second}, "TCP first": {after: 5 * time.Second}} {
@@ -130,6 +132,7 @@ func TestYieldsToTCP(t *testing.T) {
 const shared = 12.5e6 / 8
 
 func TestSharesWithUTP(t *testing.T) {
+	t.Parallel()
 	for name, later := range map[string]time.Duration{"together": 0, "one later": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -90,7 +90,7 @@ func (c *cubic) acked(sent time.Time) {
 			k = 0
 		}
 		t := now.Sub(c.epoch).Seconds()
-		want := c3*math.Pow(t-k, 3) + c.wmax
+		want := c3*(t-k)*(t-k)*(t-k) + c.wmax
 		est := c.wmax*beta + 3*(1-beta)/(1+beta)*t/rtt.Seconds()
 		if want = max(want, est); want > c.cwnd {
 			c.cwnd += min((want-c.cwnd)/c.cwnd, 0.5)

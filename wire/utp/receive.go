@@ -37,7 +37,6 @@ type receiver struct {
 	eof   bool // all has come
 	owed  bool // an acknowledgement
 	told  int  // the window that the peer was told last
-	large int  // the peer's word about packet sizes
 
 	read  int // bytes since readAt
 	since moment

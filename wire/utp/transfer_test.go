@@ -3,6 +3,7 @@ package utp
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -54,6 +55,7 @@ func randomBytes(n int) []byte {
 
 // Both sides send at a time, and all arrives in order.
 func TestAllArrives(t *testing.T) {
+	t.Parallel()
 	for name, l := range map[string]conditions{
 		"clean":        {delay: 10 * time.Millisecond},
 		"loss":         {delay: 10 * time.Millisecond, loss: 0.05},
@@ -92,7 +94,7 @@ func TestAllArrives(t *testing.T) {
 				}
 				t.Logf("%v", time.Since(began))
 				a.Close()
-				if n, err := b.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				if n, err := b.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 					t.Errorf("after Close: %d, %v; want io.EOF", n, err)
 				}
 				b.Close()
