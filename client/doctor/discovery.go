@@ -70,7 +70,7 @@ func (v *visit) concludeDHT() {
 	if v.client == nil || v.cfg.Client.DisableDHT || v.found.noRoute || v.found.nodes > 0 || v.loopback() && v.cfg.Client.DHTBootstrap == nil {
 		return
 	}
-	udp := v.found.stunAnswered || v.found.udpTracker
+	udp := v.found.stunAnswers > 0 || v.found.udpTracker
 	starts := v.cfg.Client.DHTBootstrap
 	if starts == nil {
 		starts = discovery.DefaultBootstrap

@@ -11,7 +11,6 @@ import (
 
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
-	"github.com/causeway-bt/causeway/client/reach"
 )
 
 // State is the outcome of a check.
@@ -107,18 +106,18 @@ type visit struct {
 
 // findings are what checks leave for those that come to conclusions. v.mu guards them.
 type findings struct {
-	noRoute      bool
-	public       bool // our own address is
-	nat          reach.NAT
-	stunAsked    bool
-	stunAnswered bool
-	nodes        int
-	names        []string // that were looked up
-	unknown      []string // of them, what could not be
-	udpTracker   bool     // one has answered
-	trackers     []trackerResult
-	clocks       []time.Duration // theirs minus ours
-	torrent      *torrentResult
+	noRoute     bool
+	public      bool // our own address is
+	nat         nat
+	stunAsked   int
+	stunAnswers int
+	nodes       int
+	names       []string // that were looked up
+	unknown     []string // of them, what could not be
+	udpTracker  bool     // one has answered
+	trackers    []trackerResult
+	clocks      []time.Duration // theirs minus ours
+	torrent     *torrentResult
 }
 
 // Run looks at everything, which takes about ten seconds at most. The error is that of ctx.

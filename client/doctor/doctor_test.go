@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker"
 )
@@ -141,6 +143,26 @@ func TestWhyNoPeers(t *testing.T) {
 		why, advice := v.whyNoPeers(&torrentResult{search: test.search, private: test.private})
 		if !strings.Contains(why, test.why) || !strings.Contains(advice, test.advice) {
 			t.Errorf("%s: %q -> %q, want %q -> %q", test.name, why, advice, test.why, test.advice)
+		}
+	}
+}
+
+// What a NAT does is put into words.
+func TestNATInWords(t *testing.T) {
+	seen := netip.MustParseAddrPort("203.0.113.1:5000")
+	for _, test := range []struct {
+		found reach.NAT
+		want  nat
+	}{
+		{reach.NAT{}, nat{mapUnknown, filterUnknown, ""}},
+		{reach.NAT{Mapped: seen}, nat{mapUnknown, filterUnknown, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.EndpointIndependent, Filtering: reach.AddressDependent}, nat{mapIndependent, filterAddress, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.Dependent}, nat{mapDependent, filterUnknown, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.AddressAndPortDependent, Filtering: reach.AddressAndPortDependent}, nat{mapDependent, filterPort, seen.String()}},
+		{reach.NAT{Mapped: seen, None: true, Mapping: reach.EndpointIndependent, Filtering: reach.EndpointIndependent}, nat{mapNone, filterIndependent, seen.String()}},
+	} {
+		if got := natOf(test.found); got != test.want {
+			t.Errorf("%+v: %+v, want %+v", test.found, got, test.want)
 		}
 	}
 }

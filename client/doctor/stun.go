@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/reach"
@@ -14,15 +15,38 @@ import (
 	"github.com/causeway-bt/causeway/webrtcwire"
 )
 
-// maxSTUN bounds the servers that are asked.
-const maxSTUN = 4
+const (
+	// maxSTUN bounds the servers that are asked, and stunPatience how long all tests may
+	// take.
+	maxSTUN      = 4
+	stunPatience = 7 * time.Second
+)
 
-// natDetails are those of "nat": in the words of RFC 4787.
-type natDetails struct {
-	NAT       bool   `json:"nat"`
-	Mapping   string `json:"mapping"`
-	Filtering string `json:"filtering"`
-	Mapped    string `json:"mapped"` // where the first server sees us
+// mapping is how a NAT gives out ports (RFC 4787 section 4.1).
+type natMapping string
+
+const (
+	mapUnknown     natMapping = "unknown"
+	mapNone        natMapping = "none"                 // there is no NAT
+	mapIndependent natMapping = "endpoint-independent" // one port for all
+	mapDependent   natMapping = "address-dependent"    // another for each: "symmetric"
+)
+
+// filtering is whom a NAT lets in (RFC 4787 section 5).
+type natFilter string
+
+const (
+	filterUnknown     natFilter = "unknown"
+	filterIndependent natFilter = "endpoint-independent"
+	filterAddress     natFilter = "address-dependent"
+	filterPort        natFilter = "address-and-port-dependent"
+)
+
+// nat is what was found out about it (RFC 5780).
+type nat struct {
+	Mapping natMapping `json:"mapping"`
+	Filter  natFilter  `json:"filtering"`
+	Mapped  string     `json:"mapped,omitempty"` // where the first server sees us
 }
 
 // stunServers are those that are asked, host:port each.
@@ -40,26 +64,55 @@ func (v *visit) stunServers() []string {
 
 // askSTUN finds out by STUN whether UDP comes back, and what the NAT does.
 func (v *visit) askSTUN(ctx context.Context) {
-	names := v.stunServers()
-	if len(names) == 0 || v.found.noRoute || v.loopback() {
+	servers := v.stunServers()
+	if len(servers) == 0 || v.found.noRoute || v.loopback() {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, stunPatience)
+	defer cancel()
 	way := v.client.Network()
-	found := make([]netip.AddrPort, len(names))
-	var looking sync.WaitGroup
-	for i, name := range names {
-		looking.Go(func() { found[i], _ = resolve4(ctx, way, name) }) // concludeNames tells of those that fail
+	conn, err := way.ListenPacket(ctx, "udp4", ":0")
+	if err != nil {
+		return
 	}
-	looking.Wait()
-	servers := slices.DeleteFunc(found, func(a netip.AddrPort) bool { return !a.IsValid() })
-	var seen reach.NAT
-	answered := false
-	if conn, err := way.ListenPacket(ctx, "udp4", ":0"); err == nil {
-		seen, err = reach.Probe(ctx, conn, servers)
-		answered = err == nil || seen.Mapped.IsValid()
-		conn.Close()
+	defer conn.Close()
+	var resolving sync.WaitGroup
+	found := make([]netip.AddrPort, len(servers))
+	for i, server := range servers {
+		resolving.Go(func() { found[i], _ = resolve4(ctx, way, server) })
 	}
-	v.find(func(f *findings) { f.nat, f.stunAsked, f.stunAnswered = seen, true, answered })
+	resolving.Wait()
+	found = slices.DeleteFunc(found, func(a netip.AddrPort) bool { return !a.IsValid() })
+	n, _ := reach.Probe(ctx, conn, found) // as far as it went
+	v.find(func(f *findings) {
+		f.nat, f.stunAsked, f.stunAnswers = natOf(n), len(servers), n.Answers
+	})
+}
+
+// natOf puts it into the words of the report.
+func natOf(n reach.NAT) nat {
+	found := nat{Mapping: mapUnknown, Filter: filterUnknown}
+	if n.Mapped.IsValid() {
+		found.Mapped = n.Mapped.String()
+	}
+	switch n.Mapping {
+	case reach.EndpointIndependent:
+		found.Mapping = mapIndependent
+	case reach.AddressDependent, reach.AddressAndPortDependent, reach.Dependent:
+		found.Mapping = mapDependent
+	}
+	if n.None {
+		found.Mapping = mapNone
+	}
+	switch n.Filtering {
+	case reach.EndpointIndependent:
+		found.Filter = filterIndependent
+	case reach.AddressDependent:
+		found.Filter = filterAddress
+	case reach.AddressAndPortDependent:
+		found.Filter = filterPort
+	}
+	return found
 }
 
 func resolve4(ctx context.Context, way *network.Network, server string) (netip.AddrPort, error) {
@@ -76,34 +129,35 @@ func resolve4(ctx context.Context, way *network.Network, server string) (netip.A
 
 // concludeNAT tells what kind of NAT there is.
 func (v *visit) concludeNAT() {
-	if v.client == nil || v.found.noRoute || !v.found.stunAsked {
+	if v.client == nil || v.found.noRoute || v.found.stunAsked == 0 {
 		return
 	}
 	n := v.found.nat
-	details := natDetails{!n.None, n.Mapping.String(), n.Filtering.String(), n.Mapped.String()}
-	filter := map[reach.Behaviour]string{
-		reach.EndpointIndependent: ", and lets in whoever knows it", reach.AddressDependent: ", and lets in addresses that we have sent to",
-		reach.AddressAndPortDependent: ", and lets in address and port that we have sent to",
-	}[n.Filtering]
-	switch {
-	case !v.found.stunAnswered:
-		v.add(nameNAT, None, "", "What the NAT does is not known: no STUN server answers")
-	case n.None:
-		v.addDetails(nameNAT, OK, "", details, "There is no NAT: %s is our own address", n.Mapped)
-	case n.Mapping == reach.EndpointIndependent:
-		v.addDetails(nameNAT, OK, "", details, "The NAT shows one port to all, %s%s: peers behind other NATs can be met", n.Mapped, filter)
-	case n.Mapping != reach.Unknown:
-		v.addDetails(nameNAT, Warn, "Have the router map the port (UPnP, NAT-PMP), or name a TURN server with --turn for browsers", details,
+	filter := map[natFilter]string{
+		filterIndependent: ", and lets in whoever knows it", filterAddress: ", and lets in addresses that we have sent to",
+		filterPort: ", and lets in address and port that we have sent to",
+	}[n.Filter]
+	switch n.Mapping {
+	case mapNone:
+		v.addDetails(nameNAT, OK, "", n, "There is no NAT: %s is our own address", n.Mapped)
+	case mapIndependent:
+		v.addDetails(nameNAT, OK, "", n, "The NAT shows one port to all, %s%s: peers behind other NATs can be met", n.Mapped, filter)
+	case mapDependent:
+		v.addDetails(nameNAT, Warn, "Have the router map the port (UPnP, NAT-PMP), or name a TURN server with --turn for browsers", n,
 			"The NAT is symmetric: each address sees another port of ours, so peers behind NATs can hardly be met over UDP%s", filter)
 	default:
-		v.addDetails(nameNAT, None, "", details, "We are seen as %s; what the NAT does takes a second STUN server to tell (--stun)", n.Mapped)
+		if v.found.stunAnswers == 0 {
+			v.add(nameNAT, None, "", "What the NAT does is not known: no STUN server answers")
+			return
+		}
+		v.addDetails(nameNAT, None, "", n, "We are seen as %s; what the NAT does takes a second STUN server to tell (--stun)", n.Mapped)
 	}
 }
 
 // udpDetails are those of "udp".
 type udpDetails struct {
-	STUN     bool `json:"stun"` // a server has answered
-	DHTNodes int  `json:"dht_nodes"`
+	STUN     int `json:"stun_answers"`
+	DHTNodes int `json:"dht_nodes"`
 }
 
 // concludeUDP says whether UDP comes back at all.
@@ -112,9 +166,9 @@ func (v *visit) concludeUDP() {
 		return
 	}
 	f := &v.found
-	asked := f.stunAsked || !v.cfg.Client.DisableDHT
+	asked := f.stunAsked > 0 || !v.cfg.Client.DisableDHT
 	var by []string
-	for what, has := range map[string]bool{"STUN servers": f.stunAnswered, "the DHT": f.nodes > 0, "a tracker": f.udpTracker} {
+	for what, has := range map[string]bool{"STUN servers": f.stunAnswers > 0, "the DHT": f.nodes > 0, "a tracker": f.udpTracker} {
 		if has {
 			by = append(by, what)
 		}
@@ -122,7 +176,7 @@ func (v *visit) concludeUDP() {
 	slices.Sort(by)
 	switch {
 	case len(by) > 0:
-		v.addDetails(nameUDP, OK, "", udpDetails{f.stunAnswered, f.nodes}, "UDP comes back: answers came from %s", strings.Join(by, ", "))
+		v.addDetails(nameUDP, OK, "", udpDetails{f.stunAnswers, f.nodes}, "UDP comes back: answers came from %s", strings.Join(by, ", "))
 	case v.loopback():
 		v.add(nameUDP, None, "", "UDP stays on this machine")
 	case v.nameless():

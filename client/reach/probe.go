@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ type NAT struct {
 	None bool
 	// Mapped is where the first server saw the socket.
 	Mapped netip.AddrPort
+	// Answers is how many of the servers have answered.
+	Answers int
 	// Mapping says whether others see it there, too; Filtering whose packets come in.
 	Mapping, Filtering Behaviour
 }
@@ -72,164 +75,178 @@ const (
 // OTHER-ADDRESS. Without such a server the ports that two servers of one family see are
 // compared, and Filtering stays Unknown. conn must be new, or not have been used with these
 // servers for minutes, since a NAT lets in those whom we have sent to; nobody else may read
-// it meanwhile. It takes up to 6 s, and each server that is down 1.5 s.
+// it meanwhile. It takes up to 6 s. When ctx ends, what was found until then is returned with
+// its error.
 func Probe(ctx context.Context, conn net.PacketConn, servers []netip.AddrPort) (NAT, error) {
 	p := prober{ctx, conn}
 	defer conn.SetReadDeadline(time.Time{})
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
-	var first, second answer
-	var behind error
+	var asked []*question
 	for _, server := range servers[:min(len(servers), maxProbed)] {
-		a, err := p.ask(server, 0)
-		if ctx.Err() != nil {
-			return NAT{}, ctx.Err()
-		}
-		if err != nil {
-			behind = err
-			continue
-		}
-		a.server = server
-		switch {
-		case a.other.IsValid():
-			return p.behaviour(a)
-		case !first.mapped.IsValid():
-			first = a
-		case !second.mapped.IsValid() && server.Addr() != first.server.Addr() && server.Addr().Is4() == first.server.Addr().Is4():
-			second = a
+		asked = append(asked, &question{server: server})
+	}
+	if err := p.ask(asked...); err != nil {
+		return NAT{}, err
+	}
+	answered := slices.DeleteFunc(asked, func(q *question) bool { return !q.mapped.IsValid() })
+	if len(answered) == 0 {
+		return NAT{}, cmp.Or(ctx.Err(), ErrBlocked)
+	}
+	first := answered[0]
+	n := NAT{Mapped: first.mapped, None: p.isOwn(first.mapped), Answers: len(answered)}
+	n.compare(answered)
+	for _, q := range answered {
+		if q.other.IsValid() {
+			return n, cmp.Or(p.behaviour(q, &n), ctx.Err())
 		}
 	}
-	if !first.mapped.IsValid() {
-		if behind != nil {
-			return NAT{}, fmt.Errorf("%w: %w", ErrBlocked, behind)
-		}
-		return NAT{}, ErrBlocked
-	}
-	n := NAT{Mapped: first.mapped, None: p.isOwn(first.mapped)}
-	switch {
-	case !second.mapped.IsValid():
-	case second.mapped == first.mapped:
-		n.Mapping = EndpointIndependent
-	default:
-		n.Mapping = Dependent
-	}
-	return n, nil
+	return n, ctx.Err()
 }
 
-// prober puts questions to STUN servers, one at a time.
+// compare tells the mapping from what several servers see.
+func (n *NAT) compare(answered []*question) {
+	first := answered[0]
+	for _, q := range answered[1:] {
+		switch {
+		case q.server.Addr() == first.server.Addr() || q.server.Addr().Is4() != first.server.Addr().Is4():
+		case q.mapped != first.mapped:
+			n.Mapping = Dependent
+			return
+		default:
+			n.Mapping = EndpointIndependent
+		}
+	}
+}
+
+// prober puts questions to STUN servers.
 type prober struct {
 	ctx  context.Context
 	conn net.PacketConn
 }
 
-type answer struct {
-	server, mapped netip.AddrPort
-	other          netip.AddrPort // OTHER-ADDRESS; zero: none
+// question is a question to a STUN server, and its answer.
+type question struct {
+	server  netip.AddrPort
+	change  byte // flags of CHANGE-REQUEST
+	request *stun.Message
+
+	mapped netip.AddrPort // zero: no answer
+	other  netip.AddrPort // OTHER-ADDRESS; zero: none
 }
 
 // behaviour asks a server that has another address. Filtering comes first: sending to the
 // other address opens the NAT for it.
-func (p prober) behaviour(a answer) (NAT, error) {
-	n := NAT{Mapped: a.mapped, None: p.isOwn(a.mapped)}
-	for _, test := range []struct {
-		change byte
-		shows  Behaviour
-	}{{changeAddr | changePort, EndpointIndependent}, {changePort, AddressDependent}} {
-		if _, err := p.ask(a.server, test.change); err == nil {
-			n.Filtering = test.shows
-			break
-		} else if p.ctx.Err() != nil {
-			return n, p.ctx.Err()
-		}
+func (p prober) behaviour(q *question, n *NAT) error {
+	anyone := &question{server: q.server, change: changeAddr | changePort}
+	anyPort := &question{server: q.server, change: changePort}
+	if err := p.ask(anyone, anyPort); err != nil || p.ctx.Err() != nil {
+		return err
 	}
-	if n.Filtering == Unknown {
+	switch {
+	case anyone.mapped.IsValid():
+		n.Filtering = EndpointIndependent
+	case anyPort.mapped.IsValid():
+		n.Filtering = AddressDependent
+	default:
 		n.Filtering = AddressAndPortDependent
 	}
 	// Section 4.3: the other address with the same port, then with the other one.
-	second, err := p.ask(netip.AddrPortFrom(a.other.Addr(), a.server.Port()), 0)
-	if err != nil {
-		return n, p.ctx.Err() // its other address cannot be reached: Mapping is not known
+	second := &question{server: netip.AddrPortFrom(q.other.Addr(), q.server.Port())}
+	if err := p.ask(second); err != nil || !second.mapped.IsValid() {
+		return err // its other address cannot be reached
 	}
-	if second.mapped == a.mapped {
+	if second.mapped == q.mapped {
 		n.Mapping = EndpointIndependent
-		return n, nil
+		return nil
 	}
-	third, err := p.ask(a.other, 0)
-	switch {
-	case err != nil:
-		n.Mapping = Dependent
-		return n, p.ctx.Err()
-	case third.mapped == second.mapped:
+	n.Mapping = Dependent
+	third := &question{server: q.other}
+	if err := p.ask(third); err != nil || !third.mapped.IsValid() {
+		return err
+	}
+	n.Mapping = AddressAndPortDependent
+	if third.mapped == second.mapped {
 		n.Mapping = AddressDependent
-	default:
-		n.Mapping = AddressAndPortDependent
 	}
-	return n, nil
+	return nil
 }
 
-// ask puts one question until it is answered.
-func (p prober) ask(server netip.AddrPort, change byte) (answer, error) {
-	setters := []stun.Setter{stun.TransactionID, stun.BindingRequest}
-	if change != 0 {
-		setters = append(setters, stun.RawAttribute{Type: stun.AttrChangeRequest, Value: []byte{0, 0, 0, change}})
+// ask puts questions at the same time, until all are answered, or for as long as an answer may
+// take. A server that cannot be sent to gives none.
+func (p prober) ask(questions ...*question) error {
+	for _, q := range questions {
+		setters := []stun.Setter{stun.TransactionID, stun.BindingRequest}
+		if q.change != 0 {
+			setters = append(setters, stun.RawAttribute{Type: stun.AttrChangeRequest, Value: []byte{0, 0, 0, q.change}})
+		}
+		var err error
+		if q.request, err = stun.Build(setters...); err != nil {
+			return fmt.Errorf("build a STUN request: %w", err)
+		}
 	}
-	request, err := stun.Build(setters...)
-	if err != nil {
-		return answer{}, fmt.Errorf("build a STUN request: %w", err)
-	}
+	open := len(questions)
 	for _, wait := range probeSchedule {
-		if _, err := p.conn.WriteTo(request.Raw, net.UDPAddrFromAddrPort(server)); err != nil {
-			return answer{}, fmt.Errorf("ask the STUN server %s: %w", server, err)
+		for _, q := range questions {
+			if !q.mapped.IsValid() {
+				_, _ = p.conn.WriteTo(q.request.Raw, net.UDPAddrFromAddrPort(q.server))
+			}
 		}
 		if err := p.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
-			return answer{}, err
+			return err
 		}
 		if p.ctx.Err() != nil { // the deadline just set may have undone that of ctx
-			return answer{}, p.ctx.Err()
+			return nil
 		}
-		a, err := p.await(request.TransactionID)
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return a, err
+		if err := p.await(questions, &open); err != nil || open == 0 {
+			return err
 		}
 	}
-	return answer{}, fmt.Errorf("no answer from %s", server)
+	return nil
 }
 
-// await reads until there is an answer, from wherever it comes. An error of the socket is
-// no reason to stop: it is how a closed port is told.
-func (p prober) await(id [stun.TransactionIDSize]byte) (answer, error) {
+// await reads until all open questions are answered, from wherever that comes, or the deadline
+// passes. Other errors concern one packet: it is how a closed port is told.
+func (p prober) await(questions []*question, open *int) error {
 	b := make([]byte, 1500)
-	for errs := 0; ; {
+	for errs := 0; *open > 0; {
 		n, _, err := p.conn.ReadFrom(b)
-		if err != nil {
-			if errs++; errs > len(probeSchedule) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-				return answer{}, err
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil
+		case err != nil:
+			if errs++; errs > maxProbed || errors.Is(err, net.ErrClosed) {
+				return fmt.Errorf("reading answers of STUN servers: %w", err)
 			}
 			continue
 		}
-		if a, ok := parseAnswer(b[:n], id); ok {
-			return a, nil
+		for _, q := range questions {
+			if mapped, other, ok := parseAnswer(b[:n], q.request.TransactionID); ok && !q.mapped.IsValid() {
+				q.mapped, q.other = mapped, other
+				*open--
+			}
 		}
 	}
+	return nil
 }
 
 // parseAnswer reads a STUN server's answer to the request with an id.
-func parseAnswer(b []byte, id [stun.TransactionIDSize]byte) (a answer, ok bool) {
+func parseAnswer(b []byte, id [stun.TransactionIDSize]byte) (mapped, other netip.AddrPort, ok bool) {
 	message := &stun.Message{Raw: slices.Clone(b)}
 	if message.Decode() != nil || message.Type != stun.BindingSuccess || message.TransactionID != id {
-		return a, false
+		return mapped, other, false
 	}
-	var mapped stun.XORMappedAddress
-	if mapped.GetFrom(message) != nil {
-		return a, false
+	var xor stun.XORMappedAddress
+	if xor.GetFrom(message) != nil {
+		return mapped, other, false
 	}
-	if a.mapped, ok = addrPort(mapped.IP, mapped.Port); !ok {
-		return a, false
+	if mapped, ok = addrPort(xor.IP, xor.Port); !ok {
+		return mapped, other, false
 	}
-	var other stun.OtherAddress
-	if other.GetFrom(message) == nil {
-		a.other, _ = addrPort(other.IP, other.Port)
+	var at stun.OtherAddress
+	if at.GetFrom(message) == nil {
+		other, _ = addrPort(at.IP, at.Port)
 	}
-	return a, true
+	return mapped, other, true
 }
 
 func addrPort(ip net.IP, port int) (netip.AddrPort, bool) {

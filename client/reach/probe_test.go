@@ -30,11 +30,11 @@ func TestProbe(t *testing.T) {
 		want   NAT
 		err    error
 	}{
-		{"full cone", netns.Config{NAT: netns.FullCone}, NAT{false, netip.AddrPort{}, EndpointIndependent, EndpointIndependent}, nil},
-		{"address restricted", netns.Config{NAT: netns.AddressRestricted}, NAT{false, netip.AddrPort{}, EndpointIndependent, AddressDependent}, nil},
-		{"port restricted", netns.Config{NAT: netns.PortRestricted}, NAT{false, netip.AddrPort{}, EndpointIndependent, AddressAndPortDependent}, nil},
-		{"symmetric", netns.Config{NAT: netns.Symmetric}, NAT{false, netip.AddrPort{}, AddressAndPortDependent, AddressAndPortDependent}, nil},
-		{"firewall", netns.Config{NAT: netns.None}, NAT{true, netip.AddrPort{}, EndpointIndependent, AddressAndPortDependent}, nil},
+		{"full cone", netns.Config{NAT: netns.FullCone}, NAT{false, netip.AddrPort{}, 1, EndpointIndependent, EndpointIndependent}, nil},
+		{"address restricted", netns.Config{NAT: netns.AddressRestricted}, NAT{false, netip.AddrPort{}, 1, EndpointIndependent, AddressDependent}, nil},
+		{"port restricted", netns.Config{NAT: netns.PortRestricted}, NAT{false, netip.AddrPort{}, 1, EndpointIndependent, AddressAndPortDependent}, nil},
+		{"symmetric", netns.Config{NAT: netns.Symmetric}, NAT{false, netip.AddrPort{}, 1, AddressAndPortDependent, AddressAndPortDependent}, nil},
+		{"firewall", netns.Config{NAT: netns.None}, NAT{true, netip.AddrPort{}, 1, EndpointIndependent, AddressAndPortDependent}, nil},
 		{"blocked", netns.Config{BlockUDP: true}, NAT{}, ErrBlocked},
 	} {
 		host := world.Home(test.config).Host()
@@ -177,9 +177,9 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("\x01\x01\x00\x0c\x21\x12\xa4\x42abcdefghijkl\x00\x20\x00\x08\x00\x01\x11\x11\x11\x11\x11\x11"))
 	f.Add([]byte("\x01\x01\x00\x18\x21\x12\xa4\x42abcdefghijkl\x00\x20\x00\x08\x00\x01\x11\x11\x11\x11\x11\x11\x80\x2c\x00\x08\x00\x01\x0d\x96\x7f\x00\x00\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a, ok := parseAnswer(b, [stun.TransactionIDSize]byte([]byte("abcdefghijkl")))
-		if ok && (!a.mapped.IsValid() || a.mapped.Port() == 0) {
-			t.Errorf("%q is taken for %+v", b, a)
+		mapped, _, ok := parseAnswer(b, [stun.TransactionIDSize]byte([]byte("abcdefghijkl")))
+		if ok && (!mapped.IsValid() || mapped.Port() == 0) {
+			t.Errorf("%q is taken for %v", b, mapped)
 		}
 	})
 }

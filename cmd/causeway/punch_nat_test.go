@@ -57,9 +57,13 @@ func TestPunchThroughNATs(t *testing.T) {
 			t.Parallel()
 			world := netns.New(t)
 			tor, dir := mixed(t), t.TempDir()
-			p := punching{t: t, tor: tor, relay: world.Public(1)}
+			p := punching{t: t, tor: tor, relay: world.Public(1), utpOnly: test.relay}
 			p.start(p.relay, test.relay, t.TempDir(), true)
-			p.start(world.Home(netns.Config{}).Host(), test.seeder, tor.Dir, false)
+			home := world.Home(netns.Config{})
+			p.start(home.Host(), test.seeder, tor.Dir, false)
+			if test.relay { // libtorrent exchanges no peers in the first minute
+				p.named = []string{"--peer", atPeerPort(home.Router.IPv4[0])}
+			}
 			ended := p.start(world.Home(netns.Config{}).Host(), test.leecher, dir, false)
 			if err := ended(within(t, patience)); err != nil {
 				t.Fatal(err)
@@ -76,6 +80,9 @@ type punching struct {
 	t     *testing.T
 	tor   *fixture.Torrent
 	relay *netns.Host
+	// libtorrent as relay knows peers by the port that it sees, which is theirs over uTP alone.
+	utpOnly bool
+	named   []string // flags of the leecher
 }
 
 // start runs a program, which seeds if its folder is that of the content, and returns what waits for
@@ -90,8 +97,7 @@ func (p *punching) start(h *netns.Host, libtorrent bool, dir string, relay bool)
 			Host: h.IPv4[0].String(), Port: peerPort, Command: args([]string{"ip"}, h.Args("env")),
 		}
 		if relay {
-			// It knows peers by the port that it sees, which is theirs over uTP alone.
-			o.NoTCP, o.UpLimit, o.DownLimit = true, 1, 1
+			o.UpLimit, o.DownLimit = 4000, 4000 // of which it takes handshakes, too
 		} else {
 			o.Peers = []string{at}
 		}
@@ -104,7 +110,10 @@ func (p *punching) start(h *netns.Host, libtorrent bool, dir string, relay bool)
 	case seeds:
 		command = []string{"seed", p.tor.Path, "--data", dir, "--peer", at}
 	default:
-		command = append(command, "--peer", at)
+		command = append(append(command, "--peer", at), p.named...)
+	}
+	if p.utpOnly {
+		command = append(command, "--no-tcp")
 	}
 	run := startAt(p.t, h, noWeb, args(command, []string{"--no-dht", "--no-trackers", "--port", fmt.Sprint(peerPort)})...)
 	if _, err := run.WaitEvent(within(p.t, patience), "listening"); err != nil {

@@ -21,9 +21,11 @@ const (
 	plateauRounds = 3
 	plateauGrowth = 1.2
 	// While next to nothing queues the window grows by 1/gainFast in a round trip, else by gainGentle packets: slower than
-	// that of TCP.
+	// that of TCP,
+	// and up to gainRoom more the farther below the target it is.
 	gainFast   = 16
 	gainGentle = 1
+	gainRoom   = 3
 	// The target falls by targetStep with each doubling of the rate over targetRate, down to
 	// leastTarget. So the faster one of two flows yields to the slower one until they are equally fast (as
 	// in Swift, SIGCOMM 2020, 3.1), and a fast one yields to TCP sooner.
@@ -146,7 +148,13 @@ func (c *control) grow(mss float64) float64 {
 	if c.queue < slowStartDelay {
 		return mss + c.cwnd/gainFast
 	}
-	return gainGentle * mss
+	return (gainGentle + gainRoom*c.room()) * mss
+}
+
+// room returns by which part of the target the delay is below it.
+func (c *control) room() float64 {
+	aim := c.aim()
+	return max(float64(aim-c.queue)/float64(aim), 0)
 }
 
 // aim returns the queueing delay to aim at.
