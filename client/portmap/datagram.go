@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -50,8 +51,7 @@ func exchange(ctx context.Context, n Network, gateway netip.Addr, request func(l
 			}
 			size, err := conn.Read(buffer)
 			if err != nil {
-				timeout, ok := err.(net.Error)
-				if !ok || !timeout.Timeout() {
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
 					return err // nobody listens there: ICMP says so
 				}
 				break

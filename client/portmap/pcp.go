@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -124,7 +125,7 @@ func (g *pcp) ask(ctx context.Context, request func(local netip.Addr) []byte, fi
 	version := false
 	err = exchange(ctx, g.net, g.gateway, request, func(b []byte) bool {
 		a, parseErr := parsePCP(b)
-		version = parseErr == errVersion
+		version = errors.Is(parseErr, errVersion)
 		if !version && (parseErr != nil || !fits(a)) {
 			return false
 		}

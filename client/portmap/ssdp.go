@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"time"
 
@@ -45,7 +47,7 @@ func search(ctx context.Context, n Network, w way, found func(location *url.URL)
 		return err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	multicast := ipv4.NewPacketConn(conn)
 	// Where these fail, the system's choice is as good.
 	_ = multicast.SetMulticastInterface(&w.iface)
@@ -68,18 +70,18 @@ func search(ctx context.Context, n Network, w way, found func(location *url.URL)
 	buffer := make([]byte, maxSSDP)
 	for sent, packets := 1, 0; packets < maxPackets && len(seen) < maxDevices; {
 		if sent < ssdpSends {
-			conn.SetReadDeadline(time.Now().Add(ssdpEvery))
+			_ = conn.SetReadDeadline(time.Now().Add(ssdpEvery))
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		size, from, err := conn.ReadFrom(buffer)
-		if timeout, ok := err.(net.Error); ok && timeout.Timeout() && ctx.Err() == nil && sent < ssdpSends {
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && sent < ssdpSends {
 			if err := ask(); err != nil {
 				return err
 			}
 			if sent++; sent == ssdpSends {
-				conn.SetReadDeadline(time.Time{})
+				_ = conn.SetReadDeadline(time.Time{})
 			}
 			continue
 		}
