@@ -50,11 +50,10 @@ const (
 type mux struct {
 	conns   []net.PacketConn // all of one UDP port; the first is written to
 	write   func(b []byte, to netip.AddrPort) (int, error)
-	sender  *sender // nil: none, write writes at once
+	batches *batches
 	hosts   *hosts
 	logger  *slog.Logger
 	wg      sync.WaitGroup // readers
-	sending sync.WaitGroup // sender
 
 	unmatched func(packet []byte, from netip.AddrPort) // may be nil
 
@@ -97,11 +96,7 @@ func newMux(conns []net.PacketConn, hosts *hosts, unmatched func([]byte, netip.A
 		questions: map[transactionID]chan<- netip.AddrPort{},
 	}
 	m.write = writer(conns[0])
-	if batches, ok := conns[0].(batchConn); ok && canSegment {
-		m.sender = newSender(batches, m.write)
-		m.write = m.sender.write
-		m.sending.Go(m.sender.run)
-	}
+	m.batches = newBatches(conns[0], m.write)
 	for _, conn := range conns {
 		if buffered, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 			_ = buffered.SetReadBuffer(socketBuffer) // as much as the system allows
@@ -151,7 +146,11 @@ func (m *mux) readAll(conn net.PacketConn) {
 		switch {
 		case err == nil:
 			p.n, p.from = n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-			if m.dispatch(p) {
+			if l, flush := m.pass(p.data[:n], p.from); l != nil {
+				if flush {
+					l.flush()
+				}
+			} else if m.dispatch(p) {
 				p = packets.Get().(*packet)
 			}
 		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
@@ -165,6 +164,12 @@ func (m *mux) readAll(conn net.PacketConn) {
 
 // receive takes a packet that a packetPusher has read.
 func (m *mux) receive(b []byte, from netip.AddrPort) {
+	if l, flush := m.pass(b, from); l != nil {
+		if flush {
+			l.flush()
+		}
+		return
+	}
 	if len(b) > maxPacket {
 		return
 	}
@@ -174,6 +179,43 @@ func (m *mux) receive(b []byte, from netip.AddrPort) {
 		packets.Put(p)
 	}
 }
+
+// pass hands DTLS records straight to the connection that they belong to, if it has made its
+// handshake; nil: there is none such. If flush, that is to follow.
+func (m *mux) pass(b []byte, from netip.AddrPort) (to *link, flush bool) {
+	if !isDTLS(b) {
+		return nil, false
+	}
+	m.mu.RLock()
+	owner := m.owners[from]
+	m.mu.RUnlock()
+	if owner == nil {
+		return nil, false
+	}
+	if to = owner.conn.link.Load(); to == nil {
+		return nil, false
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			m.logger.Error("panic", "doing", "taking a DTLS record", "from", from, "panic", r, "stack", string(debug.Stack()))
+			flush = false
+			to.s.shut(errors.New("webrtcwire: panic over a packet"))
+		}
+	}()
+	return to, to.receive(b)
+}
+
+// attach has the DTLS records of an agent's peer passed to l.
+func (m *mux) attach(ufrag string, l *link) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if conn := m.agents[ufrag]; conn != nil {
+		conn.link.Store(l)
+	}
+}
+
+// send sends packets of size bytes, the last of which may be smaller.
+func (m *mux) send(b []byte, size int, to netip.AddrPort) { m.batches.send(b, size, to) }
 
 // dispatch hands a packet to whom it is for; false means that the caller still
 // has it. A panic over it ends the packet alone.
@@ -353,10 +395,6 @@ func (m *mux) Close() error {
 		m.remove(conn)
 	}
 	m.mu.Unlock()
-	if m.sender != nil {
-		m.sender.close()
-		m.sending.Wait()
-	}
 	var errs []error
 	for _, conn := range m.conns {
 		if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {

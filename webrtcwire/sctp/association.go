@@ -173,15 +173,22 @@ func (a *Association) Err() error {
 func (a *Association) Close() {
 	a.mu.Lock()
 	defer a.unlock()
-	if a.state == ended {
-		a.drop()
-		return
-	}
-	if a.peerTag != 0 {
+	a.leave()
+	a.drop()
+}
+
+// Abort is Close, but leaves what has arrived to be read. Close is to follow.
+func (a *Association) Abort() {
+	a.mu.Lock()
+	defer a.unlock()
+	a.leave()
+}
+
+func (a *Association) leave() {
+	if a.state != ended && a.peerTag != 0 {
 		a.abort(causeUserInitiated, "")
 	}
 	a.end(ErrClosed)
-	a.drop()
 }
 
 // abort queues an ABORT and sends it.
