@@ -80,6 +80,8 @@ func (t *Transport) shake(ctx context.Context, over *flights, client bool, ours 
 	shared := []dtls.Option{
 		dtls.WithCertificates(ours.tls),
 		dtls.WithCipherSuites(suites...),
+		// Browsers ask for one, though there are no media to protect.
+		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
 		dtls.WithExtendedMasterSecret(dtls.RequestExtendedMasterSecret),
 		dtls.WithInsecureSkipVerify(true), // the fingerprint says who it is
 		dtls.WithLoggerFactory(pionLog{logger: t.config.Logger}),
