@@ -154,6 +154,12 @@ func (l *link) onSelected(local, remote ice.Candidate) {
 	})
 }
 
+// near reports whether the peer is on this machine.
+func (l *link) near() bool {
+	pair := l.selected.Load()
+	return pair != nil && pair.direct && (pair.to.Addr().IsLoopback() || pair.local.Address() == pair.remote.Address())
+}
+
 // description is our side, with the candidates that there are.
 func (l *link) description(setup, mid string) string {
 	var id [8]byte
@@ -249,7 +255,7 @@ func (l *link) connect(remote parameters, offered, client bool) error {
 	}
 	up := &upper{records: records}
 	up.sctp = sctp.New(sctp.Config{
-		Outlet: &outlet{l: l, records: records}, Client: client, Logger: l.s.t.config.Logger,
+		Outlet: &outlet{l: l, records: records}, Client: client, Near: l.near(), Logger: l.s.t.config.Logger,
 		Opened: func(c *sctp.Channel) { l.s.admit(c, offered) },
 		Ended:  l.onEnded,
 	})

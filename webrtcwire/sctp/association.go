@@ -61,6 +61,9 @@ type Config struct {
 	// (RFC 8832 section 6).
 	Client bool
 
+	// Near says that the peer is on this machine: there is no path to learn of.
+	Near bool
+
 	// Established, Opened and Ended may be nil. They are called without locks, in the order in
 	// which things happen to each: the association stands; the peer has opened a channel; the
 	// association has ended, other than by Close.
@@ -132,7 +135,7 @@ func newAssociation(config Config) *Association {
 	_, _ = rand.Read(a.nonce[:])
 	a.tag = max(1, binary.BigEndian.Uint32(random[:]))
 	a.out.begin(binary.BigEndian.Uint32(random[4:]))
-	a.model.begin()
+	a.model.begin(config.Near)
 	a.nextID = 1
 	if config.Client {
 		a.nextID = 0
