@@ -30,6 +30,7 @@ type bench struct {
 	runs     int
 	size     int64 // bytes of the transfer
 	pairs    []string
+	rows     []string      // of utp and paths; none: all
 	duration time.Duration // of the storm
 	log      io.Writer
 	out      io.Writer
@@ -52,6 +53,8 @@ var sections = []section{
 	{"limit", (*bench).limit},
 	{"storm", (*bench).storm},
 	{"tracker", (*bench).tracker},
+	{"utp", (*bench).utp},
+	{"paths", (*bench).paths},
 }
 
 func main() {
@@ -66,10 +69,12 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	b := &bench{log: os.Stderr}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	var only, size, tmp, pairs string
+	var only, size, tmp, pairs, rows string
 	flags.StringVar(&b.causeway, "causeway", "bin/causeway", "the program to measure")
-	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, mount, limit, storm, tracker")
-	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher), or ours for the page; lt-lt and node always; default all")
+	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, mount, limit, storm, tracker, utp, paths")
+	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher), or ours for the page; lt-lt and node always. Of paths: page, node, native, tcp. Default all")
+	flags.StringVar(&rows, "rows", "", "rows of utp and paths, by commas; default all. utp has "+
+		strings.Join(sectionRows["utp"], ", ")+"; paths has "+strings.Join(sectionRows["paths"], ", "))
 	flags.IntVar(&b.runs, "runs", 5, "measured runs, after one for warming up")
 	flags.StringVar(&size, "size", "2G", "size of the transfer, in bytes with K, M or G (1024)")
 	flags.DurationVar(&b.duration, "storm", 5*time.Minute, "how long the storm lasts")
@@ -85,9 +90,18 @@ func run(ctx context.Context, args []string) error {
 	if pairs != "" {
 		b.pairs = strings.Split(pairs, ",")
 	}
-	chosen, err := choose(only)
+	if rows != "" {
+		b.rows = strings.Split(rows, ",")
+	}
+	if err := checkRows(b.rows); err != nil {
+		return err
+	}
+	chosen, skipped, err := choose(only, os.Getuid() == 0)
 	if err != nil {
 		return err
+	}
+	if len(skipped) > 0 {
+		fmt.Fprintf(b.log, "skipped %s, which need root\n", strings.Join(skipped, ", "))
 	}
 	if _, err := os.Stat(b.causeway); errors.Is(err, os.ErrNotExist) {
 		fmt.Fprintf(b.log, "no program at %s (make build): measuring libtorrent alone\n", b.causeway)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/causeway-bt/causeway/bench/path"
 	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
@@ -32,8 +33,13 @@ var needs = map[string][]need{
 	"native":   {installed(realpeer.WebTorrent)}, // for its tracker
 	"stream":   {installed(realpeer.Libtorrent), needPeerflix},
 	"tracker":  {installed(realpeer.OpenTracker), needReferenceTracker},
+	"utp":      {installed(realpeer.Libtorrent)},
+	"paths":    {installed(realpeer.Chromium), installed(realpeer.Firefox), installed(realpeer.WebTorrent), path.Available},
 	"mount":    {installed(realpeer.Libtorrent), needBtfs, onPath("unshare", "util-linux"), onPath("ip", "iproute2")},
 }
+
+// privileged are the sections that make network namespaces, or mount: not to be run by all.
+var privileged = []string{"mount", "paths"}
 
 func installed(p realpeer.Program) need {
 	return func() error { return realpeer.Available(p) }
@@ -69,14 +75,18 @@ func needPeerflix() error {
 }
 
 // choose returns the sections of a list with commas that is given with -only, empty for
-// all, once it is sure that each can run.
-func choose(only string) ([]section, error) {
+// all, once it is sure that each can run. Of all, those are skipped that need root where we
+// are not.
+func choose(only string, root bool) (chosen []section, skipped []string, err error) {
 	names := strings.Split(strings.ReplaceAll(only, "web", "page,native,crowd"), ",")
-	var chosen []section
 	var known, without []string
 	var errs []error
 	for _, s := range sections {
 		known = append(known, s.name)
+		if only == "" && !root && slices.Contains(privileged, s.name) {
+			skipped = append(skipped, s.name)
+			continue
+		}
 		missing := s.missing()
 		if missing == "" {
 			without = append(without, s.name)
@@ -91,13 +101,13 @@ func choose(only string) ([]section, error) {
 	}
 	for _, name := range names {
 		if only != "" && !slices.Contains(known, name) {
-			return nil, fmt.Errorf("there is no section %q; there are %s, and web for page, native and crowd", name, strings.Join(known, ", "))
+			return nil, nil, fmt.Errorf("there is no section %q; there are %s, and web for page, native and crowd", name, strings.Join(known, ", "))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("other programs are missing:\n%w\n`make test-deps` installs them; without, there is -only %s", err, strings.Join(without, ","))
+		return nil, nil, fmt.Errorf("other programs are missing:\n%w\n`make test-deps` installs them; without, there is -only %s", err, strings.Join(without, ","))
 	}
-	return chosen, nil
+	return chosen, skipped, nil
 }
 
 // missing says which programs a section needs that are not there, or nothing.

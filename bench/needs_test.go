@@ -60,12 +60,12 @@ func TestChosenSections(t *testing.T) {
 	if err := needPeerflix(); err != nil {
 		t.Errorf("peerflix is there, and: %v", err)
 	}
-	chosen, err := choose("finished,idle,crowd")
+	chosen, _, err := choose("finished,idle,crowd", true)
 	if err != nil || len(chosen) != 3 || chosen[0].name != "idle" {
 		t.Errorf("got %v, %v", chosen, err)
 	}
 	for name := range needs {
-		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker mount ", " "+name+" ") {
+		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker mount utp paths ", " "+name+" ") {
 			t.Errorf("there is no section %q", name)
 		}
 	}

@@ -24,6 +24,8 @@ type party struct {
 	// complete waits for the program's own report that all pieces are verified and
 	// returns when it came.
 	complete func(context.Context) (time.Time, error)
+	// downloaded returns the bytes that the program last reported to have, and when.
+	downloaded func() (int64, time.Time)
 }
 
 // program starts parties.
@@ -36,17 +38,21 @@ type program interface {
 type ours struct {
 	bin  string
 	work string // for state, which seeders keep between runs
+	site
 }
 
-// quiet switches off all that has nothing to do with two peers over plain TCP,
+// quiet switches off all that has nothing to do with two peers over one plain transport,
 // which is how libtorrent is set up too.
-var quiet = []string{
-	"--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-trackers", "--encryption", "off", "--json",
-}
+var quiet = []string{"--port", "0", "--no-dht", "--no-trackers", "--encryption", "off", "--json"}
 
 func (o ours) run(args ...string) (*cli.Run, error) {
+	without := "CAUSEWAY_NO_UTP=true"
+	if o.utp {
+		without = "CAUSEWAY_NO_TCP=true"
+	}
 	return cli.StartSpec(proc.Spec{
-		Path: o.bin, Args: append(args, quiet...), Env: append([]string{"CAUSEWAY_NO_UTP=true"}, cli.Isolated...),
+		Path: o.bin, Args: append(append(args, quiet...), "--listen", o.ip()), Command: o.exec(),
+		Env: append([]string{without}, cli.Isolated...),
 	})
 }
 
@@ -65,12 +71,16 @@ func (o ours) start(ctx context.Context, event string, args ...string) (*cli.Run
 		run.Kill()
 		return nil, nil, err
 	}
-	_, port, err := net.SplitHostPort(listening.TCP)
+	at := listening.TCP
+	if o.utp {
+		at = listening.UDP
+	}
+	_, port, err := net.SplitHostPort(at)
 	if err != nil {
 		run.Kill()
 		return nil, nil, fmt.Errorf("the address that causeway listens on: %w", err)
 	}
-	return run, &party{Process: run.Process, addr: net.JoinHostPort("127.0.0.1", port), began: ready.Received}, nil
+	return run, &party{Process: run.Process, addr: net.JoinHostPort(o.ip(), port), began: ready.Received}, nil
 }
 
 func (o ours) seed(ctx context.Context, t *fixture.Torrent) (*party, error) {
@@ -90,18 +100,36 @@ func (o ours) leech(ctx context.Context, t *fixture.Torrent, dir, peer string) (
 	if err != nil {
 		return nil, err
 	}
+	p.follow(run)
+	return p, nil
+}
+
+// follow has causeway's own events say how far it is.
+func (p *party) follow(run *cli.Run) {
 	p.complete = func(ctx context.Context) (time.Time, error) {
 		e, err := run.WaitEvent(ctx, "complete")
 		return e.Received, err
 	}
-	return p, nil
+	p.downloaded = func() (int64, time.Time) {
+		e, _ := run.Last("progress")
+		return e.Downloaded, e.Received
+	}
 }
 
 // libtorrent is Debian's libtorrent.
-type libtorrent struct{ work string }
+type libtorrent struct {
+	work string
+	site
+}
 
 func (l libtorrent) start(ctx context.Context, o realpeer.Options) (*party, error) {
 	o.Program = realpeer.Libtorrent
+	if l.host != nil {
+		o.Host, o.Command = l.ip(), l.exec()
+	}
+	if l.utp {
+		o.UTP, o.NoTCP = true, true
+	}
 	peer, err := realpeer.Launch(ctx, l.work, o)
 	if err != nil {
 		return nil, err
@@ -118,6 +146,14 @@ func (l libtorrent) start(ctx context.Context, o realpeer.Options) (*party, erro
 	return &party{
 		Process: peer.Process, addr: peer.Addr, began: began,
 		complete: func(ctx context.Context) (time.Time, error) { return wait(ctx, "complete") },
+		downloaded: func() (bytes int64, at time.Time) {
+			for _, s := range peer.Status.All() {
+				if s.Event == "status" {
+					bytes, at = s.Downloaded, s.Received
+				}
+			}
+			return bytes, at
+		},
 	}, nil
 }
 

@@ -10,11 +10,16 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/bench/fixture"
+	"github.com/causeway-bt/causeway/bench/path"
 	"github.com/causeway-bt/causeway/bench/proc"
 )
 
 // runTimeout bounds one transfer; the slowest should take seconds.
 const runTimeout = 5 * time.Minute
+
+// cutAfter is when a transfer through a path, which should take under a quarter of that, is
+// judged by what has come.
+const cutAfter = 60 * time.Second
 
 // pair is a seeder and a leecher by name: "lt" or "ours".
 type pair struct{ seed, leech string }
@@ -23,16 +28,18 @@ func (p pair) String() string { return p.seed + "-" + p.leech }
 
 // sample is what one transfer cost.
 type sample struct {
-	rate              float64 // MB/s (10^6 bytes), from the leecher's begin to its completion
+	rate              float64 // MB/s (10^6 bytes), from the leecher's begin, or the first block, to its completion
 	cpu               float64 // processor seconds of both, per 10^9 bytes of content
 	seedRSS, leechRSS float64 // peaks of RssAnon, bytes
 }
 
-func (b *bench) program(name string) program {
+func (b *bench) program(name string) program { return b.programAt(name, site{}) }
+
+func (b *bench) programAt(name string, at site) program {
 	if name == "ours" {
-		return ours{bin: b.causeway, work: b.work}
+		return ours{bin: b.causeway, work: b.work, site: at}
 	}
-	return libtorrent{work: b.work}
+	return libtorrent{work: b.work, site: at}
 }
 
 // selectPairs returns the pairs to measure; lt-lt, the measure of the others, always.
@@ -64,7 +71,7 @@ func (b *bench) transfer(ctx context.Context) error {
 	results := map[pair][]sample{}
 	for round := range b.runs + 1 {
 		for _, p := range pairs {
-			s, err := b.transferOnce(ctx, tor, p)
+			s, err := b.exchange(ctx, tor, b.program(p.seed), b.program(p.leech), nil)
 			if err != nil {
 				return fmt.Errorf("seeder %s, leecher %s: %w", p.seed, p.leech, err)
 			}
@@ -78,10 +85,12 @@ func (b *bench) transfer(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) transferOnce(ctx context.Context, tor *fixture.Torrent, p pair) (sample, error) {
+// exchange has one program download from another. On a path, the time before the first block
+// does not count, and what takes too long is judged by what has come.
+func (b *bench) exchange(ctx context.Context, tor *fixture.Torrent, from, to program, over *path.Path) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
-	seed, err := b.program(p.seed).seed(ctx, tor)
+	seed, err := from.seed(ctx, tor)
 	if err != nil {
 		return sample{}, err
 	}
@@ -95,7 +104,10 @@ func (b *bench) transferOnce(ctx context.Context, tor *fixture.Torrent, p pair) 
 	if err != nil {
 		return sample{}, err
 	}
-	leech, err := b.program(p.leech).leech(ctx, tor, dir, seed.addr)
+	if over != nil {
+		over.Reset()
+	}
+	leech, err := to.leech(ctx, tor, dir, seed.addr)
 	if err != nil {
 		return sample{}, err
 	}
@@ -105,7 +117,7 @@ func (b *bench) transferOnce(ctx context.Context, tor *fixture.Torrent, p pair) 
 		return sample{}, err
 	}
 	peaks := watchPeaks(seed.Process, leech.Process)
-	end, err := leech.complete(ctx)
+	end, got, err := leech.finish(ctx, tor.Size, over != nil)
 	rss := peaks()
 	if err != nil {
 		return sample{}, err
@@ -118,14 +130,43 @@ func (b *bench) transferOnce(ctx context.Context, tor *fixture.Torrent, p pair) 
 		}
 		used += cpu
 	}
+	began, before := leech.began, int64(0)
+	if over != nil {
+		there, _ := over.Counters()
+		began, before = there.Begun, path.FirstBlock
+	}
 	leech.Stop()
-	if err := sameSize(tor, dir); err != nil {
-		return sample{}, err
+	if got == tor.Size {
+		if err := sameSize(tor, dir); err != nil {
+			return sample{}, err
+		}
 	}
 	return sample{
-		rate: float64(tor.Size) / 1e6 / end.Sub(leech.began).Seconds(),
-		cpu:  used.Seconds() / (float64(tor.Size) / 1e9), seedRSS: rss[0], leechRSS: rss[1],
+		rate: float64(got-before) / 1e6 / end.Sub(began).Seconds(),
+		cpu:  used.Seconds() / (float64(got) / 1e9), seedRSS: rss[0], leechRSS: rss[1],
 	}, nil
+}
+
+// finish waits until all has come, or, if it may be cut short, until it has taken long
+// enough, and returns when what came.
+func (p *party) finish(ctx context.Context, size int64, mayCut bool) (end time.Time, got int64, err error) {
+	waiting, cancel := context.WithTimeout(ctx, cutAfter)
+	defer cancel()
+	if !mayCut {
+		waiting = ctx
+	}
+	end, err = p.complete(waiting)
+	if err == nil {
+		return end, size, nil
+	}
+	if waiting.Err() == nil || ctx.Err() != nil {
+		return end, 0, err
+	}
+	got, end = p.downloaded()
+	if got <= path.FirstBlock {
+		return end, got, fmt.Errorf("nothing came in %v: %w", cutAfter, err)
+	}
+	return end, got, nil
 }
 
 // watchPeaks samples the memory of processes until the returned function is called,
@@ -158,29 +199,34 @@ func sameSize(tor *fixture.Torrent, dir string) error {
 }
 
 func (b *bench) transferTable(pairs []pair, results map[pair][]sample) {
-	column := func(p pair, f func(sample) float64) []float64 {
-		var v []float64
-		for _, s := range results[p] {
-			v = append(v, f(s))
-		}
-		return v
-	}
+	title := fmt.Sprintf("%s over loopback TCP, median of %d", mib(float64(b.size)), b.runs)
+	table(b.out, title, transferRows(pairs, results, 0))
+}
+
+// transferRows are the rows of a table of transfers, with their share of a cap if there is one.
+func transferRows(pairs []pair, results map[pair][]sample, limit float64) [][]string {
+	of := func(p pair, f func(sample) float64) []float64 { return column(results[p], f) }
 	rate := func(s sample) float64 { return s.rate }
 	cpu := func(s sample) float64 { return s.cpu }
 	base := pair{"lt", "lt"}
 	rows := [][]string{{"seeder to leecher", "MB/s", "range", "x lt", "CPU s/GB", "range", "x lt", "seeder RssAnon", "leecher RssAnon"}}
 	for _, p := range pairs {
-		r, c := column(p, rate), column(p, cpu)
+		r, c := of(p, rate), of(p, cpu)
 		rows = append(rows, []string{
 			p.seed + " to " + p.leech,
-			fmt.Sprintf("%.0f", median(r)), spread(r, "%.0f"), fmt.Sprintf("%.2f", median(r)/median(column(base, rate))),
-			fmt.Sprintf("%.2f", median(c)), spread(c, "%.2f"), fmt.Sprintf("%.2f", median(c)/median(column(base, cpu))),
-			mib(median(column(p, func(s sample) float64 { return s.seedRSS }))),
-			mib(median(column(p, func(s sample) float64 { return s.leechRSS }))),
+			fmt.Sprintf("%.3g", median(r)), spread(r, "%.3g"), fmt.Sprintf("%.2f", median(r)/median(of(base, rate))),
+			fmt.Sprintf("%.2f", median(c)), spread(c, "%.2f"), fmt.Sprintf("%.2f", median(c)/median(of(base, cpu))),
+			mib(median(of(p, func(s sample) float64 { return s.seedRSS }))),
+			mib(median(of(p, func(s sample) float64 { return s.leechRSS }))),
 		})
+		if limit > 0 {
+			rows[len(rows)-1] = append(rows[len(rows)-1], ofCap(median(r)*1e6, limit))
+		}
 	}
-	title := fmt.Sprintf("%s over loopback TCP, median of %d", mib(float64(b.size)), b.runs)
-	table(b.out, title, rows)
+	if limit > 0 {
+		rows[0] = append(rows[0], "of the cap")
+	}
+	return rows
 }
 
 // warmMemory writes and removes as much as a run will use at most: the first touch of

@@ -9,6 +9,7 @@ import (
 
 	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/fixture"
+	"github.com/causeway-bt/causeway/bench/path"
 	"github.com/causeway-bt/causeway/bench/proc"
 	"github.com/causeway-bt/causeway/bench/realpeer"
 )
@@ -45,14 +46,14 @@ func (b *bench) native(ctx context.Context) error { return b.overWeb(ctx, b.nati
 func (b *bench) crowd(ctx context.Context) error  { return b.overWeb(ctx, b.toCrowd) }
 
 // webRun runs causeway with WebRTC as its only transport, and the tracker at a URL.
-func (b *bench) webRun(trackerURL string, args ...string) (*cli.Run, error) {
+func (b *bench) webRun(at site, trackerURL string, args ...string) (*cli.Run, error) {
 	state, err := os.MkdirTemp(b.work, "state")
 	if err != nil {
 		return nil, err
 	}
 	return cli.StartSpec(proc.Spec{
-		Path: b.causeway,
-		Args: append(args, "--listen", "127.0.0.1", "--port", "0", "--no-tcp", "--no-dht", "--no-webrtc=false",
+		Path: b.causeway, Command: at.exec(),
+		Args: append(args, "--listen", at.ip(), "--port", "0", "--no-tcp", "--no-dht", "--no-webrtc=false",
 			"--stun", "stun:127.0.0.1:9", // nobody is there: the public ones are not asked
 			"--tracker", trackerURL, "--state", state, "--json"),
 		Env: cli.Isolated,
@@ -60,8 +61,8 @@ func (b *bench) webRun(trackerURL string, args ...string) (*cli.Run, error) {
 }
 
 // webSeed is causeway as a seeder that has announced.
-func (b *bench) webSeed(ctx context.Context, tor *fixture.Torrent, trackerURL string, flags ...string) (*proc.Process, error) {
-	run, err := b.webRun(trackerURL, append([]string{"seed", tor.Path, "--data", tor.Dir}, flags...)...)
+func (b *bench) webSeed(ctx context.Context, at site, tor *fixture.Torrent, trackerURL string, flags ...string) (*proc.Process, error) {
+	run, err := b.webRun(at, trackerURL, append([]string{"seed", tor.Path, "--data", tor.Dir}, flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -75,16 +76,16 @@ func (b *bench) webSeed(ctx context.Context, tor *fixture.Torrent, trackerURL st
 }
 
 // nodeSeed is webtorrent in Node as a seeder that has announced.
-func (b *bench) nodeSeed(ctx context.Context, tor *fixture.Torrent, tracker *realpeer.WebTracker) (*proc.Process, error) {
+func (b *bench) nodeSeed(ctx context.Context, at site, tor *fixture.Torrent, m *meeting) (*proc.Process, error) {
 	peer, err := realpeer.Launch(ctx, b.work, realpeer.Options{
-		Program: realpeer.WebTorrent, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Trackers: []string{tracker.URL},
+		Program: realpeer.WebTorrent, Torrent: tor.Path, Dir: tor.Dir, Seed: true, Trackers: []string{m.atA}, Command: at.exec(),
 	})
 	if err != nil {
 		return nil, err
 	}
 	// It says "complete" first. A page that came between the two would get offers
 	// while its own are being answered: webtorrent then drops both.
-	if _, err := tracker.Announces.Wait(ctx, "webtorrent to announce its start", func(a realpeer.Announce) bool {
+	if _, err := m.Announces.Wait(ctx, "webtorrent to announce its start", func(a realpeer.Announce) bool {
 		return a.Event == "start"
 	}); err != nil {
 		peer.Kill()
@@ -109,10 +110,10 @@ func (b *bench) toPage(ctx context.Context, tor *fixture.Torrent) error {
 	results := map[string][]pageSample{}
 	for round := range b.runs + 1 {
 		for _, who := range seeders {
-			s, err := b.toPageOnce(ctx, tor, who)
+			s, err := b.toPageOnce(ctx, tor, who, nil)
 			for retry := 0; err != nil && ctx.Err() == nil && who == "node" && retry < nodeRetries; retry++ {
 				fmt.Fprintf(b.log, "page round %d %s failed, again: %v\n", round, who, err)
-				s, err = b.toPageOnce(ctx, tor, who)
+				s, err = b.toPageOnce(ctx, tor, who, nil)
 			}
 			if err != nil {
 				return fmt.Errorf("%s to a page: %w", who, err)
@@ -148,19 +149,21 @@ func column[S any](samples []S, f func(S) float64) []float64 {
 	return v
 }
 
-func (b *bench) toPageOnce(ctx context.Context, tor *fixture.Torrent, who string) (pageSample, error) {
+// toPageOnce measures one download of a page from ours or node, over loopback or a path.
+func (b *bench) toPageOnce(ctx context.Context, tor *fixture.Torrent, who string, over *path.Path) (pageSample, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
-	tracker, err := realpeer.LaunchWebTracker(ctx, 0)
+	m, err := meet(ctx, over)
 	if err != nil {
 		return pageSample{}, err
 	}
-	defer tracker.Stop()
+	defer m.Close()
+	from, to := ends(over)
 	var seed *proc.Process
 	if who == "ours" {
-		seed, err = b.webSeed(ctx, tor, tracker.URL)
+		seed, err = b.webSeed(ctx, from, tor, m.atA)
 	} else {
-		seed, err = b.nodeSeed(ctx, tor, tracker)
+		seed, err = b.nodeSeed(ctx, from, tor, m)
 	}
 	if err != nil {
 		return pageSample{}, err
@@ -178,14 +181,15 @@ func (b *bench) toPageOnce(ctx context.Context, tor *fixture.Torrent, who string
 	peaks := watchPeaks(seed)
 	// Node's WebRTC resolves no mDNS names.
 	browser, err := realpeer.LaunchBrowser(dir, realpeer.BrowserOptions{
-		Browser: realpeer.Chromium, Torrent: tor.Path, Trackers: []string{tracker.URL}, SkipHash: true, ShowAddresses: true,
+		Browser: realpeer.Chromium, Torrent: tor.Path, Trackers: []string{m.atB}, SkipHash: true, ShowAddresses: true,
+		Command: to.exec(), Listen: to.listen,
 	})
 	if err != nil {
 		peaks()
 		return pageSample{}, err
 	}
 	defer browser.Stop()
-	complete, err := browser.WaitPage(ctx, 0, "complete")
+	complete, got, err := pageFinish(ctx, browser, tor.Size, over != nil)
 	rss := peaks()
 	if err != nil {
 		return pageSample{}, err
@@ -204,8 +208,31 @@ func (b *bench) toPageOnce(ctx context.Context, tor *fixture.Torrent, who string
 	}
 	const msPerSecond = float64(time.Second / time.Millisecond)
 	return pageSample{
-		rate: float64(tor.Size) / 1e6 / ((complete.MS - first.MS) / msPerSecond),
-		cpu:  (after - before).Seconds() / (float64(tor.Size) / 1e9), rss: rss[0],
+		rate: float64(got) / 1e6 / ((complete.MS - first.MS) / msPerSecond),
+		cpu:  (after - before).Seconds() / (float64(got) / 1e9), rss: rss[0],
 		first: (first.MS - announced.MS) / msPerSecond,
 	}, nil
+}
+
+// pageFinish waits until a page has all, or, if it may be cut short, until that has taken
+// long enough, and returns the event at the end and what had come.
+func pageFinish(ctx context.Context, browser *realpeer.Browser, size int64, mayCut bool) (end realpeer.PageEvent, got int64, err error) {
+	waiting, cancel := context.WithTimeout(ctx, cutAfter)
+	defer cancel()
+	if !mayCut {
+		waiting = ctx
+	}
+	end, err = browser.WaitPage(waiting, 0, "complete")
+	if err == nil || waiting.Err() == nil || ctx.Err() != nil {
+		return end, size, err
+	}
+	for _, e := range browser.Events.All() {
+		if e.Event == "status" {
+			end = e
+		}
+	}
+	if end.Downloaded == 0 {
+		return end, 0, fmt.Errorf("nothing came in %v: %w", cutAfter, err)
+	}
+	return end, end.Downloaded, nil
 }

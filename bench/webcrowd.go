@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/bench/fixture"
+	"github.com/causeway-bt/causeway/bench/path"
 	"github.com/causeway-bt/causeway/bench/webpeer"
 )
 
@@ -38,7 +39,7 @@ func (b *bench) toCrowd(ctx context.Context, tor *fixture.Torrent) error {
 	for round := range b.runs + 1 {
 		for _, n := range sizes {
 			run, cancel := context.WithTimeout(ctx, runTimeout)
-			s, err := b.crowdOnce(run, tor, n)
+			s, err := b.crowdOnce(run, tor, n, nil, crowdSettle, crowdWatch)
 			cancel()
 			if err != nil {
 				return fmt.Errorf("%d leeches: %w", n, err)
@@ -64,18 +65,26 @@ func (b *bench) toCrowd(ctx context.Context, tor *fixture.Torrent) error {
 	return nil
 }
 
-func (b *bench) crowdOnce(ctx context.Context, tor *fixture.Torrent, n int) (crowdSample, error) {
+// crowdOnce measures one seeder and n leeches, over loopback or a path, for a time after
+// another.
+func (b *bench) crowdOnce(ctx context.Context, tor *fixture.Torrent, n int, over *path.Path, settle, watch time.Duration) (crowdSample, error) {
 	tracker := webpeer.Listen()
 	defer tracker.Close()
+	from, to := ends(over)
+	url, away, err := from.reach(tracker.URL)
+	if err != nil {
+		return crowdSample{}, err
+	}
+	defer away()
 	slots := fmt.Sprint(crowdSize + 2) // with fewer, peers take turns, and a short run shows that as unfair
-	seed, err := b.webSeed(ctx, tor, tracker.URL, "--slots", slots, "--web-slots", slots)
+	seed, err := b.webSeed(ctx, from, tor, url, "--slots", slots, "--web-slots", slots)
 	if err != nil {
 		return crowdSample{}, err
 	}
 	defer seed.Stop()
 	var leeches []*webpeer.Leech
 	for i := range n {
-		leech, closer, err := newLeech(ctx, tracker, tor, i)
+		leech, closer, err := newLeech(ctx, to, tracker, tor, i)
 		if err != nil {
 			return crowdSample{}, fmt.Errorf("connect leech %d: %w", i, err)
 		}
@@ -83,7 +92,7 @@ func (b *bench) crowdOnce(ctx context.Context, tor *fixture.Torrent, n int) (cro
 		leeches = append(leeches, leech)
 		go func() { _ = leech.Run(crowdWindow) }() // until it is closed
 	}
-	if err := sleep(ctx, crowdSettle); err != nil {
+	if err := sleep(ctx, settle); err != nil {
 		return crowdSample{}, err
 	}
 	received := func() (v []float64) {
@@ -95,7 +104,7 @@ func (b *bench) crowdOnce(ctx context.Context, tor *fixture.Torrent, n int) (cro
 	}
 	peaks := watchPeaks(seed)
 	before, start := received(), time.Now()
-	err = sleep(ctx, crowdWatch)
+	err = sleep(ctx, watch)
 	after, took := received(), time.Since(start)
 	rss := peaks()
 	if err != nil {
@@ -118,8 +127,8 @@ func (b *bench) crowdOnce(ctx context.Context, tor *fixture.Torrent, n int) (cro
 }
 
 // newLeech connects a leech over a socket of its own, which the caller closes.
-func newLeech(ctx context.Context, tracker *webpeer.Tracker, tor *fixture.Torrent, number int) (*webpeer.Leech, io.Closer, error) {
-	transport, err := webpeer.Transport()
+func newLeech(ctx context.Context, at site, tracker *webpeer.Tracker, tor *fixture.Torrent, number int) (*webpeer.Leech, io.Closer, error) {
+	transport, err := at.transport()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -75,7 +75,7 @@ func (b *bench) nativeOnce(ctx context.Context, tor *fixture.Torrent) (nativeSam
 		return nativeSample{}, err
 	}
 	defer tracker.Stop()
-	seed, err := b.webSeed(ctx, tor, tracker.URL)
+	seed, err := b.webSeed(ctx, site{}, tor, tracker.URL)
 	if err != nil {
 		return nativeSample{}, err
 	}
@@ -89,7 +89,7 @@ func (b *bench) nativeOnce(ctx context.Context, tor *fixture.Torrent) (nativeSam
 	if err != nil {
 		return nativeSample{}, err
 	}
-	leech, err := b.webRun(tracker.URL, "download", tor.Path, "-o", dir, "--seed")
+	leech, err := b.webRun(site{}, tracker.URL, "download", tor.Path, "-o", dir, "--seed")
 	if err != nil {
 		return nativeSample{}, err
 	}

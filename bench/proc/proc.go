@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,8 +38,11 @@ const (
 type Spec struct {
 	Path string
 	Args []string
-	Dir  string   // working folder; empty: the caller's
-	Env  []string // added to the caller's environment
+	// Command is put before both, as `ip netns exec NAME`, where the program shall have the id
+	// of the process.
+	Command []string
+	Dir     string   // working folder; empty: the caller's
+	Env     []string // added to the caller's environment
 	// OnLine, if set, is called from one goroutine with each line of standard
 	// output, without its newline. The slice is only valid during the call.
 	OnLine func(line []byte)
@@ -59,7 +63,8 @@ type Process struct {
 // Start runs the program. Standard input is a pipe that closes with the caller,
 // so that a program which reads it can notice that it was left alone.
 func Start(s Spec) (*Process, error) {
-	cmd := exec.Command(s.Path, s.Args...)
+	words := slices.Concat(s.Command, []string{s.Path}, s.Args)
+	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), s.Env...)
 	ownGroup(cmd)

@@ -35,6 +35,9 @@ type BrowserOptions struct {
 	Relay    *TURN // the only way to others
 	SkipHash bool  // of the content, once complete
 
+	Command []string                     // is put before the command line, as `ip netns exec NAME`
+	Listen  func() (net.Listener, error) // on loopback where the browser runs, if that is elsewhere
+
 	HTML  string   // of pages of the caller's own instead: they report by POST /event
 	Typed []string // URLs that are opened as well, as if somebody had typed them
 }
@@ -105,7 +108,7 @@ func LaunchBrowser(dir string, o BrowserOptions) (*Browser, error) {
 	for i := range max(o.Pages, 1) {
 		// Each page has a port, and so an origin, of its own: webtorrent.js keeps its
 		// pieces in the origin's storage by infohash.
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, "0"))
+		listener, err := o.listen()
 		if err != nil {
 			b.server.Close()
 			return nil, fmt.Errorf("serve the page: %w", err)
@@ -120,7 +123,7 @@ func LaunchBrowser(dir string, o BrowserOptions) (*Browser, error) {
 		"showAddresses": o.ShowAddresses, "urls": urls,
 	})
 	if err == nil {
-		b.Process, err = proc.Start(proc.Spec{Path: node, Args: []string{path, string(flags)}, Env: []string{"HOME=" + dir}})
+		b.Process, err = proc.Start(proc.Spec{Path: node, Args: []string{path, string(flags)}, Command: o.Command, Env: []string{"HOME=" + dir}})
 	}
 	if err != nil {
 		b.server.Close()
@@ -131,6 +134,13 @@ func LaunchBrowser(dir string, o BrowserOptions) (*Browser, error) {
 		b.Events.Close()
 	}()
 	return b, nil
+}
+
+func (o BrowserOptions) listen() (net.Listener, error) {
+	if o.Listen != nil {
+		return o.Listen()
+	}
+	return net.Listen("tcp", net.JoinHostPort(loopback, "0"))
 }
 
 // Stop closes the browser and the server of its pages.

@@ -34,14 +34,14 @@ func launchLibtorrent(ctx context.Context, o Options) (*Peer, error) {
 		"torrent": o.Torrent, "magnet": o.Magnet, "dir": o.Dir, "seed": o.Seed, "host": o.Host, "port": o.Port,
 		"encryption": [...]string{Plain: "plain", Prefer: "prefer", Require: "require"}[o.Encryption],
 		"trackers":   o.Trackers, "peers": o.Peers, "dht": o.DHT, "dht_nodes": o.DHTNodes,
-		"pex": o.PEX, "utp": o.UTP, "up_limit": o.UpLimit,
+		"pex": o.PEX, "utp": o.UTP, "tcp": !o.NoTCP, "up_limit": o.UpLimit,
 	})
 	if err != nil {
 		return nil, err
 	}
 	journal := &proc.Journal[Status]{}
 	process, err := proc.Start(proc.Spec{
-		Path: python, Args: []string{"-c", libtorrentScript, string(flags)},
+		Path: python, Args: []string{"-c", libtorrentScript, string(flags)}, Command: o.Command,
 		OnLine: func(line []byte) {
 			s := Status{Received: time.Now()}
 			if json.Unmarshal(line, &s) == nil {

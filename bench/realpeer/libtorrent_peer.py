@@ -43,6 +43,8 @@ settings = {
     "dht_ignore_dark_internet": False,
     "enable_incoming_utp": o["utp"],
     "enable_outgoing_utp": o["utp"],
+    "enable_incoming_tcp": o["tcp"],
+    "enable_outgoing_tcp": o["tcp"],
     "in_enc_policy": policy,
     "out_enc_policy": policy,
     "allowed_enc_level": 2 if policy == 0 else 3,  # pe_rc4, pe_both

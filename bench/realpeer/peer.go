@@ -56,9 +56,12 @@ type Options struct {
 	DHTNodes   []string // HOST:PORT to bootstrap from
 	PEX        bool
 	UTP        bool
+	NoTCP      bool   // of libtorrent
 	UpLimit    int64  // bytes per second; 0: none
 	Host       string // to listen on and, where it matters, to dial from; empty: that of the package
 	Port       int    // for peers; 0: any free
+
+	Command []string // of libtorrent and webtorrent: is put before the command line, as `ip netns exec NAME`
 }
 
 // Peer is a running foreign peer.

@@ -24,7 +24,7 @@ func launchWebTorrent(ctx context.Context, o Options) (*Peer, error) {
 	}
 	journal := &proc.Journal[Status]{}
 	process, err := proc.Start(proc.Spec{
-		Path: node, Args: []string{path, string(flags)},
+		Path: node, Args: []string{path, string(flags)}, Command: o.Command,
 		OnLine: func(line []byte) {
 			s := Status{Received: time.Now()}
 			if json.Unmarshal(line, &s) == nil {

@@ -3,6 +3,7 @@ package realpeer
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func LaunchWebTracker(ctx context.Context, port int) (*WebTracker, error) {
 	listening, err := journal.Wait(ctx, "the WebSocket tracker to listen", func(a Announce) bool { return a.Event == "listening" })
 	if err != nil {
 		process.Kill()
-		return nil, err
+		return nil, fmt.Errorf("%w\n%s", err, process.Output())
 	}
 	return &WebTracker{Process: process, URL: webSocketURL(listening.Port), Port: listening.Port, Announces: journal}, nil
 }

@@ -42,6 +42,8 @@ const (
 type Config struct {
 	Rate int64         // bytes per second each way; 0: no cap
 	RTT  time.Duration // round trip that the link adds
+
+	Listener net.Listener // of TCP, which the Relay owns from Listen on; nil: on a free loopback port
 }
 
 // Flow is what went through one direction, all connections together.
@@ -62,11 +64,14 @@ type Relay struct {
 	wg     sync.WaitGroup
 }
 
-// Listen starts a relay to the HOST:PORT target on a free loopback port.
+// Listen starts a relay to the HOST:PORT target.
 func Listen(target string, c Config) (*Relay, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("start a relay to %s: %w", target, err)
+	l := c.Listener
+	if l == nil {
+		var err error
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("start a relay to %s: %w", target, err)
+		}
 	}
 	r := &Relay{
 		target: target, listener: l,

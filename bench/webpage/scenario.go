@@ -67,9 +67,8 @@ func (s Scenario) Run(scripts, home string, found any) (result []byte, err error
 	if err != nil {
 		return nil, err
 	}
-	command := append(s.Command[:len(s.Command):len(s.Command)], "node", filepath.Join(scripts, "run.mjs"), string(flags))
 	p, err := proc.Start(proc.Spec{
-		Path: command[0], Args: command[1:], Env: []string{"HOME=" + home},
+		Path: "node", Args: []string{filepath.Join(scripts, "run.mjs"), string(flags)}, Command: s.Command, Env: []string{"HOME=" + home},
 		OnLine: func(line []byte) {
 			var word struct{ Say string }
 			if json.Unmarshal(line, &word) != nil || word.Say == "" {
