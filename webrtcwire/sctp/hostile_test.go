@@ -2,8 +2,8 @@ package sctp
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,7 +75,9 @@ func TestHostilePackets(t *testing.T) {
 		packets func(a *Association) [][]byte
 		ends    bool
 	}{
-		{"wrong tag", func(a *Association) [][]byte { return [][]byte{packetTo(a.tag+1, appendChunk(nil, chunkAbort, 0, nil))} }, false},
+		{"wrong tag", func(a *Association) [][]byte {
+			return [][]byte{packetTo(a.tag+1, appendChunk(nil, chunkAbort, 0, nil))}
+		}, false},
 		{"our tag reflected", func(*Association) [][]byte { return [][]byte{packetTo(peerTag, appendChunk(nil, chunkAbort, 0, nil))} }, false},
 		{"truncated", func(a *Association) [][]byte { return [][]byte{packetTo(a.tag, []byte{chunkData, 0, 0, 200, 1})} }, false},
 		{"chunk of no length", func(a *Association) [][]byte { return [][]byte{packetTo(a.tag, []byte{chunkSack, 0, 0, 0})} }, false},
@@ -94,7 +96,9 @@ func TestHostilePackets(t *testing.T) {
 			return [][]byte{packetTo(a.tag, sackChunk(a.out.first-1, 1<<20, 9, 3))}
 		}, false},
 		{"optimistic SACK", func(a *Association) [][]byte { return [][]byte{packetTo(a.tag, sackChunk(a.out.first+100, 1<<20))} }, true},
-		{"no data", func(a *Association) [][]byte { return [][]byte{packetTo(a.tag, dataChunk(peerTSN, 1, ppidBinary, nil))} }, true},
+		{"no data", func(a *Association) [][]byte {
+			return [][]byte{packetTo(a.tag, dataChunk(peerTSN, 1, ppidBinary, nil))}
+		}, true},
 		{"another INIT", func(*Association) [][]byte {
 			h := hello{tag: 77, rwnd: 1 << 20, out: 10, in: 10, tsn: 5}
 			return [][]byte{packetTo(0, appendChunk(nil, chunkInit, 0, h.append(nil)))}
@@ -312,11 +316,11 @@ func FuzzHello(f *testing.F) {
 
 // TestMangledPackets has a path that changes bytes: a checksum finds that, and all arrives.
 func TestMangledPackets(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 6))
+	var n atomic.Int64
 	mangle := func(b []byte) []byte {
-		if rng.IntN(50) == 0 {
+		if i := int(n.Add(1)); i%50 == 0 {
 			putChecksum(b)
-			b[headerSize+rng.IntN(len(b)-headerSize)]++
+			b[headerSize+i%(len(b)-headerSize)]++
 		}
 		return b
 	}
