@@ -30,6 +30,8 @@ var corners = map[string][]string{
 	"client/allot":     {},
 	"client/network":   {},
 	"client/discovery": {},
+	"client/portmap":   {"client/network"},
+	"client/reach":     {"client/network"},
 	"client/choker":    {},
 	"client/meta":      {"client/network"},
 	"client/picker":    {"wire"},
@@ -37,7 +39,7 @@ var corners = map[string][]string{
 	"client/source":    {"client/disk", "client/meta", "client/network", "client/picker", "wire"},
 	"client/content":   {"client/disk", "client/meta", "client/network", "client/picker", "client/source", "wire"},
 	"client/swarm": {
-		"client/allot", "client/discovery", "client/network",
+		"client/allot", "client/discovery", "client/network", "client/reach",
 		"client/source", "client/disk", "client/meta", "client/picker", // by source.Identity
 		"tracker", "tracker/ws", "webrtcwire", "webrtcwire/sctp", "wire", "wire/transport",
 	},

@@ -13,6 +13,7 @@ require (
 	github.com/dustin/go-humanize v1.0.0
 	github.com/fvbommel/sortorder v1.2.1
 	github.com/hanwen/go-fuse/v2 v2.12.1
+	github.com/huin/goupnp v1.3.1
 	github.com/letsencrypt/pebble/v2 v2.10.1
 	github.com/mattn/go-shellwords v1.0.16
 	github.com/miekg/dns v1.1.73

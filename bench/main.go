@@ -2,6 +2,7 @@
 //
 //	go run ./bench -causeway bin/causeway            # everything
 //	go run ./bench -only transfer -runs 5 -size 2G   # one of the sections
+//	go run ./bench -only paths -rows loss-0.5 -runs 3 -pairs page,native # some of its rows; as root
 //
 // Both programs are measured in the same session, in turns, so that whatever else
 // the machine does hits both alike; the first round warms up and is not counted;
@@ -20,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -58,7 +60,7 @@ var sections = []section{
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -83,7 +83,6 @@ func (b *bench) pathTable(ctx context.Context, tor *fixture.Torrent, rows []row)
 		kindPage: "ours to a Chromium page", kindNode: "Node webtorrent to the page",
 		kindNative: "ours to ours, WebRTC", kindTCP: "ours to ours, TCP (" + congestion + ")",
 	}
-	cells := [][]string{{"path", "seeder to leecher", "MB/s", "range", "of the cap", "CPU s/GB", "round trip longer by, ms", "longest in the queue, ms"}}
 	for number, r := range rows {
 		first := 1
 		if number == 0 {
@@ -103,18 +102,19 @@ func (b *bench) pathTable(ctx context.Context, tor *fixture.Torrent, rows []row)
 				}
 			}
 		}
+		cells := [][]string{{"seeder to leecher", "MB/s", "range", "of the cap", "CPU s/GB", "round trip longer by, ms", "longest in the queue, ms"}}
 		for _, kind := range b.pathKinds() {
 			of := func(f func(pathSample) float64) []float64 { return column(results[kind], f) }
 			rates := of(func(s pathSample) float64 { return s.rate })
 			cells = append(cells, []string{
-				r.String(), names[kind], fmt.Sprintf("%.2f", median(rates)), spread(rates, "%.2f"), ofCap(median(rates)*1e6, r.Rate),
+				names[kind], fmt.Sprintf("%.2f", median(rates)), spread(rates, "%.2f"), ofCap(median(rates)*1e6, r.Rate),
 				fmt.Sprintf("%.1f", median(of(func(s pathSample) float64 { return s.cpu }))),
 				fmt.Sprintf("%.0f", median(of(func(s pathSample) float64 { return s.longer }))),
 				fmt.Sprintf("%.0f", median(of(func(s pathSample) float64 { return s.queue }))),
 			})
 		}
+		table(b.out, fmt.Sprintf("%s through %v, first block to last or %v, median of %d", mib(float64(tor.Size)), r.Config, cutAfter, b.runs), cells)
 	}
-	table(b.out, fmt.Sprintf("%s through a path, first block to last, or what came in %v, median of %d", mib(float64(tor.Size)), cutAfter, b.runs), cells)
 	return nil
 }
 

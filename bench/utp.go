@@ -11,7 +11,7 @@ import (
 )
 
 // utpLoopbackSize is how much goes over loopback, unless -size says less.
-const utpLoopbackSize = 512 << 20
+const utpLoopbackSize = 256 << 20
 
 const loopbackRow = "loopback"
 

@@ -53,7 +53,7 @@ func (b *bench) webRun(at site, trackerURL string, args ...string) (*cli.Run, er
 	}
 	return cli.StartSpec(proc.Spec{
 		Path: b.causeway, Command: at.exec(),
-		Args: append(args, "--listen", at.ip(), "--port", "0", "--no-tcp", "--no-dht", "--no-webrtc=false",
+		Args: append(args, "--listen", at.ip(), "--port", "0", "--no-tcp", "--no-utp", "--no-dht", "--no-webrtc=false",
 			"--stun", "stun:127.0.0.1:9", // nobody is there: the public ones are not asked
 			"--tracker", trackerURL, "--state", state, "--json"),
 		Env: cli.Isolated,

@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -18,10 +20,10 @@ const handshakeTimeout = 20 * time.Second
 // acceptsAtOnce bounds incoming connections whose handshake is not finished.
 const acceptsAtOnce = 200
 
-// accept takes connections until the listener is closed.
-func (c *Client) accept() {
+// accept takes the connections of a transport until its listener is closed.
+func (c *Client) accept(listener net.Listener, kind swarm.Transport) {
 	for {
-		conn, err := c.listener.Accept()
+		conn, err := listener.Accept()
 		if err != nil {
 			if c.ctx.Err() != nil {
 				return
@@ -42,7 +44,7 @@ func (c *Client) accept() {
 		}
 		c.wg.Go(func() {
 			defer place.Leave()
-			if err := c.welcome(conn); err != nil {
+			if err := c.welcome(conn, kind); err != nil {
 				c.log.Debug("incoming connection", "from", conn.RemoteAddr(), "err", err)
 				conn.Close()
 			}
@@ -51,7 +53,7 @@ func (c *Client) accept() {
 }
 
 // welcome finds out which swarm an incoming connection is for.
-func (c *Client) welcome(raw net.Conn) (err error) {
+func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.log.Error("panic in a handshake; please report this", "panic", r, "stack", stack())
@@ -64,6 +66,12 @@ func (c *Client) welcome(raw net.Conn) (err error) {
 	if err != nil {
 		return err
 	}
+	if conn.ICE() {
+		if c.shared.RTC == nil {
+			return errors.New("a browser has connected, and WebRTC is off")
+		}
+		return c.shared.RTC.TakeTCP(conn)
+	}
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	theirs, err := wire.ReadHandshake(conn)
 	if err != nil {
@@ -73,10 +81,14 @@ func (c *Client) welcome(raw net.Conn) (err error) {
 	if !here {
 		return fmt.Errorf("it wants the torrent %x, which is not here", theirs.InfoHash)
 	}
+	c.cameFrom(raw, kind)
 	if err := wire.WriteHandshake(conn, m.swarm.Handshake()); err != nil {
 		return err
 	}
+	if network.IsGlobal(swarm.AddrPort(conn.RemoteAddr()).Addr()) {
+		c.cameIn.Add(1)
+	}
 	return swarmHost{m.torrent}.Attach(ctx, swarm.Conn{
-		Conn: conn, Swarm: m.swarm, Kind: swarm.TCP, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,
+		Conn: conn, Swarm: m.swarm, Kind: kind, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,
 	})
 }

@@ -12,16 +12,21 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/meta"
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/portmap"
+	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/tracker/ws"
 	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
+	"github.com/causeway-bt/causeway/wire/utp"
 )
 
 // Version is what peers are told, in the extension handshake and to trackers.
@@ -36,6 +41,9 @@ const (
 	openFiles = 200
 	// dialsAtOnce bounds connection attempts under way.
 	dialsAtOnce = 50
+	// punchesAtOnce bounds those by which holes are punched, which do not wait for the others:
+	// the other side dials at the same moment.
+	punchesAtOnce = 16
 	// checksAtOnce is how many torrents have their files hashed at a time: more would
 	// only make a disk seek.
 	checksAtOnce = 2
@@ -59,7 +67,11 @@ type Client struct {
 
 	listener net.Listener // nil without TCP
 	udp      *transport.UDPSocket
-	shared   *swarm.Shared // what finds peers and connects to them
+	utp      *utp.Socket // nil without
+	mirror   *webrtcwire.Mirror
+	reach    *reach.Reach
+	shared   *swarm.Shared   // what finds peers and connects to them
+	mapper   *portmap.Mapper // nil without
 
 	memory  *disk.Memory
 	pool    *disk.Pool
@@ -73,6 +85,7 @@ type Client struct {
 	conns  *allot.Connections
 	gate   *allot.Gate  // handshakes of incoming connections
 	checks *allot.Turns // to hash files
+	cameIn atomic.Int64 // connections that peers of other networks opened
 	// Bytes: see earlyBytes and the like.
 	early, incoming, metadata *allot.Budget
 
@@ -98,6 +111,7 @@ var ErrClosed = errors.New("the client is closed")
 
 // New starts a client.
 func New(cfg Config) (*Client, error) {
+	stunChosen := cfg.STUN != nil
 	cfg.setDefaults()
 	bind, err := network.ParseBind(cfg.ListenHost)
 	if err != nil {
@@ -133,19 +147,39 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.shared = &swarm.Shared{
-		Net: c.net, Dials: allot.NewTurns(dialsAtOnce), Encryption: cfg.Encryption, UserAgent: userAgent,
+		Net: c.net, Dials: allot.NewTurns(dialsAtOnce), Punches: allot.NewTurns(punchesAtOnce), Encryption: cfg.Encryption, UserAgent: userAgent,
 		DisableTCP: cfg.DisableTCP, DisableTrackers: cfg.DisableTrackers, DisableWebTrackers: cfg.DisableWebTrackers,
 		Port: c.port,
 	}
-	if err := c.startWeb(); err != nil {
+	if !cfg.DisableUTP {
+		c.startUTP()
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.startReach(stunChosen); err != nil {
 		c.closeSockets()
 		return nil, err
 	}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.startWeb(); err != nil {
+		c.mirror.Close()
+		c.reach.Close()
+		c.closeSockets()
+		return nil, err
+	}
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
+	c.wg.Go(c.tellMoves)
+	if !cfg.DisablePortMap {
+		c.mapper = portmap.New(portmap.Config{
+			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
+			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
+		})
+		c.wg.Go(c.followMapping)
+	}
 	if c.listener != nil {
-		c.wg.Go(c.accept)
+		c.wg.Go(func() { c.accept(c.listener, swarm.TCP) })
+	}
+	if c.utp != nil {
+		c.wg.Go(func() { c.accept(c.utp, swarm.UTP) })
 	}
 	return c, nil
 }
@@ -192,6 +226,7 @@ func (c *Client) startDiscovery() {
 			Conn:      c.udp.Lend(transport.ClassDHT),
 			Bootstrap: c.cfg.DHTBootstrap,
 			Nodes:     nodeStore{c.store},
+			Seen:      func(node, seen netip.Addr) { c.reach.Heard(reach.DHT, node, seen) },
 			Network:   c.net,
 			Logger:    c.log,
 		})
@@ -206,19 +241,30 @@ func (c *Client) startDiscovery() {
 	}
 }
 
+// startUTP starts uTP on the UDP socket.
+func (c *Client) startUTP() {
+	lent := c.udp.Lend(transport.ClassUTP)
+	c.utp = utp.New(lent, utp.Config{Logger: c.log})
+	lent.HandleTimed(func(packet []byte, from netip.AddrPort, received time.Time) bool {
+		c.utp.Deliver(packet, from, received)
+		return true
+	}, c.utp.Flush)
+	c.shared.DialUTP = c.utp.DialContext
+}
+
 // startWeb starts what connects to browsers.
 func (c *Client) startWeb() (err error) {
 	if c.cfg.DisableWebRTC {
 		return nil
 	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
-		PacketConns: []net.PacketConn{
-			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
-		},
-		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
-		RelayOnly:  c.cfg.RelayOnly,
-		Network:    c.net,
-		Logger:     c.log,
+		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
+		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:   c.cfg.RelayOnly,
+		Mirror:      c.mirror,
+		TCPPort:     c.tcpPort(),
+		Network:     c.net,
+		Logger:      c.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting WebRTC: %w", err)
@@ -266,6 +312,14 @@ func (c *Client) TCPAddr() net.Addr {
 		return nil
 	}
 	return c.listener.Addr()
+}
+
+// tcpPort is the port that peers connect to, 0 without TCP.
+func (c *Client) tcpPort() int {
+	if tcp, ok := c.TCPAddr().(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return 0
 }
 
 // UDPAddr returns the address of the UDP socket.
@@ -372,6 +426,9 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.cancel()
 	var closing sync.WaitGroup
+	if c.mapper != nil {
+		closing.Go(c.mapper.Close)
+	}
 	errs := make(chan error, len(torrents))
 	for _, t := range torrents {
 		closing.Go(func() { errs <- t.Close() })
@@ -382,6 +439,7 @@ func (c *Client) Close() error {
 	for err := range errs {
 		all = errors.Join(all, err)
 	}
+	c.reach.Close() // it tells the others of changes
 	if c.shared.DHT != nil {
 		c.shared.DHT.Close()
 	}
@@ -394,6 +452,7 @@ func (c *Client) Close() error {
 	if c.shared.RTC != nil {
 		c.shared.RTC.Close()
 	}
+	c.mirror.Close()
 	c.closeSockets()
 	c.wg.Wait()
 	c.pool.Close()
@@ -403,6 +462,9 @@ func (c *Client) Close() error {
 func (c *Client) closeSockets() {
 	if c.listener != nil {
 		c.listener.Close()
+	}
+	if c.utp != nil {
+		c.utp.Close()
 	}
 	c.udp.Close()
 }

@@ -36,7 +36,9 @@ type Config struct {
 	// Encryption of the classic connections.
 	Encryption transport.Encryption
 
-	DisableTCP, DisableDHT, DisableLSD, DisablePEX, DisableTrackers, DisableWebRTC bool
+	DisableTCP, DisableUTP, DisableDHT, DisableLSD, DisablePEX, DisableTrackers, DisableWebRTC bool
+	// DisablePortMap leaves the gateway alone, which else is asked to pass the port on to us.
+	DisablePortMap bool
 	// DisableWebTrackers leaves public torrents without a WebSocket tracker as they
 	// are; else they get DefaultWebTrackers.
 	DisableWebTrackers bool

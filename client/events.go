@@ -1,6 +1,10 @@
 package client
 
-import "time"
+import (
+	"time"
+
+	"github.com/causeway-bt/causeway/client/portmap"
+)
 
 // Event is something that happened: one of the types of this file.
 type Event interface{ isEvent() }
@@ -68,6 +72,9 @@ type NoBrowserEvent struct {
 	Reason   string
 }
 
+// PortMapEvent says that the gateway passes our port on, or does not any more, or refuses to.
+type PortMapEvent struct{ portmap.Status }
+
 // WarningEvent is something that the user may want to know and that does not stop
 // the torrent. InfoHash is zero if it concerns the whole client.
 type WarningEvent struct {
@@ -85,4 +92,5 @@ func (TrackerEvent) isEvent()   {}
 func (CheckingEvent) isEvent()  {}
 func (CompleteEvent) isEvent()  {}
 func (NoBrowserEvent) isEvent() {}
+func (PortMapEvent) isEvent()   {}
 func (WarningEvent) isEvent()   {}

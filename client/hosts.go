@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -145,6 +146,8 @@ func (h swarmHost) Private() bool                  { return !h.t.mayDiscover() }
 func (h swarmHost) Announced() tracker.Stats       { return h.t.announceStats() }
 func (h swarmHost) Wake()                          { h.t.wakeUp() }
 func (h swarmHost) Warn(message string)            { h.t.client.warn(h.t.infoHash, message) }
+
+func (h swarmHost) Unreached(s *swarm.Swarm, addr netip.AddrPort) { h.t.unreached(s, addr) }
 
 func (h swarmHost) Banned(who *source.Identity) bool {
 	return h.t.loop.bans.Banned(who, time.Now())

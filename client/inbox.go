@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/content"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -27,7 +28,7 @@ func (t *Torrent) greet(p *peer) {
 	}
 	t.sendHave(p)
 	if p.reserved.DHT() && t.client.shared.DHT != nil && t.mayDiscover() {
-		p.w.Send(wire.Message{ID: wire.Port, Port: uint16(t.client.port())})
+		p.w.Send(wire.Message{ID: wire.Port, Port: t.client.portFor(p.addr.Addr())})
 	}
 }
 
@@ -75,12 +76,17 @@ func (t *Torrent) extHandshake(p *peer) wire.Message {
 		Reqq:    ourReqq,
 		YourIP:  p.addr.Addr(),
 	}
-	if t.client.listener != nil {
-		h.Port = t.client.port()
+	if t.client.listener != nil || t.client.utp != nil {
+		p.toldPort = t.client.portFor(p.addr.Addr())
+		h.Port = int(p.toldPort)
 	}
 	h.M[wire.ExtPEX] = 0 // switched off
 	if t.mayExchangePeers() {
 		h.M[wire.ExtPEX] = wire.OurPEX
+	}
+	h.M[wire.ExtHolepunch] = 0
+	if t.mayPunch(p.kind) {
+		h.M[wire.ExtHolepunch] = wire.OurHolepunch
 	}
 	if info := t.Info(); info != nil {
 		h.MetadataSize = int64(len(info.Raw))
@@ -296,6 +302,8 @@ func (t *Torrent) extended(p *peer, e *event, now time.Time) error {
 		return t.metadataMessage(p, d, now)
 	case wire.PEXMessage:
 		t.peersExchanged(p, d)
+	case wire.HolepunchMessage:
+		t.holepunched(p, d, now)
 	case uint32:
 		return t.peerLost(p, int(d))
 	}
@@ -317,6 +325,15 @@ func (t *Torrent) peerLost(p *peer, piece int) error {
 	return nil
 }
 
+// listensAt notes where a peer that dialled us accepts connections, so that it is not dialled too.
+func (p *peer) listensAt(addr netip.AddrPort) {
+	p.listen = addr
+	if c := p.swarm.Candidate(addr); c != nil && p.candidate == nil && !c.InUse() {
+		c.Connected()
+		p.candidate = c
+	}
+}
+
 // extHandshaken adds what a peer says in an extension handshake, perhaps not its
 // first, to what we know.
 func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
@@ -334,13 +351,10 @@ func (t *Torrent) extHandshaken(p *peer, h wire.ExtHandshake) {
 			p.ext.Reqq = h.Reqq
 		}
 	}
-	if h.Port != 0 && p.addr.IsValid() {
-		p.listen = netip.AddrPortFrom(p.addr.Addr(), uint16(h.Port))
-		if c := p.swarm.Candidate(p.listen); c != nil && p.candidate == nil && !c.InUse() {
-			c.Connected() // it is not dialled too
-			p.candidate = c
-		}
+	if h.Port != 0 && p.addr.IsValid() && p.kind != swarm.UTP {
+		p.listensAt(netip.AddrPortFrom(p.addr.Addr(), uint16(h.Port)))
 	}
+	t.client.heardOfUs(p, h)
 	if t.loop.phase == phaseMetadata {
 		t.fetchMetadata(time.Now())
 	}

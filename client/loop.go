@@ -237,6 +237,7 @@ func (t *Torrent) tick(now time.Time) time.Duration {
 		t.tickPeer(p, now)
 	}
 	t.updateRates(now)
+	t.tickPunches(now)
 	if l.phase == phaseMetadata {
 		t.fetchMetadata(now)
 	}

@@ -64,11 +64,13 @@ type peer struct {
 	sentBefore     int64     // bytes, by then
 	isSeed         bool
 	ext            wire.ExtHandshake
+	toldPort       uint16         // where it was told that we accept connections
 	listen         netip.AddrPort // where it accepts connections, zero unknown
 	early          early
 	down, up       rateMeter
 	pexSent        map[netip.AddrPort]struct{}
 	nextPEX        time.Time
+	punch          punching
 	metadata       *metadataPeer
 	metadataWanted []int // pieces of it that the peer waits for
 	candidate      *swarm.Candidate
@@ -116,7 +118,7 @@ var (
 func (t *Torrent) join(c *swarm.Conn) {
 	now := time.Now()
 	var cand *swarm.Candidate // that we dialled
-	if c.Outgoing && c.Kind == swarm.TCP {
+	if c.Outgoing && c.Kind.Classic() {
 		cand = c.Swarm.Candidate(c.Addr)
 	}
 	p, err := t.admit(c, now)
@@ -132,6 +134,8 @@ func (t *Torrent) join(c *swarm.Conn) {
 	if cand != nil {
 		cand.Connected()
 		p.candidate, p.listen = cand, c.Addr
+	} else if p.kind == swarm.UTP {
+		p.listensAt(c.Addr) // programs have one UDP socket for both
 	}
 	l.peers[p] = struct{}{}
 	l.byID[p.peerID] = p
@@ -210,20 +214,19 @@ const movingFor = 10 * time.Second
 
 // better says which of two connections to one peer is kept. A peer id proves nothing,
 // since trackers tell it to everybody: while blocks move over a connection it stays,
-// unless TCP comes from the browser's own address. One that has gone silent is given up.
-// Else TCP is better than WebRTC, which costs ten times
-// as much, and of one kind both sides must come to the same answer when they dial each
+// unless TCP or uTP comes from the browser's own address. One that has gone silent is given up.
+// Else TCP is better than uTP and uTP better than WebRTC, and of one kind both sides must come to the same answer when they dial each
 // other at once: the connection that the one with the larger peer id opened. It may be
 // called from any goroutine.
 func (t *Torrent) better(c *swarm.Conn, other *peer) bool {
 	now := time.Now()
 	switch {
 	case other.moving(now):
-		return c.Kind == swarm.TCP && other.kind == swarm.WebRTC && c.Addr.Addr() == other.addr.Addr()
+		return c.Kind.Classic() && !other.kind.Classic() && c.Addr.Addr() == other.addr.Addr()
 	case other.silence(now) > keepAliveAfter:
 		return true
 	case c.Kind != other.kind:
-		return c.Kind == swarm.TCP
+		return c.Kind < other.kind
 	case c.Outgoing == other.outgoing:
 		return false
 	}
@@ -237,7 +240,7 @@ func (t *Torrent) newPeer(c *swarm.Conn, who *source.Identity, now time.Time) *p
 	p := &peer{
 		t: t, swarm: c.Swarm, id: t.loop.nextPeerID, conn: c.Conn, kind: c.Kind, outgoing: c.Outgoing, addr: c.Addr,
 		peerID: who.PeerID, reserved: c.Handshake.Reserved,
-		joined: now, changed: now, pexSent: make(map[netip.AddrPort]struct{}),
+		joined: now, changed: now, pexSent: make(map[netip.AddrPort]struct{}), punch: newPunching(),
 	}
 	p.Source = source.New(p, who)
 	p.drained = sync.NewCond(&p.mu)
@@ -273,6 +276,7 @@ func (t *Torrent) drop(p *peer, why error) {
 		t.refund(p, int64(r.Length()))
 	}
 	t.endMetadata(p, now)
+	t.forgetPunches(p, now)
 	p.early.drop(t.client.early)
 	p.mu.Lock()
 	p.gone = true

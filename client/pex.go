@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -50,6 +51,12 @@ func (t *Torrent) pexMessage(to *peer) (m wire.PEXMessage, ok bool) {
 		if p.outgoing {
 			flags |= wire.PEXOutgoing
 		}
+		if p.punches() {
+			flags |= wire.PEXHolepunch
+		}
+		if p.kind == swarm.UTP {
+			flags |= wire.PEXuTP
+		}
 		here[p.listen] = flags
 	}
 	for addr, flags := range here {
@@ -72,9 +79,13 @@ func (t *Torrent) peersExchanged(p *peer, m wire.PEXMessage) {
 	if !t.mayExchangePeers() {
 		return
 	}
+	if t.mayPunch(p.kind) {
+		p.name(&m)
+	}
 	for _, added := range m.Added {
-		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil && added.Flags&wire.PEXSeed != 0 {
-			c.Seed = true
+		if c := p.swarm.Add(p.addr.Addr(), added.Addr); c != nil {
+			c.Seed = added.Flags&wire.PEXSeed != 0
+			c.UTP = added.Flags&(wire.PEXuTP|wire.PEXHolepunch) != 0
 		}
 	}
 	t.wakeUp()

@@ -147,6 +147,8 @@ func (p *peer) readExtended(m *wire.Message, now time.Time) error {
 		}
 		s.lastPEX = now
 		e.decoded = wire.DecodePEX(m.Payload)
+	case wire.OurHolepunch:
+		e.decoded, known = wire.DecodeHolepunch(m.Payload)
 	case wire.OurDontHave:
 		e.decoded, known = wire.DecodeDontHave(m.Payload)
 	default:

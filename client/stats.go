@@ -130,10 +130,13 @@ func (t *Torrent) stats() Stats {
 		s.ETA = time.Duration(math.Ceil(float64(s.Left)/s.DownRate)) * time.Second
 	}
 	for p := range l.peers {
-		if p.kind == swarm.WebRTC {
-			s.Peers.WebRTC++
-		} else {
+		switch p.kind {
+		case swarm.TCP:
 			s.Peers.TCP++
+		case swarm.UTP:
+			s.Peers.UTP++
+		case swarm.WebRTC:
+			s.Peers.WebRTC++
 		}
 		if p.isSeed {
 			s.Seeds++

@@ -99,6 +99,8 @@ type loop struct {
 	nextPeerID int
 	bans       *source.Bans
 
+	punches map[netip.AddrPort]*punch // that relays were asked for
+
 	metadata metadataFetch
 	content  *content.Content // as Torrent.content; set before it is checked
 
@@ -170,10 +172,11 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 	t.log = c.log.With("torrent", hex.EncodeToString(t.infoHash[:4]))
 	t.ctx, t.cancel = context.WithCancel(c.ctx)
 	t.loop = loop{
-		timer: time.NewTimer(tickIdle),
-		peers: make(map[*peer]struct{}),
-		byID:  make(map[[20]byte]*peer),
-		bans:  source.NewBans(), wasters: make(map[netip.Prefix]int),
+		timer:   time.NewTimer(tickIdle),
+		peers:   make(map[*peer]struct{}),
+		byID:    make(map[[20]byte]*peer),
+		punches: make(map[netip.AddrPort]*punch),
+		bans:    source.NewBans(), wasters: make(map[netip.Prefix]int),
 	}
 	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})
 	peers, named := opts.Peers, slices.Clone(opts.LinkPeers)

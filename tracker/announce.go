@@ -28,6 +28,7 @@ type request struct {
 	infoHash [20]byte
 	peerID   [20]byte
 	port     uint16
+	other    netip.Addr // ours in the family that the tracker does not have; zero: none
 	key      uint32
 	numWant  int
 	event    shared.AnnounceEvent
@@ -43,16 +44,18 @@ type response struct {
 	warning     string
 	trackerID   string
 	peers       []netip.AddrPort
+	seen        netip.Addr // where it sees us (BEP 24); zero: it did not say
 	speaker     netip.Addr // who answered; the zero Addr behind a proxy
 }
 
-// request is the announce of an event, as things stand.
-func (a *Announcer) request(e shared.AnnounceEvent) request {
+// request is the announce of an event over a family, as things stand. Through a proxy nobody
+// knows the family, and IPv4 is most likely.
+func (a *Announcer) request(e shared.AnnounceEvent, f family) request {
 	req := request{
 		Stats:    a.cfg.Stats(),
 		infoHash: a.cfg.InfoHash,
 		peerID:   a.cfg.PeerID,
-		port:     a.cfg.Port,
+		port:     a.cfg.Port(f != "6"),
 		key:      a.cfg.Key,
 		numWant:  defaultNumWant,
 		event:    e,

@@ -38,7 +38,7 @@ type Status struct {
 // stranger) may send us to.
 type Network = reach.Network
 
-// Config is what an Announcer needs. Tiers, InfoHash, PeerID, Port and Stats must
+// Config is what an Announcer needs. Tiers, InfoHash, PeerID and Stats must
 // be set; the callbacks may be nil. Callbacks are called from the announcer's
 // goroutines, several at a time but one at a time for each tracker, and must return
 // soon.
@@ -49,8 +49,14 @@ type Config struct {
 	Tiers    [][]string
 	InfoHash [20]byte
 	PeerID   [20]byte
-	// Port is where peers can connect, TCP and UDP.
-	Port uint16
+	// Port is where peers can connect, TCP and UDP, over IPv4 or over IPv6. It is asked before
+	// each announce: see Moved. Nil: peers cannot.
+	Port func(v4 bool) uint16
+	// Addr is the address of this peer in a family, as the world sees it, for HTTP trackers
+	// that have the other one only (BEP 7); nil, or a zero Addr: not known.
+	Addr func(v4 bool) netip.Addr
+	// OnSeen is told which address a tracker sees us at (BEP 24); nil: nobody is.
+	OnSeen func(tracker, seen netip.Addr)
 	// Key identifies this client to a tracker when its address changes (BEP 7, BEP
 	// 15). It must not follow from what is public, as the peer id is.
 	Key uint32
@@ -130,6 +136,9 @@ func New(cfg Config) *Announcer {
 	a := &Announcer{
 		cfg: cfg, one: cfg.OneAtATime, known: map[string]bool{}, wake: make(chan struct{}, 1),
 		outside: outside{net: cfg.Network, log: cfg.Logger, userAgent: cfg.UserAgent, trip: cfg.trip},
+	}
+	if a.cfg.Port == nil {
+		a.cfg.Port = func(bool) uint16 { return 0 }
 	}
 	if a.net == nil {
 		a.net = reach.System{}
@@ -264,6 +273,17 @@ func (a *Announcer) WantMore() {
 	defer a.mu.Unlock()
 	for _, l := range a.lines {
 		l.more = true
+	}
+	a.poke()
+}
+
+// Moved has trackers told soon that Port or Addr has changed: at once, but not more often than
+// each minute. Those that were not reached hear of it when they are.
+func (a *Announcer) Moved() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, l := range a.lines {
+		l.moved = true
 	}
 	a.poke()
 }

@@ -319,7 +319,7 @@ func TestAnnounceCarriesWhatTrackersNeed(t *testing.T) {
 		Tiers:    [][]string{{"http://a/announce?passkey=x%20y&k=1"}},
 		InfoHash: [20]byte{0, ' ', '+', '%', '&', 0xff},
 		PeerID:   [20]byte([]byte("-CW0001-abcdefghijkl")),
-		Port:     6881,
+		Port:     fixedPort(6881),
 		Key:      0x0a0b0c0d,
 		Stats:    func() Stats { return Stats{1, 2, 3} },
 		NumWant:  func() int { return 7 },

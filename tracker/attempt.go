@@ -221,6 +221,9 @@ func (a *Announcer) announce(ctx context.Context, tr *trackerState) (*response, 
 			defer time.AfterFunc(familyGrace, func() { cut(errLate) }).Stop()
 		}
 		best = o.resp.combine(best)
+		if a.cfg.OnSeen != nil && o.resp.seen.IsValid() {
+			a.cfg.OnSeen(o.resp.speaker, o.resp.seen)
+		}
 		if a.cfg.OnPeers != nil && len(o.resp.peers) > 0 {
 			a.cfg.OnPeers(tr.name, o.resp.speaker, o.resp.peers)
 		}
@@ -276,6 +279,7 @@ func (o *outside) proxied(ctx context.Context, u *url.URL) bool {
 type visit struct {
 	route *route
 	event shared.AnnounceEvent
+	alone bool // the tracker has no address of the other family
 }
 
 // visits picks the routes to announce over: those of families that did not fail a
@@ -291,7 +295,7 @@ func (a *Announcer) visits(tr *trackerState, families []family) []visit {
 			rt = &route{family: f}
 			tr.routes[f] = rt
 		}
-		v := visit{rt, a.event(tr, rt)}
+		v := visit{rt, a.event(tr, rt), len(families) == 1 && f != ""}
 		all = append(all, v)
 		if !rt.rest.After(now) {
 			due = append(due, v)
@@ -325,9 +329,13 @@ func (a *Announcer) noteVisit(tr *trackerState, v visit, err error) {
 // announceOver announces over one route.
 func (a *Announcer) announceOver(ctx context.Context, u *url.URL, v visit) (*response, error) {
 	if u.Scheme == "http" || u.Scheme == "https" {
-		return a.announceHTTP(ctx, u, v.route, a.request(v.event))
+		r := a.request(v.event, v.route.family)
+		if v.alone && a.cfg.Addr != nil {
+			r.other = a.cfg.Addr(v.route.family == "6")
+		}
+		return a.announceHTTP(ctx, u, v.route, r)
 	}
-	return v.route.udp.announce(ctx, a.net, "udp"+string(v.route.family), u, a.request(v.event))
+	return v.route.udp.announce(ctx, a.net, "udp"+string(v.route.family), u, a.request(v.event, v.route.family))
 }
 
 // combine makes one answer of those over two address families: of one tracker, which

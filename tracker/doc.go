@@ -3,7 +3,7 @@
 // and leaves ws:// and wss:// trackers, which need WebRTC, to package tracker/ws.
 //
 //	a := tracker.New(tracker.Config{
-//		Tiers: tiers, InfoHash: hash, PeerID: id, Port: 6881,
+//		Tiers: tiers, InfoHash: hash, PeerID: id, Port: port,
 //		Stats: stats, OnPeers: func(url string, speaker netip.Addr, peers []netip.AddrPort) { ... },
 //	})
 //	defer a.Close(ctx) // says "completed" if that is still to be said, and "stopped"

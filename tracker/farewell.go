@@ -95,7 +95,7 @@ func (a *Announcer) farewell(ctx context.Context, tr *trackerState) {
 	var visits []visit
 	for _, rt := range tr.routes {
 		if rt.started {
-			visits = append(visits, visit{rt, a.event(tr, rt)})
+			visits = append(visits, visit{route: rt, event: a.event(tr, rt)})
 			rt.started = false
 			rt.completed = rt.completed || a.completed
 		}
@@ -117,7 +117,7 @@ func (a *Announcer) farewell(ctx context.Context, tr *trackerState) {
 
 func (a *Announcer) say(ctx context.Context, tr *trackerState, rt *route, e shared.AnnounceEvent) {
 	var err error
-	if fault := reach.Guard(a.log, "announce", func() { _, err = a.announceOver(ctx, tr.url, visit{rt, e}) }); fault != nil {
+	if fault := reach.Guard(a.log, "announce", func() { _, err = a.announceOver(ctx, tr.url, visit{route: rt, event: e}) }); fault != nil {
 		err = fault
 	}
 	if err != nil {

@@ -60,6 +60,7 @@ type outside struct {
 	log       *slog.Logger
 	userAgent string
 	trip      http.RoundTripper // for tests: stands in for the network
+	onDate    func(theirs, ours time.Time)
 }
 
 // fetch gets the body of an HTTP tracker's answer, and who was connected to last. Of an answer with
@@ -84,6 +85,11 @@ func (o *outside) fetch(ctx context.Context, f family, u *url.URL, check func([]
 		return nil, visit.Speaker(), inWords(ctx, err)
 	}
 	defer res.Body.Close()
+	if o.onDate != nil {
+		if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+			o.onDate(date, time.Now())
+		}
+	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
 	if err != nil {
 		return nil, visit.Speaker(), inWords(ctx, err)
@@ -127,6 +133,11 @@ func announceQuery(own, trackerID string, r request) string {
 	}
 	if r.event != eventNone {
 		q = append(q, "event", r.event.String())
+	}
+	if r.other.Is4() { // BEP 7
+		q = append(q, "ipv4", r.other.String())
+	} else if r.other.Is6() {
+		q = append(q, "ipv6", r.other.String())
 	}
 	if trackerID != "" {
 		q = append(q, "trackerid", trackerID)

@@ -33,7 +33,7 @@ const maxRetry = 24 * time.Hour
 // of BEP 23 and BEP 7. A value of the wrong type counts as missing.
 func parseHTTPResponse(body []byte) (*response, error) {
 	d, err := parseDict(body, "failure reason", "retry in", "warning message", "tracker id",
-		"interval", "min interval", "complete", "incomplete", "peers", "peers6")
+		"interval", "min interval", "complete", "incomplete", "peers", "peers6", "external ip")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errRubbish, err)
 	}
@@ -60,6 +60,10 @@ func parseHTTPResponse(body []byte) (*response, error) {
 		r.peers = compactPeers(r.peers, compact, 4)
 	} else {
 		r.peers = verbosePeers(d["peers"])
+	}
+	if seen, ok := d["external ip"].str(); ok { // BEP 24
+		r.seen, _ = netip.AddrFromSlice(seen)
+		r.seen = r.seen.Unmap()
 	}
 	if compact, ok := d["peers6"].str(); ok {
 		r.peers = compactPeers(r.peers, compact, 16)

@@ -85,7 +85,7 @@ func TestOpentracker(t *testing.T) {
 				peers, status := make(chan []netip.AddrPort, 10), make(chan Status, 10)
 				a := New(Config{
 					Tiers: [][]string{{fmt.Sprintf("%s://%s/announce", scheme, addr)}}, InfoHash: infoHash,
-					PeerID: [20]byte([]byte("-CW0001-" + name + strings.Repeat("x", 12-len(name)))), Port: port,
+					PeerID: [20]byte([]byte("-CW0001-" + name + strings.Repeat("x", 12-len(name)))), Port: fixedPort(port),
 					Stats:    func() Stats { return Stats{Left: left.Load()} },
 					OnPeers:  func(_ string, _ netip.Addr, p []netip.AddrPort) { peers <- p },
 					OnStatus: func(s Status) { status <- s },

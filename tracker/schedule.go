@@ -19,6 +19,10 @@ const (
 	// gives no interval at all.
 	defaultMinInterval = time.Minute
 
+	// movedInterval is the least time between two announces that are made because our address
+	// or port has changed.
+	movedInterval = time.Minute
+
 	// A tracker that failed is rested for firstBackoff, then for twice as long each
 	// time up to maxBackoff, each plus or minus a fifth.
 	firstBackoff = 15 * time.Second
@@ -35,6 +39,8 @@ type line struct {
 	current  *trackerState   // it answered last
 	ok       bool            // the last round found a tracker that answers
 	more     bool            // more peers are wanted
+	moved    bool            // our address or port has changed
+	told     time.Time       // when an announce was last begun because of that
 	last     time.Time       // when an announce last succeeded
 	soonest  time.Duration   // after last, before which wanting more has no effect
 	next     time.Time       // zero: never
@@ -81,6 +87,7 @@ func (a *Announcer) schedule(now time.Time) (next time.Time) {
 			l.next = soonest
 		}
 		l.more = false
+		l.tellMoved(now)
 		if l.ok && a.owes(l.current) {
 			l.next = now
 		}
@@ -93,6 +100,20 @@ func (a *Announcer) schedule(now time.Time) (next time.Time) {
 		}
 	}
 	return next
+}
+
+// tellMoved plans the announce of a change of our address or port. A line whose round fails
+// carries the news with the next.
+func (l *line) tellMoved(now time.Time) {
+	switch due := l.told.Add(movedInterval); {
+	case !l.moved:
+	case !l.ok || l.next.IsZero():
+		l.moved = false
+	case now.Before(due):
+		l.next = earlier(l.next, due)
+	default:
+		l.moved, l.told, l.next = false, now, now
+	}
 }
 
 // startNext tries the next tracker of a round; without one the round has failed.

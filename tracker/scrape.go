@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/anacrolix/torrent/tracker/udp"
 
@@ -34,6 +35,8 @@ type Scraper struct {
 	Network   Network // nil: package net, with proxies from the environment
 	UserAgent string  // sent to HTTP trackers
 	Logger    *slog.Logger
+	// OnDate, if set, is told what an HTTP tracker's clock said ("Date") when an answer came.
+	OnDate func(theirs, ours time.Time)
 }
 
 // ErrNoScrape is the cause when a tracker's URL has no place for scrapes: the last part
@@ -51,7 +54,7 @@ func (s Scraper) Scrape(ctx context.Context, announceURL string, hashes ...[20]b
 	if err != nil {
 		return nil, err
 	}
-	o := outside{net: s.Network, log: s.Logger, userAgent: s.UserAgent}
+	o := outside{net: s.Network, log: s.Logger, userAgent: s.UserAgent, onDate: s.OnDate}
 	if o.log == nil {
 		o.log = slog.New(slog.DiscardHandler)
 	}

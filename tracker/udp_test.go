@@ -78,7 +78,7 @@ func TestUDPTracker(t *testing.T) {
 			}
 			return wellBehaved(c.addrLen)(i, p)
 		})
-		a := New(Config{InfoHash: [20]byte{7}, PeerID: [20]byte{8}, Port: 6881, Key: 0x01020304, Stats: func() Stats { return Stats{1, 2, 3} }})
+		a := New(Config{InfoHash: [20]byte{7}, PeerID: [20]byte{8}, Port: fixedPort(6881), Key: 0x01020304, Stats: func() Stats { return Stats{1, 2, 3} }})
 		defer a.Close(t.Context())
 		tr := tracked(url)
 		for range 2 {

@@ -301,3 +301,9 @@ func connectPages(t *testing.T, transport *Transport, n int) (conns []*Conn) {
 	}
 	return conns
 }
+
+// withoutUDP are flags for a Chromium that sends WebRTC over TCP only.
+var withoutUDP = []chromedp.ExecAllocatorOption{
+	chromedp.Flag("force-webrtc-ip-handling-policy", "disable_non_proxied_udp"),
+	chromedp.Flag("webrtc-ip-handling-policy", "disable_non_proxied_udp"),
+}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -50,7 +49,14 @@ type Config struct {
 	// packets; all are read, and the first is written to.
 	//
 	// If they have the methods ReadFromUDPAddrPort and WriteToUDPAddrPort of
-	// *net.UDPConn these are used, which saves allocations.
+	// *net.UDPConn these are used, which saves allocations. If they have
+	//
+	//	Handle(f func(packet []byte, from netip.AddrPort) (taken bool))
+	//	Queue(packet []byte, to netip.AddrPort) (int, error)
+	//
+	// packets are taken from, and given to, whoever has read many together and can send many
+	// together. Those that are of no connection of ours f does not take: requests to a STUN
+	// server, answers to another's questions, channel data.
 	PacketConns []net.PacketConn
 
 	// ICEServers are STUN and TURN servers: "stun:host:port" and
@@ -82,10 +88,13 @@ type Config struct {
 	// to one, that alone.
 	Network Network
 
-	// Unmatched, if set, is given the packets that STUN and TURN clients send to a server:
-	// STUN requests with no ufrag of ours, indications, and channel data. It must not
-	// block, nor keep the packet. Answers are written to the shared socket.
-	Unmatched func(packet []byte, from netip.AddrPort)
+	// Mirror knows how STUN servers see the socket, and serves others as well, who own it;
+	// the servers of ICEServers are its business then. Nil: one of the Transport's own.
+	Mirror *Mirror
+
+	// TCPPort is the port of a TCP listener beside the socket whose connections of ICE are given
+	// to [Transport.TakeTCP]; it becomes passive candidates (RFC 6544). 0: none.
+	TCPPort int
 
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger

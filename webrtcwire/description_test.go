@@ -147,9 +147,9 @@ func FuzzPacket(f *testing.F) {
 	f.Add([]byte("\x16\xfe\xfd"))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		m := &mux{
-			agents:    map[string]*agentConn{"a": {ufrag: "a", queues: newFamilies()}},
-			owners:    map[netip.AddrPort]*ownership{},
-			questions: map[transactionID]chan<- netip.AddrPort{transactionID([]byte("abcdefghijkl")): make(chan netip.AddrPort, 1)},
+			agents: map[string]*agentConn{"a": {ufrag: "a", queues: newFamilies()}},
+			owners: map[netip.AddrPort]*ownership{},
+			mirror: &Mirror{asker: asker{questions: map[transactionID]chan<- netip.AddrPort{transactionID([]byte("abcdefghijkl")): make(chan netip.AddrPort, 1)}}},
 		}
 		p := &packet{n: min(len(b), maxPacket)}
 		copy(p.data[:], b)

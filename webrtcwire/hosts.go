@@ -31,6 +31,13 @@ func newHosts(loopback bool, network Network) *hosts {
 	return &hosts{loopback: loopback, list: func() ([]net.Addr, error) { return interfaceAddrs(network) }}
 }
 
+// forget has the interfaces listed anew.
+func (h *hosts) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fetched = time.Time{}
+}
+
 // addresses returns the addresses of a socket bound to bound.
 func (h *hosts) addresses(bound *net.UDPAddr) []net.Addr {
 	if !bound.IP.IsUnspecified() {

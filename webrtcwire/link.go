@@ -102,6 +102,11 @@ func (t *Transport) agentOptions(mux *mux, servers []*stun.URI) []ice.AgentOptio
 		ice.WithPrflxAcceptanceMinWait(prflxWait),
 		ice.WithRelayAcceptanceMinWait(relayWait),
 	}
+	if t.tcp != nil {
+		options = append(options, ice.WithTCPMux(t.tcp), ice.WithNetworkTypes([]ice.NetworkType{
+			ice.NetworkTypeUDP4, ice.NetworkTypeUDP6, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6,
+		}))
+	}
 	if t.config.IncludeLoopback {
 		options = append(options, ice.WithIncludeLoopback())
 	}

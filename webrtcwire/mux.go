@@ -45,25 +45,26 @@ const (
 //	STUN response  the agent that sent the request (by transaction)
 //	anything else  the owner of the address it came from
 //
-// What is a STUN or TURN server's (requests that are no agent's, indications, channel data)
-// goes to unmatched, if there is one.
+// What is none of these, such as requests to a STUN server and channel data, it leaves to
+// others where packets are handed to it (batchPusher).
 type mux struct {
-	conns   []net.PacketConn // all of one UDP port; the first is written to
-	write   func(b []byte, to netip.AddrPort) (int, error)
-	batches *batches
-	hosts   *hosts
-	logger  *slog.Logger
-	wg      sync.WaitGroup // readers
+	conns  []net.PacketConn // all of one UDP port; the first is written to
+	write  func(b []byte, to netip.AddrPort) (int, error)
+	send   func(b []byte, size int, to netip.AddrPort)
+	hosts  *hosts
+	mirror *Mirror // whose questions go out by this socket; nil: none
+	logger *slog.Logger
+	wg     sync.WaitGroup // readers
 
-	unmatched func(packet []byte, from netip.AddrPort) // may be nil
+	mu      sync.RWMutex
+	closed  bool
+	agents  map[string]*agentConn // by local ufrag
+	owners  map[netip.AddrPort]*ownership
+	sent    map[transactionID]string // ufrags by our requests, young
+	sentOld map[transactionID]string // and older
 
-	mu        sync.RWMutex
-	closed    bool
-	agents    map[string]*agentConn // by local ufrag
-	owners    map[netip.AddrPort]*ownership
-	sent      map[transactionID]string                // ufrags by our requests, young
-	sentOld   map[transactionID]string                // and older
-	questions map[transactionID]chan<- netip.AddrPort // to STUN servers
+	flushing sync.Mutex
+	unsent   []*link // that have answers to packets of this batch; guarded by flushing
 }
 
 // ownership says whose an address is.
@@ -81,28 +82,33 @@ type addrPortConn interface {
 	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
 }
 
-// packetPusher is a connection that can hand over packets as they come, which saves the
-// wake-up of a reader.
-type packetPusher interface {
-	Handle(f func(packet []byte, from netip.AddrPort))
+// batchPusher is a connection that can hand over packets as they come, which saves the
+// wake-up of a reader, that has others for what f does not take, and that tells with flush when
+// those that were read together are over.
+type batchPusher interface {
+	HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func())
 }
 
-func newMux(conns []net.PacketConn, hosts *hosts, unmatched func([]byte, netip.AddrPort), logger *slog.Logger) *mux {
+// packetQueuer is a connection that gathers packets and sends many with one system call.
+type packetQueuer interface {
+	Queue(b []byte, to netip.AddrPort) (int, error)
+}
+
+func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, logger *slog.Logger) *mux {
 	m := &mux{
-		conns: conns, hosts: hosts, logger: logger, unmatched: unmatched,
-		agents:    map[string]*agentConn{},
-		owners:    map[netip.AddrPort]*ownership{},
-		sent:      map[transactionID]string{},
-		questions: map[transactionID]chan<- netip.AddrPort{},
+		conns: conns, hosts: hosts, mirror: mirror, logger: logger,
+		agents: map[string]*agentConn{},
+		owners: map[netip.AddrPort]*ownership{},
+		sent:   map[transactionID]string{},
 	}
 	m.write = writer(conns[0])
-	m.batches = newBatches(conns[0], m.write)
+	m.send = segmentWriter(conns[0], m.write)
 	for _, conn := range conns {
 		if buffered, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 			_ = buffered.SetReadBuffer(socketBuffer) // as much as the system allows
 		}
-		if pushing, ok := conn.(packetPusher); ok {
-			pushing.Handle(m.receive)
+		if pushing, ok := conn.(batchPusher); ok {
+			pushing.HandleTimed(func(b []byte, from netip.AddrPort, _ time.Time) bool { return m.receive(b, from) }, m.flush)
 			continue
 		}
 		m.wg.Go(func() { m.readAll(conn) })
@@ -111,6 +117,9 @@ func newMux(conns []net.PacketConn, hosts *hosts, unmatched func([]byte, netip.A
 }
 
 func writer(conn net.PacketConn) func([]byte, netip.AddrPort) (int, error) {
+	if queuing, ok := conn.(packetQueuer); ok {
+		return queuing.Queue
+	}
 	if fast, ok := conn.(addrPortConn); ok {
 		return fast.WriteToUDPAddrPort
 	}
@@ -150,7 +159,7 @@ func (m *mux) readAll(conn net.PacketConn) {
 				if flush {
 					l.flush()
 				}
-			} else if m.dispatch(p) {
+			} else if kept, _ := m.dispatch(p); kept {
 				p = packets.Get().(*packet)
 			}
 		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
@@ -162,78 +171,40 @@ func (m *mux) readAll(conn net.PacketConn) {
 	}
 }
 
-// receive takes a packet that a packetPusher has read.
-func (m *mux) receive(b []byte, from netip.AddrPort) {
+// receive takes a packet that a batchPusher has read; false: it is not for us.
+func (m *mux) receive(b []byte, from netip.AddrPort) (taken bool) {
 	if l, flush := m.pass(b, from); l != nil {
 		if flush {
-			l.flush()
+			m.flushLater(l)
 		}
-		return
+		return true
 	}
 	if len(b) > maxPacket {
-		return
+		return false
 	}
 	p := packets.Get().(*packet)
 	p.n, p.from = copy(p.data[:], b), from
-	if !m.dispatch(p) {
+	kept, taken := m.dispatch(p)
+	if !kept {
 		packets.Put(p)
 	}
+	return taken
 }
 
-// pass hands DTLS records straight to the connection that they belong to, if it has made its
-// handshake; nil: there is none such. If flush, that is to follow.
-func (m *mux) pass(b []byte, from netip.AddrPort) (to *link, flush bool) {
-	if !isDTLS(b) {
-		return nil, false
-	}
-	m.mu.RLock()
-	owner := m.owners[from]
-	m.mu.RUnlock()
-	if owner == nil {
-		return nil, false
-	}
-	if to = owner.conn.link.Load(); to == nil {
-		return nil, false
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			m.logger.Error("panic", "doing", "taking a DTLS record", "from", from, "panic", r, "stack", string(debug.Stack()))
-			flush = false
-			to.s.shut(errors.New("webrtcwire: panic over a packet"))
-		}
-	}()
-	return to, to.receive(b)
-}
-
-// attach has the DTLS records of an agent's peer passed to l.
-func (m *mux) attach(ufrag string, l *link) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if conn := m.agents[ufrag]; conn != nil {
-		conn.link.Store(l)
-	}
-}
-
-// send sends packets of size bytes, the last of which may be smaller.
-func (m *mux) send(b []byte, size int, to netip.AddrPort) { m.batches.send(b, size, to) }
-
-// dispatch hands a packet to whom it is for; false means that the caller still
+// dispatch hands a packet to whom it is for: taken. Unless it is kept, the caller still
 // has it. A panic over it ends the packet alone.
-func (m *mux) dispatch(p *packet) (taken bool) {
+func (m *mux) dispatch(p *packet) (kept, taken bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			m.logger.Error("panic", "doing", "handing on a packet", "from", p.from, "panic", r, "stack", string(debug.Stack()))
-			taken = true // nobody knows who has it
+			kept, taken = true, true // nobody knows who has it
 		}
 	}()
 	b := p.data[:p.n]
 	var to *agentConn
 	switch {
-	case m.unmatched != nil && isChannelData(b): // of our own, none comes here
+	case isMedia(b), isChannelData(b): // of ours, none comes here
 	case !isSTUN(b):
-		if isMedia(b) {
-			return false
-		}
 		m.mu.RLock()
 		if owner := m.owners[p.from]; owner != nil {
 			to = owner.conn
@@ -244,12 +215,15 @@ func (m *mux) dispatch(p *packet) (taken bool) {
 			to = m.checked(ufrag, p.from)
 		}
 	case isResponse(b):
-		to = m.answered(b, p.from)
+		if m.mirror != nil && m.mirror.Receive(b, p.from) {
+			return false, true
+		}
+		to, taken = m.answered(b, p.from)
 	}
-	if to == nil && m.unmatched != nil && isForServer(b) {
-		m.unmatched(b, p.from)
+	if to == nil {
+		return false, taken
 	}
-	return to != nil && to.deliver(p)
+	return to.deliver(p), true
 }
 
 // checked finds the agent of a check and makes it the owner of the address,
@@ -278,23 +252,16 @@ func (m *mux) own(conn *agentConn, addr netip.AddrPort) {
 
 // answered finds who asked. Only the other side knows the transaction, so its
 // address is as good as checked. An error of it is how another program answers whom
-// the system gave the port of one that ended without a farewell.
-func (m *mux) answered(b []byte, from netip.AddrPort) *agentConn {
+// the system gave the port of one that ended without a farewell. ours: we asked.
+func (m *mux) answered(b []byte, from netip.AddrPort) (conn *agentConn, ours bool) {
 	id := transaction(b)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if question := m.questions[id]; question != nil {
-		if mapped, ok := mappedAddress(b); ok {
-			delete(m.questions, id)
-			question <- mapped // has room for one
-		}
-		return nil
+	ufrag, ours := m.sent[id]
+	if !ours {
+		ufrag, ours = m.sentOld[id]
 	}
-	ufrag, ok := m.sent[id]
-	if !ok {
-		ufrag = m.sentOld[id]
-	}
-	conn := m.agents[ufrag]
+	conn = m.agents[ufrag]
 	switch {
 	case conn == nil:
 	case isError(b):
@@ -302,7 +269,7 @@ func (m *mux) answered(b []byte, from netip.AddrPort) *agentConn {
 	default:
 		m.own(conn, from)
 	}
-	return conn
+	return conn, ours
 }
 
 // forsake lets the next who is checked from an address have it. If its owner is

@@ -64,8 +64,8 @@ func TestAddressFollowsItsProgram(t *testing.T) {
 	}
 }
 
-// What is a STUN or TURN server's is handed out, and nothing that is an agent's.
-func TestUnmatched(t *testing.T) {
+// What is no agent's is left to others: a STUN or TURN server's, and answers to questions of others.
+func TestWhatIsNotOursIsNotTaken(t *testing.T) {
 	from := netip.MustParseAddrPort("192.0.2.1:5000")
 	const allocate, indication = 0x0003, 0x0016
 	packetOf := func(b ...byte) *packet {
@@ -78,31 +78,25 @@ func TestUnmatched(t *testing.T) {
 		packet *packet
 		want   bool
 	}{
-		{"a check of an agent of ours", stunPacket(bindingRequest, transactionID{1}, "ours:x", from), false},
-		{"a check of another's", stunPacket(bindingRequest, transactionID{1}, "other:x", from), true},
-		{"a question for an address", stunPacket(bindingRequest, transactionID{1}, "", from), true},
-		{"an allocation", stunPacket(allocate, transactionID{1}, "1234:name", from), true},
-		{"an indication", stunPacket(indication, transactionID{1}, "", from), true},
+		{"a check of an agent of ours", stunPacket(bindingRequest, transactionID{1}, "ours:x", from), true},
+		{"a check of another's", stunPacket(bindingRequest, transactionID{1}, "other:x", from), false},
+		{"a question for an address", stunPacket(bindingRequest, transactionID{1}, "", from), false},
+		{"an allocation", stunPacket(allocate, transactionID{1}, "1234:name", from), false},
+		{"an indication", stunPacket(indication, transactionID{1}, "", from), false},
 		{"an answer to nobody", stunPacket(bindingSuccess, transactionID{1}, "", from), false},
-		{"channel data", packetOf(0x40, 0, 0, 1, 1, 0, 0, 0), true},
-		{"DTLS", packetOf(22, 0xfe, 0xfd), false},
+		{"an answer to our question", stunPacket(bindingSuccess, transactionID{2}, "", from), true},
+		{"channel data", packetOf(0x40, 0, 0, 1, 1, 0, 0, 0), false},
+		{"DTLS of a stranger", packetOf(22, 0xfe, 0xfd), false},
 		{"RTP", packetOf(128, 96), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			handed := 0
 			m := &mux{
 				agents: map[string]*agentConn{}, owners: map[netip.AddrPort]*ownership{}, sent: map[transactionID]string{},
-				unmatched: func(b []byte, got netip.AddrPort) {
-					handed++
-					if len(b) != c.packet.n || got != from {
-						t.Errorf("%d bytes from %v, want %d from %v", len(b), got, c.packet.n, from)
-					}
-				},
+				mirror: &Mirror{asker: asker{questions: map[transactionID]chan<- netip.AddrPort{{2}: make(chan netip.AddrPort, 1)}}},
 			}
 			m.agents["ours"] = &agentConn{mux: m, ufrag: "ours", queues: newFamilies()}
-			m.dispatch(c.packet)
-			if (handed > 0) != c.want || handed > 1 {
-				t.Errorf("handed out %d times, want it: %v", handed, c.want)
+			if taken := m.receive(c.packet.data[:c.packet.n], from); taken != c.want {
+				t.Errorf("taken is %v, want %v", taken, c.want)
 			}
 		})
 	}

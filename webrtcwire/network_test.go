@@ -136,7 +136,7 @@ func TestASocketAtAnAddressOffersThatAlone(t *testing.T) {
 func TestAPanicOverAPacketEndsThePacket(t *testing.T) {
 	var logged strings.Builder
 	m := &mux{logger: slog.New(slog.NewTextHandler(&logged, nil))}
-	if p := (&packet{n: -1}); !m.dispatch(p) {
+	if kept, _ := m.dispatch(&packet{n: -1}); !kept {
 		t.Error("the packet is used again, though nobody knows who has it")
 	}
 	if !strings.Contains(logged.String(), "panic") || !strings.Contains(logged.String(), "mux.go") {

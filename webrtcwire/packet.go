@@ -44,9 +44,6 @@ func isDTLS(b []byte) bool { return len(b) > 0 && b[0] >= 20 && b[0] <= 63 }
 // isChannelData reports whether a packet is of a TURN client (RFC 8656 section 12.4).
 func isChannelData(b []byte) bool { return len(b) > 0 && b[0] >= 64 && b[0] <= 79 }
 
-// isForServer reports whether a packet is one that STUN and TURN clients send to a server.
-func isForServer(b []byte) bool { return isChannelData(b) || isSTUN(b) && !isResponse(b) }
-
 // The class bits of a STUN message type (RFC 8489 section 5).
 func isRequest(b []byte) bool  { return b[0]&1 == 0 && b[1]&0x10 == 0 }
 func isResponse(b []byte) bool { return b[0]&1 == 1 }

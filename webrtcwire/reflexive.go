@@ -28,43 +28,98 @@ const (
 	maxQuestioned = 8
 )
 
-// reflexive knows the addresses under which STUN servers see the shared socket
-// (server-reflexive candidates). It asks once for the whole process and in the
-// background, so that no description waits for a STUN server that is down while
-// another answers: until the first round is over, descriptions wait for the first
-// answer, at most for Config.GatherTimeout.
-type reflexive struct {
-	mux     *mux
-	servers []string
-	network Network
-	logger  *slog.Logger
-
+// Mirror knows the addresses under which STUN servers see a UDP socket (server-reflexive
+// candidates). It asks once for the whole process and in the background, so that no
+// description waits for a STUN server that is down while another answers: until the first
+// round is over, descriptions wait for the first answer, at most for Config.GatherTimeout.
+//
+// A Transport has one of its own, or is given one that others use as well.
+type Mirror struct {
+	cfg    MirrorConfig
+	asker  asker
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu     sync.Mutex
-	addrs  []netip.AddrPort // of the last round that is over, or of the first
-	asked  time.Time        // when the last round was over
-	asking bool
-	first  chan struct{} // closed with the first answer, or the first round
-	over   chan struct{} // closed when the first round is over
+	mu      sync.Mutex
+	servers []string
+	addrs   []netip.AddrPort // of the last round that is over, or of the first
+	asked   time.Time        // when the last round was over
+	asking  bool
+	first   chan struct{} // closed with the first answer, or the first round
+	over    chan struct{} // closed when the first round is over
 }
 
-func newReflexive(mux *mux, servers []string, network Network, logger *slog.Logger) *reflexive {
-	r := &reflexive{mux: mux, servers: servers, network: network, logger: logger, first: make(chan struct{}), over: make(chan struct{})}
+// MirrorConfig is what a Mirror needs. All but Write may be left out.
+type MirrorConfig struct {
+	// Write sends a packet by the socket. What comes back belongs to Mirror.Receive.
+	Write func(b []byte, to netip.AddrPort) (int, error)
+	// Servers are the STUN servers to ask, host:port each.
+	Servers []string
+	// Network looks their names up; nil: package net.
+	Network Network
+	// OnRound is told the answers of a round, of which there are none without a network. It
+	// must not block.
+	OnRound func([]Reflection)
+	// Logger receives debug messages; nil: none.
+	Logger *slog.Logger
+}
+
+// Reflection is a STUN server's answer: where it sees the socket.
+type Reflection struct {
+	Name   string         // of the server, as it was configured
+	Server netip.AddrPort // that answered
+	Mapped netip.AddrPort
+}
+
+// NewMirror returns a Mirror that asks with the first Ask.
+func NewMirror(cfg MirrorConfig) *Mirror {
+	if cfg.Network == nil {
+		cfg.Network = &plainNetwork{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.OnRound == nil {
+		cfg.OnRound = func([]Reflection) {}
+	}
+	r := &Mirror{cfg: cfg, servers: cfg.Servers, asker: newAsker(cfg.Write), first: make(chan struct{}), over: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	if len(servers) == 0 {
+	if len(r.servers) == 0 {
 		close(r.first)
 		close(r.over)
-	} else {
-		r.refresh()
 	}
 	return r
 }
 
+// STUNServers returns the STUN servers among those of Config.ICEServers, as a MirrorConfig
+// has them.
+func STUNServers(urls []string) ([]string, error) {
+	servers, err := parseICEServers(urls)
+	if err != nil {
+		return nil, fmt.Errorf("webrtcwire: %w", err)
+	}
+	return servers.stun, nil
+}
+
+// Receive takes a STUN packet if it is an answer to a question of this Mirror's.
+func (r *Mirror) Receive(packet []byte, _ netip.AddrPort) (taken bool) {
+	return isSTUN(packet) && isResponse(packet) && r.asker.answered(packet)
+}
+
+// Ask has the servers asked now, as at the start and after a change of the network, unless they
+// are being asked.
+func (r *Mirror) Ask() {
+	r.mu.Lock()
+	if !r.asked.IsZero() {
+		r.asked = time.Now().Add(-reflexiveTTL) // the answers stay until then
+	}
+	r.mu.Unlock()
+	r.refresh()
+}
+
 // add has more servers asked from now on.
-func (r *reflexive) add(servers []string) {
+func (r *Mirror) add(servers []string) {
 	added := false
 	r.mu.Lock()
 	for _, server := range servers {
@@ -82,14 +137,15 @@ func (r *reflexive) add(servers []string) {
 	}
 }
 
-func (r *reflexive) close() {
+// Close waits until nothing is asked any more.
+func (r *Mirror) Close() {
 	r.cancel()
 	r.wg.Wait()
 }
 
 // addresses returns what is known, waiting until ctx ends only if no server has
 // had the time to answer yet.
-func (r *reflexive) addresses(ctx context.Context) []netip.AddrPort {
+func (r *Mirror) addresses(ctx context.Context) []netip.AddrPort {
 	r.refresh()
 	select {
 	case <-r.first:
@@ -106,7 +162,7 @@ func (r *reflexive) addresses(ctx context.Context) []netip.AddrPort {
 	return slices.Clone(r.addrs)
 }
 
-func (r *reflexive) refresh() {
+func (r *Mirror) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.servers) == 0 || r.asking || r.ctx.Err() != nil || time.Since(r.asked) < reflexiveTTL {
@@ -118,23 +174,25 @@ func (r *reflexive) refresh() {
 }
 
 // askAll asks every server, over each address family that its name has.
-func (r *reflexive) askAll(servers []string) {
+func (r *Mirror) askAll(servers []string) {
 	var found []netip.AddrPort // guarded by r.mu
+	var answers []Reflection   // the same
 	var wg sync.WaitGroup
 	for _, server := range servers {
 		for _, network := range []string{"udp4", "udp6"} {
 			wg.Go(func() {
-				addr, err := r.ask(network, server)
+				answer, err := r.ask(network, server)
 				if err != nil {
-					r.logger.Debug("no address from a STUN server", "server", server, "network", network, "error", err)
+					r.cfg.Logger.Debug("no address from a STUN server", "server", server, "network", network, "error", err)
 					return
 				}
 				r.mu.Lock()
 				defer r.mu.Unlock()
-				if slices.Contains(found, addr) {
+				answers = append(answers, answer)
+				if slices.Contains(found, answer.Mapped) {
 					return
 				}
-				found = append(found, addr)
+				found = append(found, answer.Mapped)
 				if !r.asked.IsZero() {
 					return // the last round's will do until this one is over
 				}
@@ -145,6 +203,9 @@ func (r *reflexive) askAll(servers []string) {
 		}
 	}
 	wg.Wait()
+	if r.ctx.Err() == nil {
+		r.cfg.OnRound(answers)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asked.IsZero() {
@@ -156,12 +217,13 @@ func (r *reflexive) askAll(servers []string) {
 	r.addrs, r.asked, r.asking = found, time.Now(), false
 }
 
-func (r *reflexive) ask(network, server string) (netip.AddrPort, error) {
-	udp, err := resolve(r.ctx, r.network, network, server)
+func (r *Mirror) ask(network, server string) (Reflection, error) {
+	udp, err := resolve(r.ctx, r.cfg.Network, network, server)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return Reflection{}, err
 	}
-	return r.mux.ask(r.ctx, udp)
+	mapped, err := r.asker.ask(r.ctx, udp)
+	return Reflection{Name: server, Server: udp, Mapped: mapped}, err
 }
 
 // addReflexive adds server-reflexive candidates to a description. pion need not

@@ -23,9 +23,10 @@ type socket struct {
 	claims map[netip.AddrPort]int
 }
 
-func (t *Transport) newSocket(conns []net.PacketConn) *socket {
+// newSocket shares out a socket; mirror is that of the shared one.
+func (t *Transport) newSocket(conns []net.PacketConn, mirror *Mirror) *socket {
 	return &socket{
-		mux:    newMux(conns, t.hosts, t.config.Unmatched, t.config.Logger),
+		mux:    newMux(conns, t.hosts, mirror, t.config.Logger),
 		claims: map[netip.AddrPort]int{},
 	}
 }
@@ -48,7 +49,7 @@ func (t *Transport) pickSocket(peer []netip.AddrPort) *socket {
 		t.config.Logger.Warn("no second UDP socket for a second connection to the same peer", "error", err)
 		return t.sockets[0]
 	}
-	another := t.newSocket([]net.PacketConn{udp})
+	another := t.newSocket([]net.PacketConn{udp}, nil)
 	t.sockets = append(t.sockets, another)
 	return another
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -16,24 +17,52 @@ var stunSchedule = [...]time.Duration{500 * time.Millisecond, time.Second, 1500 
 
 var errSTUNSilent = errors.New("no answer")
 
-// ask asks a STUN server under which address it sees the shared socket.
-func (m *mux) ask(ctx context.Context, server netip.AddrPort) (netip.AddrPort, error) {
+// asker puts questions to STUN servers over a socket that others use, too.
+type asker struct {
+	write     func(b []byte, to netip.AddrPort) (int, error)
+	mu        sync.Mutex
+	questions map[transactionID]chan<- netip.AddrPort // that wait for an answer; each has room for one
+}
+
+func newAsker(write func([]byte, netip.AddrPort) (int, error)) asker {
+	return asker{write: write, questions: map[transactionID]chan<- netip.AddrPort{}}
+}
+
+// answered takes a response if it is to one of the questions. Only who was asked knows the
+// transaction: it may answer from another of its addresses.
+func (a *asker) answered(b []byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := transaction(b)
+	q, asked := a.questions[id]
+	if !asked {
+		return false
+	}
+	if mapped, ok := mappedAddress(b); ok {
+		delete(a.questions, id)
+		q <- mapped
+	}
+	return true
+}
+
+// ask asks a STUN server under which address it sees the socket.
+func (a *asker) ask(ctx context.Context, server netip.AddrPort) (netip.AddrPort, error) {
 	request, err := stun.Build(stun.TransactionID, stun.BindingRequest)
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("build a STUN request: %w", err)
 	}
 	id := transactionID(request.TransactionID)
 	answer := make(chan netip.AddrPort, 1)
-	m.mu.Lock()
-	m.questions[id] = answer
-	m.mu.Unlock()
+	a.mu.Lock()
+	a.questions[id] = answer
+	a.mu.Unlock()
 	defer func() {
-		m.mu.Lock()
-		delete(m.questions, id)
-		m.mu.Unlock()
+		a.mu.Lock()
+		delete(a.questions, id)
+		a.mu.Unlock()
 	}()
 	for _, wait := range stunSchedule {
-		if _, err := m.write(request.Raw, server); err != nil {
+		if _, err := a.write(request.Raw, server); err != nil {
 			return netip.AddrPort{}, err
 		}
 		timer := time.NewTimer(wait)

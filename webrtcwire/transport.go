@@ -42,9 +42,10 @@ const (
 type Transport struct {
 	config   Config
 	servers  iceServers
-	stun     *reflexive
+	stun     *Mirror
 	resolver *resolver
 	hosts    *hosts
+	tcp      *tcpMux // nil: none
 
 	pathPatience time.Duration // the constant, except in tests
 
@@ -88,18 +89,46 @@ func New(config Config) (*Transport, error) {
 		sessions: map[*session]struct{}{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	shared := t.newSocket(config.PacketConns)
-	t.sockets = []*socket{shared}
-	var stunServers []string
-	if !config.RelayOnly {
-		stunServers = servers.stun
+	if t.stun = config.Mirror; t.stun == nil {
+		own := MirrorConfig{Write: writer(config.PacketConns[0]), Network: config.Network, Logger: config.Logger}
+		if !config.RelayOnly {
+			own.Servers = servers.stun
+		}
+		t.stun = NewMirror(own)
 	}
-	t.stun = newReflexive(shared.mux, stunServers, config.Network, config.Logger)
+	if config.TCPPort != 0 {
+		t.tcp = newTCPMux(config.TCPPort, config.Logger)
+	}
+	shared := t.newSocket(config.PacketConns, t.stun)
+	if t.tcp != nil {
+		t.tcp.local = shared.mux.GetListenAddresses
+	}
+	t.sockets = []*socket{shared}
+	if config.Mirror == nil {
+		t.stun.Ask()
+	}
 	return t, nil
 }
 
 // LocalAddr is the address of the shared socket.
 func (t *Transport) LocalAddr() net.Addr { return t.config.PacketConns[0].LocalAddr() }
+
+// NetworkChanged has the next descriptions made of the interfaces as they are now, and not as
+// they were up to 10 s ago. Each is made of new candidates anyway.
+func (t *Transport) NetworkChanged() { t.hosts.forget() }
+
+// TakeTCP takes a connection to Config.TCPPort that is one of ICE, and finds out by its
+// first packet whose it is, within a few seconds. Unless it fails, the connection is the
+// Transport's.
+func (t *Transport) TakeTCP(conn net.Conn) error {
+	if t.tcp == nil {
+		return fmt.Errorf("webrtcwire: ICE over TCP: %w", errNotListening)
+	}
+	if err := t.tcp.take(conn); err != nil {
+		return fmt.Errorf("webrtcwire: ICE over TCP: %w", err)
+	}
+	return nil
+}
 
 // Close closes every offer, answer and connection and the shared socket, and
 // waits until all of their goroutines have ended.
@@ -116,12 +145,17 @@ func (t *Transport) Close() error {
 		s.shut(ErrClosed)
 	}
 	t.wg.Wait()
-	t.stun.close()
+	if t.config.Mirror == nil {
+		t.stun.Close()
+	}
 	t.resolver.close()
 	t.mu.Lock()
 	sockets := t.sockets
 	t.mu.Unlock()
 	var errs []error
+	if t.tcp != nil {
+		errs = append(errs, t.tcp.Close())
+	}
 	for _, socket := range sockets {
 		errs = append(errs, socket.mux.Close())
 	}

@@ -3,8 +3,8 @@
 // sockets, torrents on disk, or which piece to ask for next.
 //
 // Implemented: the v1 handshake and messages of BEP 3, the fast extension
-// (BEP 6), the extension protocol (BEP 10), ut_metadata (BEP 9), ut_pex (BEP 11)
-// and lt_donthave (BEP 54).
+// (BEP 6), the extension protocol (BEP 10), ut_metadata (BEP 9), ut_pex (BEP 11),
+// lt_donthave (BEP 54) and ut_holepunch (BEP 55).
 //
 //	wire.WriteHandshake(conn, wire.Handshake{...})
 //	theirs, err := wire.ReadHandshake(conn)

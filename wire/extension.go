@@ -14,16 +14,18 @@ import (
 
 // Names of the extensions that this package can read and write (BEP 10 `m`).
 const (
-	ExtMetadata = "ut_metadata" // BEP 9
-	ExtPEX      = "ut_pex"      // BEP 11
-	ExtDontHave = "lt_donthave" // BEP 54
+	ExtMetadata  = "ut_metadata"  // BEP 9
+	ExtPEX       = "ut_pex"       // BEP 11
+	ExtDontHave  = "lt_donthave"  // BEP 54
+	ExtHolepunch = "ut_holepunch" // BEP 55
 )
 
 // The numbers by which peers call these extensions when they write to us.
 const (
-	OurMetadata byte = 1
-	OurPEX      byte = 2
-	OurDontHave byte = 3
+	OurMetadata  byte = 1
+	OurPEX       byte = 2
+	OurDontHave  byte = 3
+	OurHolepunch byte = 4
 )
 
 // ExtHandshake is the extension handshake (BEP 10). A peer may send it again, and
@@ -119,7 +121,7 @@ const maxReqq = 1 << 20
 func (h *ExtHandshake) addExtensions(dict []byte) {
 	eachEntry(dict, func(key, value []byte) {
 		switch name := string(key); name {
-		case ExtMetadata, ExtPEX, ExtDontHave:
+		case ExtMetadata, ExtPEX, ExtDontHave, ExtHolepunch:
 			if _, known := h.M[name]; known {
 				return
 			}

@@ -48,6 +48,8 @@ type Event struct {
 	Files       []File    `json:"files"`
 	WebRTC      bool      `json:"webrtc"`      // of "received"
 	Passthrough bool      `json:"passthrough"` // of "mounted"
+	Protocol    string    `json:"protocol"`    // of "portmap"
+	External    string    `json:"external"`
 }
 
 // Peers counts connections by transport.
@@ -88,9 +90,11 @@ func Start(bin string, args ...string) (*Run, error) {
 	return StartSpec(proc.Spec{Path: bin, Args: append(args[:len(args):len(args)], "--json"), Env: Isolated})
 }
 
-// StartSpec runs a program of which the caller chose everything but OnLine.
+// StartSpec runs a program of which the caller chose everything but OnLine. Unless Env says
+// CAUSEWAY_NO_PORTMAP=false, it leaves the gateway of this machine alone.
 func StartSpec(s proc.Spec) (*Run, error) {
 	r := &Run{}
+	s.Env = append([]string{"CAUSEWAY_NO_PORTMAP=true"}, s.Env...)
 	s.OnLine = r.line
 	p, err := proc.Start(s)
 	if err != nil {

@@ -85,6 +85,7 @@ type Counters struct {
 
 	Queued   time.Duration // the longest wait in the queue
 	Waited   time.Duration // all waits of what was delivered; by Packets: the mean
+	Behind   time.Duration // the most that a packet came later than it should have
 	Begun    time.Time     // when FirstBlock bytes had come; zero before
 	Overruns int64         // packets that the forwarder was too late to take over: measure again
 }

@@ -99,6 +99,7 @@ func (w *way) give(now time.Duration, f func([]byte)) (given int) {
 			return given
 		}
 		packet := q.pop()
+		w.Behind = max(w.Behind, now-packet.due)
 		f(packet.data[:packet.n])
 		if w.came += int64(packet.n - linkHeader); w.came >= FirstBlock && w.Begun.IsZero() {
 			w.Begun = time.Now()

@@ -20,7 +20,7 @@ def say(event, **fields):
 
 def endpoint(text):
     host, port = text.rsplit(":", 1)
-    return host, int(port)
+    return host.strip("[]"), int(port)
 
 
 o = json.loads(sys.argv[1])

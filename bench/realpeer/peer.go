@@ -23,6 +23,7 @@ const (
 	Libtorrent   Program = "libtorrent" // no executable: Debian's python3-libtorrent
 	Aria2        Program = "aria2c"
 	Transmission Program = "transmission-daemon"
+	QBittorrent  Program = "qbittorrent-nox"
 	OpenTracker  Program = "opentracker"
 
 	WebTorrent Program = "webtorrent" // no executable: scripts for Node, with npm's bittorrent-tracker
@@ -56,7 +57,7 @@ type Options struct {
 	DHTNodes   []string // HOST:PORT to bootstrap from
 	PEX        bool
 	UTP        bool
-	NoTCP      bool   // of libtorrent
+	NoTCP      bool   // uTP only, for which UTP must be set; Transmission cannot
 	UpLimit    int64  // bytes per second; 0: none
 	Host       string // to listen on and, where it matters, to dial from; empty: that of the package
 	Port       int    // for peers; 0: any free
@@ -165,6 +166,8 @@ func Launch(ctx context.Context, dir string, o Options) (*Peer, error) {
 		p, err = launchLibtorrent(ctx, o)
 	case Aria2:
 		p, err = launchAria2(ctx, dir, o)
+	case QBittorrent:
+		p, err = launchQBittorrent(ctx, dir, o)
 	case Transmission:
 		p, err = launchTransmission(ctx, dir, o)
 	case WebTorrent:

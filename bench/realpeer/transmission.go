@@ -25,6 +25,9 @@ func launchTransmission(ctx context.Context, dir string, o Options) (*Peer, erro
 	if len(o.Peers) > 0 {
 		return nil, errors.New("transmission cannot be told a peer's address: dial it")
 	}
+	if o.NoTCP {
+		return nil, errors.New("transmission has no way to switch TCP off")
+	}
 	if o.DHT {
 		return nil, errors.New("transmission looks for nobody in a DHT of fewer than nine nodes")
 	}

@@ -11,10 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/anacrolix/dht/v2"
-	"github.com/anacrolix/dht/v2/krpc"
 	"github.com/anacrolix/log"
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -36,7 +33,7 @@ const (
 	// nodes wait to be looked up; more are dropped.
 	maxNamedNodes   = 32
 	maxPendingNames = 64
-	// maxSavedNodes bounds what is kept between runs.
+	// maxSavedNodes bounds what is kept of each family between runs.
 	maxSavedNodes = 300
 	// saveInterval is how often nodes are saved, so that a crash loses little.
 	saveInterval = 10 * time.Minute
@@ -71,21 +68,24 @@ type DHTConfig struct {
 	Bootstrap []string
 	// Nodes keeps nodes between runs; nil keeps none.
 	Nodes NodeStore
+	// Seen is told which address a node sees us at (BEP 42); nil: nobody is. It must not
+	// block.
+	Seen func(node, seen netip.Addr)
 	// Network looks names up, and says which addresses a node may name; nil: see Network.
 	Network Network
 	// Logger receives debug messages, and panics; nil means none.
 	Logger *slog.Logger
 }
 
-// DHT is a node of the BitTorrent DHT (BEP 5). It answers the queries of others
+// DHT is a node of the BitTorrent DHT (BEP 5), or rather of two: IPv6 has one of its own (BEP
+// 32). It answers the queries of others
 // from the start, and looks for peers when asked to.
 type DHT struct {
 	cfg    DHTConfig
 	log    *slog.Logger
 	guard  guard
 	net    Network
-	conn   *nodeConn
-	server *dht.Server
+	halves [2]*half // of IPv4 and IPv6
 	peers  *peerStore
 
 	ctx    context.Context
@@ -99,6 +99,7 @@ type DHT struct {
 	closed  bool
 	started []netip.AddrPort // bootstrap nodes whose address is known
 	grown   chan struct{}    // closed, and replaced, when the routing table has grown
+	again   chan struct{}    // closed, and replaced, when all is to be announced again
 }
 
 // NewDHT starts a node.
@@ -114,12 +115,12 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 		pings: make(chan netip.AddrPort, maxPendingPings),
 		named: make(chan namedNodes, maxPendingNames),
 		grown: make(chan struct{}),
+		again: make(chan struct{}),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.guard = guard{d.log}
-	d.conn = newNodeConn(cfg.Conn, d.net.MayName, d.guard)
 	logger := log.NewLogger("dht")
 	logger.SetHandlers(logHandler{d.log})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -129,28 +130,18 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 			d.addStarted(addr)
 		}
 	}
-	server, err := dht.NewServer(&dht.ServerConfig{
-		Conn:          d.conn,
-		StartingNodes: d.startingNodes,
-		// BEP 42 would refuse nodes on loopback and private networks, and few
-		// clients enforce it.
-		NoSecurity:       true,
-		PeerStore:        d.peers,
-		QueryResendDelay: func() time.Duration { return queryTimeout },
-		DefaultWant:      []krpc.Want{krpc.WantNodes, krpc.WantNodes6},
-		SendLimiter:      rate.NewLimiter(sendRate, sendBurst),
-		Logger:           logger,
-	})
-	if err != nil {
+	if err := d.open(logger); err != nil {
 		d.cancel()
 		return nil, fmt.Errorf("starting the DHT: %w", err)
 	}
-	d.server = server
+	d.wg.Go(d.distribute)
 	for range pingWorkers {
 		d.wg.Go(d.pingPending)
 	}
 	d.wg.Go(d.resolveNamed)
-	d.wg.Go(d.join)
+	for _, h := range d.halves {
+		d.wg.Go(func() { d.join(h) })
+	}
 	d.wg.Go(d.watchTable)
 	return d, nil
 }
@@ -177,8 +168,22 @@ func (d *DHT) AddNodes(speaker netip.Addr, nodes []string) {
 	}
 }
 
-// NumNodes returns the size of the routing table.
-func (d *DHT) NumNodes() int { return d.server.NumNodes() }
+// NumNodes returns the size of the routing tables of both families together.
+func (d *DHT) NumNodes() (n int) {
+	for _, h := range d.halves {
+		n += h.server.NumNodes()
+	}
+	return n
+}
+
+// Moved has all torrents announced again soon, each no more often than each minute because
+// of this: our port has changed, or the network, of which nodes may be reached anew.
+func (d *DHT) Moved() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.again)
+	d.again = make(chan struct{})
+}
 
 // Close saves the nodes, ends all announces, closes the socket it was given and
 // waits for its goroutines.
@@ -192,9 +197,14 @@ func (d *DHT) Close() {
 	}
 	d.cancel()
 	d.save()
-	d.server.Close()
+	for _, h := range d.halves {
+		h.server.Close()
+	}
+	d.cfg.Conn.Close()
 	d.wg.Wait()
-	d.conn.waitClosed()
+	for _, h := range d.halves {
+		h.conn.waitClosed()
+	}
 }
 
 // enter makes Close wait for a d.wg.Done, unless the DHT is closed already.
@@ -217,37 +227,38 @@ func (d *DHT) addStarted(addr netip.AddrPort) {
 	}
 }
 
-// startingNodes is asked by the server when its routing table is empty.
-func (d *DHT) startingNodes() ([]dht.Addr, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var addrs []dht.Addr
-	for _, a := range d.started {
-		addrs = append(addrs, dht.NewAddr(net.UDPAddrFromAddrPort(a)))
-	}
-	return addrs, nil
-}
-
-// watchTable tells the announces when the routing table has grown, and saves the
-// nodes now and then. The server has no event for the former.
+// watchTable tells the announces when a routing table has grown, or a second family has nodes
+// enough for a lookup, and saves the nodes now and then. The servers have no event for that.
 func (d *DHT) watchTable() {
 	ticker := time.NewTicker(tableInterval)
 	defer ticker.Stop()
 	saved := time.Now()
-	for known := 0; ; {
+	var known [2]int
+	var served [2]bool // the family has had nodes enough
+	for {
 		select {
 		case <-d.ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		n := d.NumNodes()
-		if n > known {
+		grown := false
+		for i, h := range d.halves {
+			n := h.server.NumNodes()
+			grown = grown || n > known[i]
+			known[i] = n
+			if n >= fullReach && !served[i] {
+				served[i] = true
+				if served[1-i] {
+					d.Moved()
+				}
+			}
+		}
+		if grown {
 			d.mu.Lock()
 			close(d.grown)
 			d.grown = make(chan struct{})
 			d.mu.Unlock()
 		}
-		known = n
 		if time.Since(saved) >= saveInterval {
 			d.save()
 			saved = time.Now()
@@ -260,6 +271,13 @@ func (d *DHT) tableGrown() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.grown
+}
+
+// toAnnounceAgain returns a channel that is closed with the next Moved.
+func (d *DHT) toAnnounceAgain() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.again
 }
 
 // logHandler passes the library's messages to slog. All are debug messages: none

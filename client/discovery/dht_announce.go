@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/anacrolix/dht/v2"
@@ -25,6 +26,8 @@ const (
 	// fullReach is how many nodes an announce normally ends up at (K of BEP 5). One
 	// that reached fewer is made again once more nodes are known.
 	fullReach = 8
+	// movedInterval is the least time between two lookups that Moved asks for.
+	movedInterval = time.Minute
 	// regrowPause keeps a routing table that grows node by node from causing a
 	// lookup for each.
 	regrowPause = 250 * time.Millisecond
@@ -33,20 +36,26 @@ const (
 	maxFoundPeers = 300
 )
 
-// Announce looks for the peers of a torrent and, if port is not 0 or implied is
-// true, makes this one known to the nodes responsible: at once, then every 15
+// Port is where a peer is reached. With Implied, nodes take the UDP port of this node's packets
+// for it, as long as they are able to.
+type Port struct {
+	Number  uint16
+	Implied bool
+}
+
+// Announce looks for the peers of a torrent and, unless port is nil, makes this one known to the
+// nodes responsible, at the port that it has in each family by then: at once, then every 15
 // minutes, each minute or more often at first while it needs peers and none are found, and as
-// soon as there are more nodes than the few it has reached. An idle torrent is announced
+// soon as there are more nodes than the few it has reached, or after Moved. An idle torrent is announced
 // every 24 minutes or so and looks for nobody. Lookups of many torrents wait for each
 // other, those that need them most going first; need, which nil takes for Active, may be
 // changed meanwhile. It returns when ctx ends or the DHT is closed.
 //
-// With implied, nodes take the UDP port of this node's packets for the peer's
-// port. Peers are handed to found as they come in, from several goroutines; the
+// Peers are handed to found as they come in, from several goroutines; the
 // same may come again, and this client itself may be among them. Peers that
 // announce the torrent to this very node are handed on, too. Addresses that the node
 // which names them may not name (Network.MayName) are left out.
-func (d *DHT) Announce(ctx context.Context, infoHash [20]byte, port int, implied bool, need *Need, found func([]netip.AddrPort)) {
+func (d *DHT) Announce(ctx context.Context, infoHash [20]byte, port func(v4 bool) Port, need *Need, found func([]netip.AddrPort)) {
 	if !d.enter() {
 		return
 	}
@@ -71,11 +80,11 @@ func (d *DHT) Announce(ctx context.Context, infoHash [20]byte, port int, implied
 		if !ok {
 			return
 		}
-		grown := d.tableGrown()
-		peers, reached := d.lookup(ctx, infoHash, port, implied, guarded)
+		grown, again := d.tableGrown(), d.toAnnounceAgain()
+		peers, reached := d.lookup(ctx, infoHash, port, guarded)
 		d.turns.give(level)
 		s.looked(peers, reached)
-		if !s.wait(ctx, grown) {
+		if !s.wait(ctx, grown, again) {
 			return
 		}
 	}
@@ -90,6 +99,7 @@ type schedule struct {
 	last   time.Time     // when the last lookup was over
 	peers  int           // that it found
 	full   bool          // it reached as many nodes as it should
+	moved  time.Time     // when a lookup was last due because of Moved
 }
 
 func (s *schedule) looked(peers, reached int) {
@@ -115,9 +125,9 @@ func (s *schedule) interval(l Level) time.Duration {
 func around(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5) }
 
 // wait waits until it is time for the next lookup: the interval, or sooner when there are more
-// nodes than the few that were reached, or when the torrent comes to need more. It returns
-// false when ctx ends first.
-func (s *schedule) wait(ctx context.Context, grown <-chan struct{}) bool {
+// nodes than the few that were reached, when the torrent comes to need more, or when all is
+// to be announced again. It returns false when ctx ends first.
+func (s *schedule) wait(ctx context.Context, grown, again <-chan struct{}) bool {
 	if s.full {
 		grown = nil
 	}
@@ -135,12 +145,24 @@ func (s *schedule) wait(ctx context.Context, grown <-chan struct{}) bool {
 		case <-grown:
 			grown = nil
 			due = earlier(due, time.Now().Add(regrowPause))
+		case <-again:
+			again = nil
+			due = earlier(due, s.moveAgain(time.Now()))
 		case <-changed:
 			level, changed = s.need.get()
 			due = s.turnTo(level)
 		}
 		timer.Reset(time.Until(due))
 	}
+}
+
+// moveAgain returns when what Moved asks for is due.
+func (s *schedule) moveAgain(now time.Time) time.Time {
+	if next := s.moved.Add(movedInterval); now.Before(next) {
+		now = next
+	}
+	s.moved = now
+	return now
 }
 
 // turnTo returns when the next lookup of a torrent of that level is due. One that needs more than
@@ -172,16 +194,32 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// lookup is one get_peers traversal, ended by announce_peer to the closest nodes. It
-// returns how many peers were named and how many nodes answered.
-func (d *DHT) lookup(ctx context.Context, infoHash [20]byte, port int, implied bool, found func([]netip.AddrPort)) (peers, reached int) {
-	var opts []dht.AnnounceOpt
-	if port != 0 || implied {
-		opts = append(opts, dht.AnnouncePeer(dht.AnnouncePeerOpts{Port: port, ImpliedPort: implied}))
+// lookup is one get_peers traversal in each family, ended by announce_peer to the closest
+// nodes. It returns how many peers were named and how many nodes answered.
+func (d *DHT) lookup(ctx context.Context, infoHash [20]byte, port func(v4 bool) Port, found func([]netip.AddrPort)) (peers, reached int) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, h := range d.halves {
+		wg.Go(func() {
+			p, r := d.lookupIn(ctx, h, infoHash, port, found)
+			mu.Lock()
+			defer mu.Unlock()
+			peers, reached = peers+p, reached+r
+		})
 	}
-	a, err := d.server.AnnounceTraversal(infoHash, opts...)
+	wg.Wait()
+	return peers, reached
+}
+
+func (d *DHT) lookupIn(ctx context.Context, h *half, infoHash [20]byte, port func(v4 bool) Port, found func([]netip.AddrPort)) (peers, reached int) {
+	var opts []dht.AnnounceOpt
+	if port != nil {
+		p := port(h.v4)
+		opts = append(opts, dht.AnnouncePeer(dht.AnnouncePeerOpts{Port: int(p.Number), ImpliedPort: p.Implied}))
+	}
+	a, err := h.server.AnnounceTraversal(infoHash, opts...)
 	if err != nil {
-		d.log.Debug("no DHT lookup without nodes", "err", err)
+		d.log.Debug("no DHT lookup without nodes", "ipv4", h.v4, "err", err)
 		return 0, 0
 	}
 	// Queries block until their result is taken, so the channel is read to its end

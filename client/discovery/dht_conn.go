@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
@@ -16,18 +15,21 @@ const readErrorPause = 50 * time.Millisecond
 // the socket fails, when a query lacks its arguments and when an address is cut
 // short, which refuses a message for its style, and which logs what it cannot read and
 // counts whatever methods strangers make up. It sees only what sanitize makes of a
-// message.
+// message, and the nodes of one address family.
 type nodeConn struct {
-	net.PacketConn
+	familyConn
+	v4        bool
 	mayName   func(speaker, named netip.Addr) bool
+	heard     func(node netip.AddrPort)   // is told nodes of the other family; nil: nobody is
+	seen      func(node, seen netip.Addr) // is told what BEP 42's `ip` says; nil: nobody is
 	guard     guard
 	closeOnce sync.Once
 	closed    chan struct{}
 	reader    sync.Mutex // held while the library reads
 }
 
-func newNodeConn(c net.PacketConn, mayName func(speaker, named netip.Addr) bool, g guard) *nodeConn {
-	return &nodeConn{PacketConn: c, mayName: mayName, guard: g, closed: make(chan struct{})}
+func newNodeConn(c familyConn, v4 bool, mayName func(speaker, named netip.Addr) bool, g guard) *nodeConn {
+	return &nodeConn{familyConn: c, v4: v4, mayName: mayName, guard: g, closed: make(chan struct{})}
 }
 
 // ReadFrom fails only once Close has been called.
@@ -35,55 +37,49 @@ func (c *nodeConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	c.reader.Lock()
 	defer c.reader.Unlock()
 	for {
-		n, from, err := c.PacketConn.ReadFrom(b)
 		select {
 		case <-c.closed:
 			return 0, nil, net.ErrClosed
-		default:
-		}
-		if err != nil {
-			c.pause(err)
-			continue
-		}
-		addr, ok := from.(*net.UDPAddr)
-		if !ok {
-			continue
-		}
-		ap := addr.AddrPort()
-		ap = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
-		if !sendable(ap) {
-			continue
-		}
-		if n = c.sanitize(b, n, ap.Addr()); n > 0 {
-			return n, net.UDPAddrFromAddrPort(ap), nil
+		case p := <-c.in:
+			if n := c.sanitize(b, p); n > 0 {
+				return n, net.UDPAddrFromAddrPort(p.from), nil
+			}
 		}
 	}
 }
 
-// sanitize replaces the message in b by what can be used of it, and returns its length, 0 if
-// that is nothing.
-func (c *nodeConn) sanitize(b []byte, n int, from netip.Addr) (size int) {
+// sanitize writes to b what can be used of a message, and returns its length, 0 if that is
+// nothing.
+func (c *nodeConn) sanitize(b []byte, p nodePacket) (size int) {
 	c.guard.run("reading a DHT message", func() {
-		clean, err := sanitize(b[:n], func(named netip.Addr) bool { return c.mayName(from, named) })
+		from := p.from.Addr()
+		clean, err := sanitize(p.data, hearers{
+			peer: func(named netip.Addr) bool { return c.mayName(from, named) },
+			node: func(named netip.AddrPort) bool {
+				if !c.mayName(from, named.Addr()) {
+					return false
+				}
+				if named.Addr().Is4() != c.v4 {
+					if c.heard != nil {
+						c.heard(named)
+					}
+					return false
+				}
+				return true
+			},
+			// The library would answer with its own nodes, in the form of the other family.
+			want: func(family string) bool { return (family == "n4") == c.v4 },
+			seen: func(seen netip.Addr) {
+				if c.seen != nil {
+					c.seen(from, seen)
+				}
+			},
+		})
 		if err == nil {
 			size = copy(b, clean)
 		}
 	})
 	return size
-}
-
-// pause waits after a failed read: a moment, or until Close if the socket is gone.
-func (c *nodeConn) pause(err error) {
-	var wait <-chan time.Time
-	if !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		timer := time.NewTimer(readErrorPause)
-		defer timer.Stop()
-		wait = timer.C
-	}
-	select {
-	case <-c.closed:
-	case <-wait:
-	}
 }
 
 // errNotANode is returned for an address that no node can have.
@@ -101,7 +97,7 @@ func (c *nodeConn) WriteTo(b []byte, to net.Addr) (int, error) {
 
 func (c *nodeConn) Close() error {
 	c.closeOnce.Do(func() { close(c.closed) })
-	return c.PacketConn.Close()
+	return nil // the socket is the DHT's
 }
 
 // waitClosed waits until Close has been called and the library has stopped reading.

@@ -17,28 +17,38 @@ const (
 	// doubles up to maxJoinRetry.
 	joinRetry    = 2 * time.Second
 	maxJoinRetry = time.Minute
+	// otherJoinRetry is the wait of a family without nodes while the other one has some.
+	otherJoinRetry = 15 * time.Minute
 	// nameTimeout bounds the lookup of one bootstrap node's name.
 	nameTimeout = 10 * time.Second
 )
 
-// join fills the routing table and then keeps it in order until the DHT is closed.
-func (d *DHT) join() {
+// join fills the routing table of a half and then keeps it in order until the DHT is closed.
+func (d *DHT) join(h *half) {
 	for _, addr := range d.savedNodes() {
-		d.ping(addr)
+		if addr.Addr().Is4() == h.v4 {
+			d.ping(addr)
+		}
 	}
-	for retry := joinRetry; d.NumNodes() == 0; retry = min(2*retry, maxJoinRetry) {
-		grown := d.tableGrown()
-		d.askBootstrapNodes()
+	for retry := joinRetry; h.server.NumNodes() == 0; retry = min(2*retry, maxJoinRetry) {
+		grown, again := d.tableGrown(), d.toAnnounceAgain()
+		wait := retry
+		if d.NumNodes() > 0 {
+			wait = otherJoinRetry // those of the other family tell of ours, if there are any
+		} else {
+			d.askBootstrapNodes()
+		}
 		select {
 		case <-d.ctx.Done():
 			return
 		case <-grown:
-		case <-time.After(retry):
+		case <-again:
+		case <-time.After(wait):
 		}
 	}
 	// It bootstraps when it starts and every half hour, and returns on Close. It must
 	// not run with an empty table: it would leave a goroutine behind.
-	d.server.TableMaintainer()
+	h.server.TableMaintainer()
 }
 
 // askBootstrapNodes looks their names up, and pings all of them at once.
@@ -130,7 +140,7 @@ func (d *DHT) pingPending() {
 			return
 		case addr := <-d.pings:
 			to := dht.NewAddr(net.UDPAddrFromAddrPort(addr))
-			if res := d.server.Query(d.ctx, to, "ping", dht.QueryInput{}); res.Err != nil {
+			if res := d.of(addr.Addr()).server.Query(d.ctx, to, "ping", dht.QueryInput{}); res.Err != nil {
 				d.log.Debug("a DHT node did not answer", "node", addr, "err", res.Err)
 			}
 		}
@@ -144,9 +154,12 @@ func (d *DHT) save() {
 		return
 	}
 	var nodes []netip.AddrPort
-	for _, n := range d.server.Nodes() {
-		if addr, ok := addrPort(n.Addr); ok && len(nodes) < maxSavedNodes {
-			nodes = append(nodes, addr)
+	for _, h := range d.halves {
+		all := h.server.Nodes()
+		for _, n := range all[:min(len(all), maxSavedNodes)] {
+			if addr, ok := addrPort(n.Addr); ok {
+				nodes = append(nodes, addr)
+			}
 		}
 	}
 	if len(nodes) == 0 {
@@ -177,7 +190,7 @@ func encodeNodes(nodes []netip.AddrPort) []byte {
 }
 
 func decodeNodes(b []byte) (nodes []netip.AddrPort) {
-	for ; len(b) >= savedNodeLen && len(nodes) < maxSavedNodes; b = b[savedNodeLen:] {
+	for ; len(b) >= savedNodeLen && len(nodes) < 2*maxSavedNodes; b = b[savedNodeLen:] {
 		ip := netip.AddrFrom16([16]byte(b)).Unmap()
 		nodes = append(nodes, netip.AddrPortFrom(ip, uint16(b[16])<<8|uint16(b[17])))
 	}

@@ -32,11 +32,11 @@ var errNoMessage = errors.New("no message that a DHT node has a use for")
 
 // sanitize reads what can be read of a message and writes it again as BEP 5 has it, so that
 // the library, which is strict with style and careless with contents, sees nothing that a
-// stranger wrote but strings of the right length. Addresses for which may returns
-// false are left out.
+// stranger wrote but strings of the right length. Addresses that hear does not take are left
+// out.
 //
 // The result is shorter than maxMessage and 200 bytes.
-func sanitize(b []byte, may func(named netip.Addr) bool) ([]byte, error) {
+func sanitize(b []byte, hear hearers) ([]byte, error) {
 	if len(b) > maxMessage {
 		return nil, errNoMessage
 	}
@@ -51,12 +51,15 @@ func sanitize(b []byte, may func(named netip.Addr) bool) ([]byte, error) {
 	e.raw("d")
 	switch kindOf(m) {
 	case "q":
-		if !e.query(m) {
+		if !e.query(m, hear.want) {
 			return nil, errNoMessage
 		}
 	case "r":
 		e.raw("1:r")
-		e.answer(m.dict("r"), may)
+		e.answer(m.dict("r"), hear)
+		if seen, ok := addrOf(m.text("ip")); ok {
+			hear.seen(seen)
+		}
 		e.end(m, "r")
 	case "e":
 		e.raw("1:e")
@@ -66,6 +69,23 @@ func sanitize(b []byte, may func(named netip.Addr) bool) ([]byte, error) {
 		return nil, errNoMessage
 	}
 	return e.out, nil
+}
+
+// hearers decide over what a message names.
+type hearers struct {
+	peer func(named netip.Addr) bool     // false: it is left out
+	node func(named netip.AddrPort) bool // the same
+	seen func(seen netip.Addr)           // the sender's view of the receiver (BEP 42)
+	want func(family string) bool        // false: nodes of it are not to be asked for
+}
+
+// addrOf reads the compact address of BEP 42, with a port behind it or without.
+func addrOf(b []byte) (netip.Addr, bool) {
+	if len(b) == compactLen4 || len(b) == compactLen6 {
+		b = b[:len(b)-2]
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	return addr.Unmap(), ok
 }
 
 // kindOf returns what "y" says, or if it says nothing what the message holds.
@@ -102,7 +122,7 @@ func (e *encoder) end(m dict, kind string) {
 }
 
 // query writes a query, unless it lacks what its method needs.
-func (e *encoder) query(m dict) bool {
+func (e *encoder) query(m dict, asked func(want string) bool) bool {
 	a, method := m.dict("a"), string(m.text("q"))
 	infoHash, target := a.sized("info_hash", idLen), a.sized("target", idLen)
 	port, hasPort := a.number("port")
@@ -137,19 +157,20 @@ func (e *encoder) query(m dict) bool {
 	}
 	e.pair("target", target)
 	e.pair("token", a.text("token"))
-	e.want(a.strings("want"))
+	e.want(a.strings("want"), asked)
 	e.raw("e")
 	e.pair("q", []byte(method))
 	e.end(m, "q")
 	return true
 }
 
-// want writes which address families the other side asks for (BEP 32).
-func (e *encoder) want(families [][]byte) {
+// want writes which address families the other side asks for (BEP 32), of those that there
+// is an answer for.
+func (e *encoder) want(families [][]byte, asked func(want string) bool) {
 	var n4, n6 bool
 	for _, f := range families {
-		n4 = n4 || string(f) == "n4"
-		n6 = n6 || string(f) == "n6"
+		n4 = n4 || string(f) == "n4" && asked("n4")
+		n6 = n6 || string(f) == "n6" && asked("n6")
 	}
 	if !n4 && !n6 {
 		return
@@ -164,23 +185,23 @@ func (e *encoder) want(families [][]byte) {
 	e.raw("e")
 }
 
-func (e *encoder) answer(r dict, may func(netip.Addr) bool) {
+func (e *encoder) answer(r dict, hear hearers) {
 	e.raw("d")
 	e.pair("id", r.sized("id", idLen))
-	e.nodes("nodes", r.strings("nodes"), nodeInfoLen4, may)
-	e.nodes("nodes6", r.strings("nodes6"), nodeInfoLen6, may)
+	e.nodes("nodes", r.strings("nodes"), nodeInfoLen4, hear.node)
+	e.nodes("nodes6", r.strings("nodes6"), nodeInfoLen6, hear.node)
 	e.pair("token", r.text("token"))
-	e.values(r.strings("values"), may)
+	e.values(r.strings("values"), hear.peer)
 	e.raw("e")
 }
 
 // nodes writes a compact list of nodes; some write it as a list of strings.
-func (e *encoder) nodes(key string, lists [][]byte, size int, may func(netip.Addr) bool) {
+func (e *encoder) nodes(key string, lists [][]byte, size int, may func(netip.AddrPort) bool) {
 	var kept []byte
 	n := 0
 	for _, nodes := range lists {
 		for ; len(nodes) >= size && n < maxNodes; nodes = nodes[size:] {
-			if addr, ok := compactAddr(nodes[idLen:size]); ok && may(addr.Addr()) {
+			if addr, ok := compactAddr(nodes[idLen:size]); ok && may(addr) {
 				kept = append(kept, nodes[:size]...)
 				n++
 			}

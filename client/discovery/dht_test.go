@@ -28,15 +28,23 @@ func newNode(t *testing.T, cfg DHTConfig) (*DHT, netip.AddrPort) {
 	return d, pc.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
+// at is a port that is the same in both families.
+func at(port int) func(bool) Port { return func(bool) Port { return Port{Number: uint16(port)} } }
+
 // announce runs Announce until the test ends and returns what it finds.
 func announce(t *testing.T, d *DHT, infoHash [20]byte, port int) <-chan netip.AddrPort {
+	t.Helper()
+	return announceAt(t, d, infoHash, at(port))
+}
+
+func announceAt(t *testing.T, d *DHT, infoHash [20]byte, port func(v4 bool) Port) <-chan netip.AddrPort {
 	t.Helper()
 	found := make(chan netip.AddrPort, 100)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		d.Announce(ctx, infoHash, port, false, NewNeed(Fresh), func(peers []netip.AddrPort) {
+		d.Announce(ctx, infoHash, port, NewNeed(Fresh), func(peers []netip.AddrPort) {
 			for _, p := range peers {
 				select {
 				case found <- p:

@@ -32,7 +32,7 @@ func TestAFreshTorrentDoesNotWaitForIdleOnes(t *testing.T) {
 	defer cancel()
 	for i := range 200 {
 		idle.Go(func() {
-			d.Announce(ctx, [20]byte{byte(i), 1}, 1002, false, NewNeed(Idle), func([]netip.AddrPort) {})
+			d.Announce(ctx, [20]byte{byte(i), 1}, at(1002), NewNeed(Idle), func([]netip.AddrPort) {})
 		})
 	}
 	eventually(t, "all idle torrents wait", func() bool {
@@ -49,7 +49,7 @@ func TestAFreshTorrentDoesNotWaitForIdleOnes(t *testing.T) {
 	hash := [20]byte{200, 2}
 	over := make(chan struct{}) // perhaps without asking the silent node, which may count as gone by now
 	idle.Go(func() {
-		d.Announce(ctx, hash, 1002, false, late, func([]netip.AddrPort) {})
+		d.Announce(ctx, hash, at(1002), late, func([]netip.AddrPort) {})
 		close(over)
 	})
 	late.Set(Fresh)
@@ -213,7 +213,7 @@ func TestHowOftenATorrentIsLookedFor(t *testing.T) {
 			defer cancel()
 			s := schedule{need: NewNeed(c.level), level: Fresh, hungry: firstInterval}
 			n := 0
-			for more := true; more; more = s.wait(ctx, nil) {
+			for more := true; more; more = s.wait(ctx, nil, nil) {
 				n++
 				s.looked(c.peers, fullReach)
 			}
@@ -230,7 +230,7 @@ func TestATorrentThatComesToNeedPeersIsLookedForSoon(t *testing.T) {
 		s := schedule{need: need, hungry: firstInterval}
 		s.looked(0, fullReach)
 		var woken atomic.Bool
-		go func() { woken.Store(s.wait(t.Context(), nil)) }()
+		go func() { woken.Store(s.wait(t.Context(), nil, nil)) }()
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if woken.Load() {

@@ -6,7 +6,7 @@
 //	dht, err := discovery.NewDHT(discovery.DHTConfig{Conn: udp.Lend(transport.ClassDHT)})
 //	lsd, err := discovery.NewLSD(discovery.LSDConfig{})
 //	need := discovery.NewNeed(discovery.Fresh) // need.Set(discovery.Idle) once it is complete
-//	go dht.Announce(ctx, infoHash, port, false, need, found)
+//	go dht.Announce(ctx, infoHash, port, need, found)
 //	go lsd.Announce(ctx, infoHash, port, found)
 //
 // The DHT's node is the one of anacrolix/dht. It trusts its input more than is

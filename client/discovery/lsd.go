@@ -48,19 +48,22 @@ type LSDConfig struct {
 
 // LSD finds peers on the local network by multicast (BEP 14).
 type LSD struct {
-	cookie  string
-	log     *slog.Logger
-	guard   guard
-	sockets []lsdSocket
-	limit   *rate.Limiter
-	wg      sync.WaitGroup
-	ctx     context.Context
-	cancel  context.CancelFunc
+	cfg    LSDConfig
+	cookie string
+	log    *slog.Logger
+	guard  guard
+	limit  *rate.Limiter
+	wg     sync.WaitGroup
+	ctx    context.Context
+	cancel context.CancelFunc
 
-	mu     sync.Mutex
-	wanted map[[20]byte]map[*watcher]struct{}
-	due    []lsdDue // to be announced, the first first
-	wake   chan struct{}
+	mu      sync.Mutex
+	closed  bool
+	sockets []lsdSocket // replaced, not changed
+	wanted  map[[20]byte]map[*watcher]struct{}
+	due     []lsdDue // to be announced, the first first
+	wake    chan struct{}
+	again   chan struct{} // closed, and replaced, when all is to be announced again
 }
 
 // lsdDue is a torrent whose announce is due.
@@ -84,12 +87,14 @@ type lsdSocket interface {
 // interface, which is worth a warning but no reason to stop: there may be no network.
 func NewLSD(cfg LSDConfig) (*LSD, error) {
 	l := &LSD{
+		cfg:     cfg,
 		cookie:  cfg.Cookie,
 		log:     cfg.Logger,
 		sockets: cfg.sockets,
 		limit:   rate.NewLimiter(lsdRate, lsdBurst),
 		wanted:  map[[20]byte]map[*watcher]struct{}{},
 		wake:    make(chan struct{}, 1),
+		again:   make(chan struct{}),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
@@ -99,7 +104,8 @@ func NewLSD(cfg LSDConfig) (*LSD, error) {
 		l.cookie = rand.Text()
 	}
 	if l.sockets == nil {
-		if err := l.join(cfg); err != nil {
+		var err error
+		if l.sockets, err = l.join(cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +117,8 @@ func NewLSD(cfg LSDConfig) (*LSD, error) {
 	return l, nil
 }
 
-func (l *LSD) join(cfg LSDConfig) error {
+// join opens the sockets of both groups.
+func (l *LSD) join(cfg LSDConfig) (sockets []lsdSocket, err error) {
 	network, interfaces := orPlain(cfg.Network), cfg.Interfaces
 	if interfaces == nil {
 		interfaces = multicastInterfaces(network)
@@ -124,12 +131,43 @@ func (l *LSD) join(cfg LSDConfig) error {
 			errs = append(errs, err)
 			continue
 		}
-		l.sockets = append(l.sockets, s)
+		sockets = append(sockets, s)
 	}
-	if len(l.sockets) == 0 {
-		return errors.Join(errs...)
+	if len(sockets) == 0 {
+		return nil, errors.Join(errs...)
 	}
-	return nil
+	return sockets, nil
+}
+
+// Rejoin joins the groups on the interfaces that there are now, and announces all torrents
+// again there. It is for when addresses of this machine have come or gone.
+func (l *LSD) Rejoin() {
+	sockets, err := l.join(l.cfg)
+	if err != nil {
+		l.log.Debug("no group for local peers can be joined any more", "err", err)
+		return // the old ones may serve again
+	}
+	l.mu.Lock()
+	old := sockets
+	if !l.closed {
+		old, l.sockets = l.sockets, sockets
+		for _, s := range sockets {
+			l.wg.Go(func() { l.receive(s) })
+		}
+		close(l.again)
+		l.again = make(chan struct{})
+	}
+	l.mu.Unlock()
+	for _, s := range old {
+		s.Close()
+	}
+}
+
+// joined returns the sockets, and a channel that is closed when there are others.
+func (l *LSD) joined() ([]lsdSocket, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sockets, l.again
 }
 
 // Announce makes this peer known on the local network at once and then every five
@@ -140,12 +178,14 @@ func (l *LSD) Announce(ctx context.Context, infoHash [20]byte, port int, found f
 	ticker := time.NewTicker(lsdInterval)
 	defer ticker.Stop()
 	for {
+		_, again := l.joined()
 		l.enqueue(lsdDue{infoHash, port})
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.ctx.Done():
 			return
+		case <-again:
 		case <-ticker.C:
 		}
 	}
@@ -176,7 +216,8 @@ func (l *LSD) announce() {
 			if len(infoHashes) == 0 {
 				break
 			}
-			for _, s := range l.sockets {
+			sockets, _ := l.joined()
+			for _, s := range sockets {
 				if err := s.send(lsdAnnounce{host: s.host(), port: port, infoHashes: infoHashes, cookie: l.cookie}.encode()); err != nil {
 					l.log.Debug("cannot announce on the local network", "group", s.host(), "err", err)
 				}
@@ -207,8 +248,12 @@ func (l *LSD) next() (port int, infoHashes [][20]byte, more bool) {
 
 // Close leaves the groups and waits for the goroutines.
 func (l *LSD) Close() {
+	l.mu.Lock()
+	l.closed = true
+	sockets := l.sockets
+	l.mu.Unlock()
 	l.cancel()
-	for _, s := range l.sockets {
+	for _, s := range sockets {
 		s.Close()
 	}
 	l.wg.Wait()
@@ -236,7 +281,7 @@ func (l *LSD) receive(s lsdSocket) {
 	b := make([]byte, maxLSDMessage+1)
 	for {
 		n, from, err := s.ReadFrom(b)
-		if l.ctx.Err() != nil {
+		if l.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {

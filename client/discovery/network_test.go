@@ -99,7 +99,7 @@ func TestAPanicOverWhatIsFound(t *testing.T) {
 	defer func() { cancel(); <-done }()
 	go func() {
 		defer close(done)
-		d.Announce(ctx, hash, 1002, false, NewNeed(Fresh), func([]netip.AddrPort) { panic("a bug") })
+		d.Announce(ctx, hash, at(1002), NewNeed(Fresh), func([]netip.AddrPort) { panic("a bug") })
 	}()
 	eventually(t, "the panic is logged with its stack", func() bool {
 		mu.Lock()

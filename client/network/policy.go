@@ -70,3 +70,8 @@ type ForbiddenError struct{ Address string }
 func (e *ForbiddenError) Error() string {
 	return fmt.Sprintf("%s is an address inside of this network, named from outside of it", e.Address)
 }
+
+// IsGlobal reports whether an address can be reached from everywhere, NATs and firewalls aside.
+func IsGlobal(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && scopeOf(a) == scopeGlobal
+}

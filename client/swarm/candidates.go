@@ -28,11 +28,15 @@ type Candidate struct {
 	Linked bool
 	// Seed: of no use once we are complete.
 	Seed bool
+	// UTP: somebody says that it speaks uTP, which is then tried at the same time as TCP.
+	UTP bool
 
 	speaker   netip.Addr // who named it
 	dialling  bool
+	punching  bool // dialled by uTP beside that, since a relay said so
 	connected bool
 	self      bool // it turned out to be us
+	byUTP     bool // uTP came through last time, and is tried first
 	failures  int
 	next      time.Time
 }
@@ -79,7 +83,7 @@ func (cs *candidates) makeRoom(speaker netip.Addr) bool {
 	}
 	var victim *Candidate
 	for _, c := range cs.byAddr { // the order of maps is random
-		if c.speaker != loudest || c.dialling || c.connected || c.Given || loudest == speaker && c.failures == 0 {
+		if c.speaker != loudest || c.dialling || c.punching || c.connected || c.Given || loudest == speaker && c.failures == 0 {
 			continue
 		}
 		if victim == nil || c.failures > victim.failures {

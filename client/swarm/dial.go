@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,9 +30,12 @@ func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
 		s.host.Do(func() {
 			for _, a := range addrs {
 				if given {
-					s.candidates.add(a, netip.Addr{}, true)
-				} else if c := s.Add(netip.Addr{}, a); c != nil {
+					if _, added := s.candidates.add(a, netip.Addr{}, true); added {
+						s.search.Given++
+					}
+				} else if c := s.add(netip.Addr{}, a); c != nil {
 					c.Linked = true
+					s.search.Given++
 				} else if s.Candidate(a) == nil {
 					s.host.Warn(fmt.Sprintf("the link names a peer inside of this network, %v, which is left out; --peer %v dials it", a, a))
 				}
@@ -85,7 +89,7 @@ func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
 		return time.Time{}
 	}
 	s.dhtNeed.Set(need.level())
-	if s.shared.DisableTCP {
+	if !s.shared.classic() {
 		return time.Time{}
 	}
 	if need.Few && s.running.announcer != nil && !now.Before(s.wantMoreAt) {
@@ -108,8 +112,8 @@ func (s *Swarm) Dial(now time.Time, need Need) (again time.Time) {
 		c.dialling = true
 		s.dialling++
 		s.mayDial--
-		ctx := s.running.ctx
-		if !s.host.Go(func() { s.dial(ctx, c) }) {
+		ctx, order := s.running.ctx, c.order()
+		if !s.host.Go(func() { s.dial(ctx, c, order) }) {
 			break
 		}
 	}
@@ -123,12 +127,15 @@ func (s *Swarm) Waiting(now time.Time) bool {
 }
 
 // dial tries one candidate.
-func (s *Swarm) dial(ctx context.Context, c *Candidate) {
+func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	var conn Conn
+	slow := time.AfterFunc(slowDial, func() { s.host.Do(func() { s.unreached(c) }) })
 	err := s.guard(func() (err error) {
-		conn, err = s.connect(ctx, c.Addr)
+		conn, err = s.connect(ctx, c.Addr, by)
 		return err
 	})
+	slow.Stop()
+	kind, connected := conn.Kind, err == nil
 	if err == nil {
 		if err = s.host.Attach(ctx, conn); err != nil {
 			conn.Close()
@@ -136,10 +143,17 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate) {
 	}
 	s.host.Do(func() {
 		s.dialling--
+		if connected {
+			c.byUTP = kind == UTP
+		}
+		s.search.dialled(err)
 		if err != nil {
 			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
 			c.dialling = false
 			c.failed(time.Now())
+			if errors.Is(err, errUnreached) {
+				s.unreached(c)
+			}
 		}
 		s.host.Wake()
 	})
@@ -157,21 +171,78 @@ func (s *Swarm) guard(f func() error) (err error) {
 }
 
 // connect dials a peer, and exchanges handshakes with it.
-func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort) (Conn, error) {
+func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort, by order) (Conn, error) {
 	if err := s.shared.Dials.Take(ctx); err != nil {
 		return Conn{}, err
 	}
 	defer s.shared.Dials.Done()
-	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{Encryption: s.shared.Encryption, Dialer: s.shared.Net})
+	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{
+		Encryption: s.shared.Encryption,
+		Connect: func(ctx context.Context) (conn net.Conn, err error) {
+			conn, by.first, err = s.race(ctx, addr, by)
+			return conn, err
+		},
+	})
 	if err != nil {
-		return Conn{}, err
+		return Conn{}, fmt.Errorf("%w: %w", errUnreached, err)
 	}
 	theirs, err := s.greet(ctx, conn)
 	if err != nil {
 		conn.Close()
 		return Conn{}, err
 	}
-	return Conn{Conn: conn, Swarm: s, Kind: TCP, Addr: addr, Outgoing: true, Handshake: theirs}, nil
+	return Conn{Conn: conn, Swarm: s, Kind: by.first, Addr: addr, Outgoing: true, Handshake: theirs}, nil
+}
+
+// utpTimeout bounds a connection attempt by uTP: three SYNs. Nobody tells that there is no uTP at an
+// address, as TCP does, so those that lead nowhere must not hold others up for long.
+const utpTimeout = 5 * time.Second
+
+// order is how a peer is tried by TCP and uTP: one first, and the other after a delay.
+type order struct {
+	first Transport
+	delay time.Duration
+}
+
+// order returns how to try a candidate: TCP first by a little, for it is cheaper, unless uTP came
+// through last time.
+func (c *Candidate) order() order {
+	switch {
+	case c.byUTP:
+		return order{UTP, transport.RaceDelay}
+	case c.UTP:
+		return order{TCP, 0}
+	}
+	return order{TCP, transport.RaceDelay}
+}
+
+// race connects by what is switched on, and tells what came through.
+func (s *Swarm) race(ctx context.Context, addr netip.AddrPort, by order) (net.Conn, Transport, error) {
+	var kinds []Transport
+	var ways []transport.Way
+	if !s.shared.DisableTCP {
+		kinds = append(kinds, TCP)
+		ways = append(ways, func(ctx context.Context) (net.Conn, error) {
+			return transport.DialTCP(ctx, addr, transport.DialOptions{Dialer: s.shared.Net})
+		})
+	}
+	if s.shared.DialUTP != nil {
+		kinds = append(kinds, UTP)
+		ways = append(ways, func(ctx context.Context) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, utpTimeout)
+			defer cancel()
+			return s.shared.DialUTP(ctx, addr)
+		})
+	}
+	if by.first == UTP {
+		slices.Reverse(kinds)
+		slices.Reverse(ways)
+	}
+	conn, winner, err := transport.Race(ctx, by.delay, ways...)
+	if err != nil {
+		return nil, by.first, err
+	}
+	return conn, kinds[winner], nil
 }
 
 // greet exchanges handshakes on a connection that we opened.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/reach"
 )
 
 // A panic while a peer is dialled is that dial's failure: neither the process nor the
@@ -23,7 +24,7 @@ func TestPanicInADial(t *testing.T) {
 	host := &testHost{}
 	s := New(Config{
 		Host: host, Logger: slog.New(slog.DiscardHandler),
-		Shared: &Shared{Dials: nil, DisableTrackers: true, Port: func() int { return 1 }}, // it panics without Dials
+		Shared: &Shared{Dials: nil, DisableTrackers: true, Port: func() int { return 1 }, Reach: reachAt(t)}, // it panics without Dials
 	})
 	s.Start()
 	defer func() { <-s.Stop() }()
@@ -45,7 +46,7 @@ func TestWhoMayNameWhom(t *testing.T) {
 	host := &testHost{}
 	s := New(Config{
 		Host: host, Logger: slog.New(slog.DiscardHandler),
-		Shared: &Shared{Net: way, Dials: allot.NewTurns(1), DisableTrackers: true, Port: func() int { return 1 }},
+		Shared: &Shared{Net: way, Dials: allot.NewTurns(1), DisableTrackers: true, Port: func() int { return 1 }, Reach: reachAt(t)},
 	})
 	links := []string{"127.0.0.1:1", "10.0.0.1:1", "169.254.1.1:1", "[fe80::1]:1", "[::ffff:127.0.0.1]:1", "8.8.8.8:1"}
 	s.Resolve(context.Background(), links, false)
@@ -89,4 +90,11 @@ func TestManyLinkedPeersBackOff(t *testing.T) {
 	if dials[1] > dials[0]/2 || dials[3] > 2*256 {
 		t.Errorf("dials in each quarter of an hour: %v", dials)
 	}
+}
+
+// reachAt is a Reach at port 1 that ends with the test.
+func reachAt(t *testing.T) *reach.Reach {
+	r := reach.New(reach.Config{Port: 1, Interfaces: func() ([]net.Interface, error) { return nil, nil }})
+	t.Cleanup(r.Close)
+	return r
 }

@@ -80,7 +80,7 @@ func TestPrivateTorrentHasOneWebTracker(t *testing.T) {
 		s := New(Config{
 			InfoHash: [20]byte{1}, PeerID: NewPeerID(), Host: host, Logger: slog.New(slog.DiscardHandler),
 			Trackers: [][]string{{"ws://127.0.0.1:" + port(first)}, {"ws://localhost:" + port(second)}},
-			Shared:   &Shared{Net: way, WS: sockets, Dials: allot.NewTurns(1), Port: func() int { return 1 }},
+			Shared:   &Shared{Net: way, WS: sockets, Dials: allot.NewTurns(1), Port: func() int { return 1 }, Reach: reachAt(t)},
 		})
 		s.Start()
 		wait := func(what string, f func() bool) {

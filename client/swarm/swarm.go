@@ -14,6 +14,7 @@ import (
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/reach"
 	"github.com/causeway-bt/causeway/client/source"
 	"github.com/causeway-bt/causeway/tracker"
 	"github.com/causeway-bt/causeway/tracker/ws"
@@ -59,21 +60,35 @@ type Shared struct {
 	WS         *ws.Manager
 	RTC        *webrtcwire.Transport
 	Dials      *allot.Turns
+	Punches    *allot.Turns // dials by which holes are punched
 	Encryption transport.Encryption
 	UserAgent  string
+	// DialUTP connects by uTP (BEP 29).
+	DialUTP func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 
 	DisableTCP, DisableTrackers, DisableWebTrackers bool
-	// Port is where peers reach us.
-	Port func() int
+	// Port is where peers of the local network reach us, and Reach knows where others do.
+	Port  func() int
+	Reach *reach.Reach
 }
+
+// classic reports whether the classic swarm can be reached at all: else there is no use in addresses
+// of it, nor in ours.
+func (s *Shared) classic() bool { return !s.DisableTCP || s.DialUTP != nil }
 
 // Transport is how a peer is connected.
 type Transport int
 
+// The transports, the better ones first: uTP costs more of a processor than TCP and yields to
+// other traffic, WebRTC costs ten times as much.
 const (
 	TCP Transport = iota
+	UTP
 	WebRTC
 )
+
+// Classic reports whether a peer is of the classic swarm, and not a browser.
+func (t Transport) Classic() bool { return t != WebRTC }
 
 // Conn is a connection whose handshakes are done.
 type Conn struct {
@@ -108,6 +123,8 @@ type Host interface {
 	Announced() tracker.Stats
 	// Banned reports, in the event loop, whether a peer is kept away.
 	Banned(who *source.Identity) bool
+	// Unreached tells, in the event loop, that a candidate could not be connected to.
+	Unreached(s *Swarm, addr netip.AddrPort)
 	// Wake has the loop look at its timers.
 	Wake()
 	// TrackerStatus, Alone and Warn tell what happens: an announce, why no browser is
@@ -151,11 +168,13 @@ type Swarm struct {
 
 	candidates candidates
 	dialling   int
+	punching   int
 	mayDial    float64 // dials that may be begun
 	lastDial   time.Time
 	wantMoreAt time.Time
 	web        *Web
 	dhtNeed    discovery.Need
+	search     Search
 	running    *running // nil while stopped
 }
 
@@ -214,7 +233,8 @@ func (s *Swarm) Start() {
 	if !s.shared.DisableTrackers {
 		r.announcer = tracker.New(tracker.Config{
 			Tiers: s.trackers, InfoHash: s.cfg.InfoHash, PeerID: s.cfg.PeerID,
-			Port: uint16(s.shared.Port()), Key: s.key,
+			Port: s.shared.announcedPort, Addr: s.shared.announcedAddr, Key: s.key,
+			OnSeen:   func(tracker, seen netip.Addr) { s.shared.Reach.Heard(reach.Tracker, tracker, seen) },
 			Stats:    s.host.Announced,
 			OnPeers:  func(_ string, speaker netip.Addr, addrs []netip.AddrPort) { s.found(speaker, addrs) },
 			OnStatus: s.host.TrackerStatus,
@@ -224,20 +244,27 @@ func (s *Swarm) Start() {
 		})
 	}
 	s.web.start(r.ctx)
-	if s.host.Private() {
+	if s.host.Private() || !s.shared.classic() {
 		return
 	}
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.stopDHT = cancel
 	if dht := s.shared.DHT; dht != nil {
 		s.host.Go(func() {
-			dht.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), false, &s.dhtNeed, s.foundChecked)
+			dht.Announce(ctx, s.cfg.InfoHash, s.shared.dhtPort, &s.dhtNeed, s.foundChecked)
 		})
 	}
 	if lsd := s.shared.LSD; lsd != nil {
 		s.host.Go(func() {
 			lsd.Announce(ctx, s.cfg.InfoHash, s.shared.Port(), s.foundChecked)
 		})
+	}
+}
+
+// Moved has trackers told soon that we are reached elsewhere.
+func (s *Swarm) Moved() {
+	if s.running != nil && s.running.announcer != nil {
+		s.running.announcer.Moved()
 	}
 }
 
@@ -283,7 +310,7 @@ func (s *Swarm) Completed() {
 // (BEP 27): what was found by other ways is forgotten.
 func (s *Swarm) TurnPrivate() {
 	for _, c := range s.candidates.byAddr {
-		if !c.Invited() && !c.dialling && !c.connected {
+		if !c.Invited() && !c.dialling && !c.punching && !c.connected {
 			s.candidates.forget(c)
 		}
 	}
@@ -310,7 +337,9 @@ func (s *Swarm) TurnPrivate() {
 func (s *Swarm) foundChecked(addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		for _, a := range addrs {
-			s.candidates.add(a, netip.Addr{}, false)
+			if _, added := s.candidates.add(a, netip.Addr{}, false); added {
+				s.search.Discovered++
+			}
 		}
 		s.host.Wake()
 	})
@@ -322,7 +351,10 @@ func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		added := false
 		for _, a := range addrs {
-			added = s.Add(speaker, a) != nil || added
+			if s.add(speaker, a) != nil {
+				s.search.Tracked++
+				added = true
+			}
 		}
 		if added {
 			s.host.Wake()
@@ -330,9 +362,17 @@ func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
 	})
 }
 
-// Add makes an address known that speaker named. It returns the candidate if that is
-// new, and nil for what speaker may not name.
+// Add makes an address known that speaker, a peer, named. It returns the candidate if that
+// is new, and nil for what speaker may not name.
 func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
+	c := s.add(speaker, addr)
+	if c != nil {
+		s.search.Exchanged++
+	}
+	return c
+}
+
+func (s *Swarm) add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 	if !s.shared.Net.MayName(speaker, addr.Addr()) {
 		return nil
 	}
@@ -341,6 +381,12 @@ func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 		return nil
 	}
 	return c
+}
+
+// IsSelf reports whether an address turned out to be our own.
+func (s *Swarm) IsSelf(addr netip.AddrPort) bool {
+	c := s.candidates.byAddr[addr]
+	return c != nil && c.self
 }
 
 // Candidate returns what is known of an address, nil if nothing is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func (h *testHost) Browsers() int                      { return h.browsers }
 func (h *testHost) Private() bool                      { return h.private }
 func (h *testHost) Announced() tracker.Stats           { return tracker.Stats{Left: 1} }
 func (h *testHost) Banned(*source.Identity) bool       { return false }
+func (h *testHost) Unreached(*Swarm, netip.AddrPort)   {}
 func (h *testHost) Wake()                              {}
 func (h *testHost) TrackerStatus(tracker.Status)       {}
 func (h *testHost) Alone(string)                       {}
@@ -60,7 +62,7 @@ func newTestWeb(t *testing.T) *Web {
 		InfoHash: [20]byte{1}, PeerID: NewPeerID(), Host: host, Logger: slog.New(slog.DiscardHandler),
 		Shared: &Shared{
 			Net: way, RTC: rtc, Dials: allot.NewTurns(1), DisableTrackers: true,
-			Port: func() int { return 1 },
+			Port: func() int { return 1 }, Reach: reachAt(t),
 		},
 	})
 	s.Start()

@@ -114,7 +114,7 @@ func byMagnet(t *testing.T, browser realpeer.Program) {
 		content, tracker := single(t, 2<<20+1), realpeer.StartWebTracker(t, 0)
 		_, magnet := seedingPage(t, browser, tracker, content)
 		dir := t.TempDir()
-		run := start(t, args([]string{"download", magnet, "-o", dir, "--no-tcp"}, toWeb(tracker))...)
+		run := start(t, args([]string{"download", magnet, "-o", dir, "--no-tcp", "--no-utp"}, toWeb(tracker))...)
 		finish(t, run, content, dir)
 	})
 }
@@ -122,7 +122,7 @@ func byMagnet(t *testing.T, browser realpeer.Program) {
 // webSeed runs `causeway seed` with WebRTC as its only transport.
 func webSeed(t *testing.T, tor *fixture.Torrent, tracker *realpeer.WebTracker, flags ...string) *cli.Run {
 	t.Helper()
-	run := start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--no-tcp"}, flags, toWeb(tracker))...)
+	run := start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--no-tcp", "--no-utp"}, flags, toWeb(tracker))...)
 	if _, err := run.WaitEvent(within(t, patience), "seeding"); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestTwoCausewaysOverWebRTC(t *testing.T) {
 	tor, tracker := mixed(t), realpeer.StartWebTracker(t, 0)
 	webSeed(t, tor, tracker)
 	dir := t.TempDir()
-	run := start(t, args([]string{"download", tor.Magnet(), "-o", dir, "--no-tcp"}, toWeb(tracker))...)
+	run := start(t, args([]string{"download", tor.Magnet(), "-o", dir, "--no-tcp", "--no-utp"}, toWeb(tracker))...)
 	finish(t, run, tor, dir)
 }
 
@@ -168,7 +168,7 @@ func TestWebTorrentInNode(t *testing.T) {
 			Program: realpeer.WebTorrent, Torrent: tor.Path, Trackers: []string{tracker.URL}, Dir: tor.Dir, Seed: true,
 		})
 		dir := t.TempDir()
-		run := start(t, args([]string{"download", tor.Magnet(), "-o", dir, "--no-tcp"}, toWeb(tracker))...)
+		run := start(t, args([]string{"download", tor.Magnet(), "-o", dir, "--no-tcp", "--no-utp"}, toWeb(tracker))...)
 		finish(t, run, tor, dir)
 		if _, err := os.Stat(filepath.Join(dir, tor.Name)); err != nil {
 			t.Error(err)

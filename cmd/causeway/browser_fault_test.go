@@ -67,7 +67,7 @@ func TestPagesThatStopReading(t *testing.T) {
 	run := webSeed(t, tor, tracker, "--tracker", faults.URL, "--slots", "16", "--web-slots", "16")
 	download := func() {
 		dir := t.TempDir()
-		finish(t, start(t, args([]string{"download", tor.Path, "-o", dir, "--no-tcp"}, toWeb(tracker))...), tor, dir)
+		finish(t, start(t, args([]string{"download", tor.Path, "-o", dir, "--no-tcp", "--no-utp"}, toWeb(tracker))...), tor, dir)
 	}
 	download() // so that the heap and its pools have their size
 	idle, err := proc.RssAnon(run.PID())

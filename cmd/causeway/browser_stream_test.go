@@ -81,7 +81,7 @@ func TestStreamWhatABrowserSeeds(t *testing.T) {
 		tracker := realpeer.StartWebTracker(t, 0)
 		_, magnet := seedingPage(t, realpeer.Chromium, tracker, content)
 		run := start(t, args([]string{
-			"stream", magnet, "-o", t.TempDir(), "--no-tcp", "--http", "127.0.0.1:0", "--player", player,
+			"stream", magnet, "-o", t.TempDir(), "--no-tcp", "--no-utp", "--http", "127.0.0.1:0", "--player", player,
 		}, toWeb(tracker))...)
 		waitExit(t, run, 0)
 	}

@@ -104,7 +104,7 @@ func TestWebTrackerComesBack(t *testing.T) {
 		}
 		tors, command = append(tors, tor), append(command, tor.FilePath(tor.Dir, 0))
 	}
-	run := start(t, args(command, []string{"--no-tcp", "--up-limit", "500K"}, toWeb(tracker))...)
+	run := start(t, args(command, []string{"--no-tcp", "--no-utp", "--up-limit", "500K"}, toWeb(tracker))...)
 	magnets := seedingMagnets(t, run, torrents)
 	page := realpeer.StartBrowser(t, realpeer.BrowserOptions{
 		Browser: realpeer.Chromium, Magnet: magnets[tors[0].Name], Trackers: []string{tracker.URL},

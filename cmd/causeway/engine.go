@@ -25,12 +25,12 @@ type engineFlags struct {
 	port                               int
 	portGiven                          func() bool
 	peers, trackers, bootstrap         []string
-	noDHT, noLSD, noPEX, noTCP, noTrk  bool
+	noDHT, noLSD, noPEX, noTrk         bool
+	noTCP, noUTP, noPortMap            bool
 	noWebRTC, noWebTrackers, relayOnly bool
 	stun, turn                         []string
 	webSlots                           int
 	webSlotsGiven                      func() bool
-	missingWanted                      func() string // what this version does not have, or ""
 	preallocate                        bool
 	down, up                           byteSize
 	encryption, state                  string
@@ -39,10 +39,6 @@ type engineFlags struct {
 
 // encryptionModes are the values of --encryption.
 var encryptionModes = []string{"off", "prefer", "require"}
-
-// missingParts are switched off for good. Scripts that are made for later versions too
-// may say so.
-var missingParts = map[string]string{"no-utp": "uTP", "no-portmap": "port mapping"}
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {
 	group(flags, groupStorage, func() {
@@ -61,11 +57,9 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 		flags.BoolVar(&f.noLSD, "no-lsd", false, "find no peers on the local network")
 		flags.BoolVar(&f.noPEX, "no-pex", false, "exchange no peers with peers")
 		flags.BoolVar(&f.noTrk, "no-trackers", false, "announce to no tracker")
-		flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections")
-		for name, part := range missingParts {
-			flags.Bool(name, true, "use no "+part+", which this version does not have")
-			flags.Lookup(name).Hidden = true
-		}
+		flags.BoolVar(&f.noTCP, "no-tcp", false, "use no TCP connections to peers")
+		flags.BoolVar(&f.noUTP, "no-utp", false, "use no uTP connections to peers")
+		flags.BoolVar(&f.noPortMap, "no-portmap", false, "do not ask the gateway (by PCP, NAT-PMP or UPnP) to let peers in at our port")
 	})
 	group(flags, groupBrowsers, func() {
 		flags.BoolVar(&f.noWebRTC, "no-webrtc", false, "connect to no browsers")
@@ -80,23 +74,12 @@ func (f *engineFlags) add(flags *pflag.FlagSet) {
 		flags.IntVar(&f.slots, "slots", client.DefaultSlots, "upload to at most `NUMBER` peers at a time, for each torrent")
 		flags.IntVar(&f.webSlots, "web-slots", client.DefaultWebSlots, "keep `NUMBER` of the upload slots for browsers (default 4, or half of --slots if that is less)")
 	})
-	f.missingWanted = func() string {
-		for name, part := range missingParts {
-			if off, err := flags.GetBool(name); err == nil && !off {
-				return part
-			}
-		}
-		return ""
-	}
 	f.portGiven = func() bool { return flags.Changed("port") }
 	f.webSlotsGiven = func() bool { return flags.Changed("web-slots") }
 }
 
 // check finds what is wrong with the flags, before anything is started.
 func (f *engineFlags) check() error {
-	if part := f.missingWanted(); part != "" {
-		return usagef("this version has no %s", part)
-	}
 	if f.port < 0 || f.port > 65535 {
 		return usagef("--port must be from 0 to 65535, not %d", f.port)
 	}
@@ -119,8 +102,8 @@ func (f *engineFlags) check() error {
 	if f.relayOnly && len(f.turn) == 0 {
 		return usagef("--relay-only needs a TURN server; name one with --turn")
 	}
-	if f.noTCP && len(f.peers) > 0 {
-		return usagef("--peer is dialled over TCP, which --no-tcp forbids; leave one of them out")
+	if f.noTCP && f.noUTP && len(f.peers) > 0 {
+		return usagef("--peer is dialled over TCP or uTP, which --no-tcp and --no-utp forbid; leave one of them out")
 	}
 	if _, err := transport.ParseEncryption(f.encryption); err != nil {
 		return usagef("--encryption must be %s, not %q", alternatives(encryptionModes), f.encryption)
@@ -172,9 +155,10 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 	config := client.Config{
 		ListenHost: f.listen, Port: f.port, PortFallback: !f.portGiven(),
 		StateDir: state, Encryption: encryption,
-		DisableTCP: f.noTCP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
+		DisableTCP: f.noTCP, DisableUTP: f.noUTP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
 		DHTBootstrap: f.bootstrap, DownLimit: int64(f.down), UpLimit: int64(f.up), Slots: f.slots,
-		DisableWebRTC: f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
+		DisablePortMap: f.noPortMap,
+		DisableWebRTC:  f.noWebRTC, DisableWebTrackers: f.noWebTrackers,
 		STUN: f.stun, TURN: f.turn, RelayOnly: f.relayOnly, WebSlots: f.keptForBrowsers(),
 		OnEvent: onEvent,
 	}

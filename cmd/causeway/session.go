@@ -305,6 +305,11 @@ func (s *session) tell(event client.Event) {
 		if s.app.verbose {
 			s.app.line("%s: %s", infoHash, message)
 		}
+	case client.PortMapEvent:
+		s.app.event("portmap", newPortMapEvent(e.Status))
+		if s.app.verbose {
+			s.app.line("%s", portMapWords(e.Status))
+		}
 	case client.WarningEvent:
 		infoHash := ""
 		if e.InfoHash != [20]byte{} {

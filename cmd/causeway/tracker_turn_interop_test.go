@@ -252,7 +252,7 @@ func TestPagesThroughTrackersTURN(t *testing.T) {
 				t.Fatal(err)
 			}
 			tor, url := single(t, 2<<20), "ws://"+listening.TCP+"/announce"
-			seeder := start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--no-tcp", "--no-webrtc=false", "--stun", "stun:" + listening.UDP, "--tracker", url, "--no-web-trackers"}, base, []string{"--no-dht"})...)
+			seeder := start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--no-tcp", "--no-utp", "--no-webrtc=false", "--stun", "stun:" + listening.UDP, "--tracker", url, "--no-web-trackers"}, base, []string{"--no-dht"})...)
 			if _, err := seeder.WaitEvent(within(t, patience), "seeding"); err != nil {
 				t.Fatal(err)
 			}

@@ -73,8 +73,8 @@ func TestUsageErrors(t *testing.T) {
 		{"download --port x " + magnet, "--port needs a whole number, not \"x\""},
 		{"download --slots 0 " + magnet, "--slots"},
 		{"download --peer 1.2.3.4 " + magnet, "--peer needs HOST:PORT"},
-		{"download --peer 1.2.3.4:5 --no-tcp " + magnet, "--peer is dialled over TCP"},
-		{"seed album --peer 1.2.3.4:5 --no-tcp", "--peer is dialled over TCP"},
+		{"download --peer 1.2.3.4:5 --no-tcp --no-utp " + magnet, "--peer is dialled over TCP or uTP"},
+		{"seed album --peer 1.2.3.4:5 --no-tcp --no-utp", "--peer is dialled over TCP or uTP"},
 		{"download --select one.txt --select *.mkv album.torrent", `"*.mkv" in the selection matches no file`},
 		{"share film --password=", "--password is empty"},
 		{"share film --trust-proxy 10.0.0.0", "--trust-proxy needs a network"},
@@ -231,8 +231,8 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 func TestMissingPartsAreOff(t *testing.T) {
 	root := album(t)
 	causeway(t, root, "create", "album").want(t, exitDone)
-	causeway(t, root, slices.Concat([]string{"download", "album.torrent", "--no-utp", "--no-portmap"}, loopback)...).want(t, exitDone)
-	if r := causeway(t, root, "download", "album.torrent", "--no-utp=false").want(t, exitUsage); !strings.Contains(r.stderr, "no uTP") {
+	causeway(t, root, slices.Concat([]string{"download", "album.torrent", "--no-portmap"}, loopback)...).want(t, exitDone)
+	if r := causeway(t, root, "download", "album.torrent", "--no-portmap=false").want(t, exitUsage); !strings.Contains(r.stderr, "no port mapping") {
 		t.Errorf("got %q", r.stderr)
 	}
 }

@@ -31,7 +31,7 @@ func meet(t *testing.T, s *running, url string, h [20]byte) {
 	peers := make(chan netip.AddrPort, 100)
 	announcer := func(n byte, left int64) *tracker.Announcer {
 		return tracker.New(tracker.Config{
-			Tiers: [][]string{{url}}, InfoHash: h, PeerID: id(n), Port: 1000 + uint16(n),
+			Tiers: [][]string{{url}}, InfoHash: h, PeerID: id(n), Port: func(bool) uint16 { return 1000 + uint16(n) },
 			Stats: func() tracker.Stats { return tracker.Stats{Left: left} },
 			OnPeers: func(_ string, _ netip.Addr, got []netip.AddrPort) {
 				if n == 2 {

@@ -25,11 +25,16 @@ type Conn struct {
 	r         io.Reader // decrypts; nil when the payload is plaintext
 	w         io.Writer // encrypts; nil when the payload is plaintext
 	encrypted bool
+	ice       bool
 }
 
 // Encrypted says whether the connection began with message stream encryption,
 // whatever its payload uses.
 func (c *Conn) Encrypted() bool { return c.encrypted }
+
+// ICE says that it is no peer that has connected but an ICE agent of a browser (RFC 6544): what
+// is read are packets framed by RFC 4571, of which the first is a check.
+func (c *Conn) ICE() bool { return c.ice }
 
 // RC4 says whether the payload is encrypted.
 func (c *Conn) RC4() bool { return c.w != nil }
@@ -56,10 +61,19 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// buffersWriter is a connection that takes several buffers at once, as that of uTP does.
+type buffersWriter interface {
+	WriteBuffers(v *net.Buffers) (int64, error)
+}
+
 // WriteBuffers writes all of v and consumes it, as [net.Buffers.WriteTo] does: with
-// writev when the payload is plaintext, else encrypted in chunks of up to 64 KiB.
+// writev, or what the connection has in its place, when the payload is plaintext, else
+// encrypted in chunks of up to 64 KiB.
 func (c *Conn) WriteBuffers(v *net.Buffers) (int64, error) {
 	if c.w == nil {
+		if w, ok := c.Conn.(buffersWriter); ok {
+			return w.WriteBuffers(v)
+		}
 		return v.WriteTo(c.Conn)
 	}
 	pooled := rc4Buffers.Get().(*[]byte)

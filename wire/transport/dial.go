@@ -15,6 +15,9 @@ const dialTimeout = 10 * time.Second
 type DialOptions struct {
 	// Encryption says whether to encrypt; the zero value prefers to.
 	Encryption Encryption
+	// Connect opens a connection, by whatever way, TCP or uTP; nil: TCP as the fields below say.
+	// Under EncryptionPrefer it may be called twice.
+	Connect Way
 	// Timeout bounds each TCP connection attempt; 0 means 10 s. The encrypted
 	// handshake has 15 s of its own.
 	Timeout time.Duration
@@ -25,12 +28,14 @@ type DialOptions struct {
 	Dialer Dialer
 }
 
-// Dial connects to a peer that has infoHash by TCP and, unless encryption is
-// off, goes through the dialing side of message stream encryption. Under
+// Dial connects to a peer that has infoHash and, unless encryption is off, goes through the dialing side of message stream encryption. Under
 // EncryptionPrefer a peer that fails that handshake is dialed once more in
 // plaintext, since a client without encryption answers one by hanging up.
 func Dial(ctx context.Context, addr netip.AddrPort, infoHash [20]byte, o DialOptions) (*Conn, error) {
-	raw, err := dialTCP(ctx, addr, o)
+	if o.Connect == nil {
+		o.Connect = func(ctx context.Context) (net.Conn, error) { return DialTCP(ctx, addr, o) }
+	}
+	raw, err := o.Connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dialing %v: %w", addr, err)
 	}
@@ -45,14 +50,15 @@ func Dial(ctx context.Context, addr netip.AddrPort, infoHash [20]byte, o DialOpt
 	if o.Encryption == EncryptionRequire || ctx.Err() != nil {
 		return nil, fmt.Errorf("dialing %v: %w", addr, err)
 	}
-	raw, plainErr := dialTCP(ctx, addr, o)
+	raw, plainErr := o.Connect(ctx)
 	if plainErr != nil {
 		return nil, fmt.Errorf("dialing %v in plaintext: %w (before that, encrypted: %w)", addr, plainErr, err)
 	}
 	return &Conn{Conn: raw}, nil
 }
 
-func dialTCP(ctx context.Context, addr netip.AddrPort, o DialOptions) (net.Conn, error) {
+// DialTCP opens a TCP connection, as o.Timeout, o.LocalAddr and o.Dialer say.
+func DialTCP(ctx context.Context, addr netip.AddrPort, o DialOptions) (net.Conn, error) {
 	timeout := o.Timeout
 	if timeout == 0 {
 		timeout = dialTimeout

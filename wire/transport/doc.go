@@ -11,6 +11,10 @@
 //	conn, err = transport.Accept(ctx, raw, infoHashes, transport.EncryptionPrefer)
 //	dht := udp.Lend(transport.ClassDHT)
 //
+// A class of packets has any number of borrowers, who are asked in turn whether a packet is
+// theirs: STUN that no ICE agent knows is somebody else's. Reading is batched (recvmmsg, GRO),
+// and so is writing, for whoever uses [UDPSocket.WriteBatch] or [UDPSocket.Queue].
+//
 // Message stream encryption is not a BEP; it is described at
 // https://wiki.vuze.com/w/Message_Stream_Encryption and hides the protocol from
 // simple traffic shapers. It authenticates nobody. The sharing of a UDP port

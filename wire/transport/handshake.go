@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"expvar"
 	"fmt"
@@ -49,7 +50,7 @@ var (
 // whether the peer speaks plaintext or message stream encryption, and goes
 // through the latter's handshake with whichever of infoHashes the peer means.
 // Of what the peer offers, plaintext payload is preferred, as other clients do
-// by default, except under EncryptionRequire.
+// by default, except under EncryptionRequire. Or it is no peer: see [Conn.ICE].
 //
 // It closes raw when it fails, and takes at most 15 s or until ctx ends; at most 5 s of them for
 // what the peer has to send first.
@@ -77,6 +78,9 @@ func accept(ctx context.Context, raw net.Conn, bound *handshakeBound, infoHashes
 		}
 		return &Conn{Conn: raw, early: early}, nil
 	}
+	if isICE([len(protocolHeader)]byte(early)) {
+		return &Conn{Conn: raw, early: early, ice: true}, nil
+	}
 	if e == EncryptionOff {
 		return nil, ErrEncrypted
 	}
@@ -101,6 +105,15 @@ func accept(ctx context.Context, raw net.Conn, bound *handshakeBound, infoHashes
 		return nil, fmt.Errorf("encrypted handshake: %w", err)
 	}
 	return hs.finish(rw, method)
+}
+
+// isICE tells a check of ICE over TCP from the random bytes that open an encrypted connection,
+// of which one in 2^64 or so looks alike: RFC 4571's length, and then the header of a binding
+// request (RFC 8489 section 5) that fills the rest of the frame.
+func isICE(b [len(protocolHeader)]byte) bool {
+	frame, request, length, cookie := b[:2], b[2:4], b[4:6], b[6:10]
+	return binary.BigEndian.Uint16(request) == 0x0001 && binary.BigEndian.Uint32(cookie) == stunCookie &&
+		int(binary.BigEndian.Uint16(frame)) == stunHeaderLen+int(binary.BigEndian.Uint16(length)) && length[1]&3 == 0
 }
 
 // exchanges bounds the Diffie-Hellman exchanges of accepting that are computed at a time to half of

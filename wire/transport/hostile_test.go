@@ -217,7 +217,7 @@ func TestAPanicOverAPacketEndsThePacket(t *testing.T) {
 	}
 	defer u.Close()
 	handled := make(chan struct{}, 2)
-	u.Lend(ClassDHT).Handle(func([]byte, netip.AddrPort) {
+	u.Lend(ClassDHT).Handle(func([]byte, netip.AddrPort) bool {
 		handled <- struct{}{}
 		panic("a bug")
 	})

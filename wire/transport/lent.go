@@ -16,7 +16,8 @@ type Lent struct {
 	socket   *UDPSocket
 	class    Class
 	queue    chan packet
-	handler  atomic.Pointer[func([]byte, netip.AddrPort)]
+	handler  atomic.Pointer[handler]
+	flush    atomic.Pointer[func()] // nil: none
 	dropped  atomic.Uint64
 	deadline deadline
 
@@ -25,6 +26,9 @@ type Lent struct {
 }
 
 var _ net.PacketConn = (*Lent)(nil)
+
+// handler takes a packet, or leaves it to the next borrower.
+type handler func(packet []byte, from netip.AddrPort, received time.Time) (taken bool)
 
 type packet struct {
 	buf  *[]byte
@@ -43,9 +47,29 @@ func newLent(u *UDPSocket, c Class) *Lent {
 }
 
 // Handle has packets given to f on the socket's own goroutine from now on, instead of queued
-// for reading: one wake-up less for each. f must not block, nor keep the packet. It may
-// still be called once while Close returns.
-func (l *Lent) Handle(f func(packet []byte, from netip.AddrPort)) { l.handler.Store(&f) }
+// for reading: one wake-up less for each. f must not block, nor keep the packet; what it does
+// not take is offered to the next borrower of the class. It may still be called once while
+// Close returns.
+func (l *Lent) Handle(f func(packet []byte, from netip.AddrPort) (taken bool)) {
+	timed := handler(func(packet []byte, from netip.AddrPort, _ time.Time) bool { return f(packet, from) })
+	l.handler.Store(&timed)
+}
+
+// HandleTimed is Handle for who wants to know when a packet came: by the kernel's clock where
+// it tells, so that what happens between there and here does not count. flush is called after
+// those packets, of all classes, that were read together; a reply to many of them can wait for it.
+func (l *Lent) HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func()) {
+	stampArrivals(l.socket.conn)
+	timed := handler(f)
+	l.handler.Store(&timed)
+	l.socket.lending.Lock()
+	defer l.socket.lending.Unlock()
+	if !l.hasEnded() {
+		if l.flush.Swap(&flush) == nil {
+			change(&l.socket.flushed, func(all []*Lent) []*Lent { return append(all, l) })
+		}
+	}
+}
 
 // ReadFromUDPAddrPort reads one packet. What does not fit in b is lost. IPv4
 // addresses are never in their IPv6-mapped form.
@@ -80,40 +104,58 @@ func (l *Lent) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // WriteToUDPAddrPort sends one packet by the shared socket.
 func (l *Lent) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	select {
-	case <-l.ended:
-		return 0, &net.OpError{Op: "write", Net: "udp", Source: l.LocalAddr(), Err: net.ErrClosed}
-	default:
+	if l.hasEnded() {
+		return 0, l.writeError(net.ErrClosed)
 	}
 	return l.socket.WriteToUDPAddrPort(b, to)
 }
 
-// WriteMsgUDPAddrPort is that of net.UDPConn, by the shared socket: control
-// messages can have the system cut b into several packets.
-func (l *Lent) WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
+// WriteBatch sends packets by the shared socket: see [UDPSocket.WriteBatch].
+func (l *Lent) WriteBatch(b *Batch) error {
+	if l.hasEnded() {
+		return l.writeError(net.ErrClosed)
+	}
+	return l.socket.WriteBatch(b)
+}
+
+// WriteSegments sends packets to one address: see [UDPSocket.WriteSegments].
+func (l *Lent) WriteSegments(b []byte, size int, to netip.AddrPort) (int, error) {
+	if l.hasEnded() {
+		return 0, l.writeError(net.ErrClosed)
+	}
+	return l.socket.WriteSegments(b, size, to)
+}
+
+// Queue has a packet sent by the shared socket soon: see [UDPSocket.Queue].
+func (l *Lent) Queue(b []byte, to netip.AddrPort) (int, error) {
+	if l.hasEnded() {
+		return 0, l.writeError(net.ErrClosed)
+	}
+	return l.socket.Queue(b, to)
+}
+
+func (l *Lent) hasEnded() bool {
 	select {
 	case <-l.ended:
-		return 0, 0, &net.OpError{Op: "write", Net: "udp", Source: l.LocalAddr(), Err: net.ErrClosed}
+		return true
 	default:
+		return false
 	}
-	return l.socket.conn.WriteMsgUDPAddrPort(b, oob, to)
 }
 
 // WriteTo sends one packet to a *net.UDPAddr.
 func (l *Lent) WriteTo(b []byte, to net.Addr) (int, error) {
 	addr, ok := to.(*net.UDPAddr)
 	if !ok {
-		return 0, &net.OpError{Op: "write", Net: "udp", Source: l.LocalAddr(), Err: fmt.Errorf("want a *net.UDPAddr, not a %T", to)}
+		return 0, l.writeError(fmt.Errorf("want a *net.UDPAddr, not a %T", to))
 	}
 	return l.WriteToUDPAddrPort(b, addr.AddrPort())
 }
 
-// Close gives the share back; packets of its class are dropped from then on. The
-// socket stays open.
+// Close gives the share back; packets of its class go to its other borrowers from then on, if
+// there are any. The socket stays open.
 func (l *Lent) Close() error {
-	l.socket.lending.Lock()
-	l.socket.lent[l.class].CompareAndSwap(l, nil)
-	l.socket.lending.Unlock()
+	l.socket.giveBack(l)
 	l.end()
 	return nil
 }
@@ -142,6 +184,10 @@ func (l *Lent) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline does nothing: writing to a UDP socket does not block.
 func (l *Lent) SetWriteDeadline(time.Time) error { return nil }
+
+func (l *Lent) writeError(err error) error {
+	return &net.OpError{Op: "write", Net: "udp", Source: l.LocalAddr(), Err: err}
+}
 
 func (l *Lent) readError(err error) error {
 	return &net.OpError{Op: "read", Net: "udp", Source: l.LocalAddr(), Err: err}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,14 +40,18 @@ const (
 )
 
 // UDPSocket owns the one UDP socket of the program and hands each packet to the
-// borrower of its [Class]. One goroutine reads; writes go straight to the socket.
+// borrowers of its [Class]. One goroutine reads; writes go straight to the socket, but for
+// those that are queued.
 type UDPSocket struct {
 	conn    *net.UDPConn
 	log     *slog.Logger
-	lent    [numClasses]atomic.Pointer[Lent]
-	lending sync.Mutex // held to change lent
-	closed  bool       // guarded by lending
+	lent    [numClasses]atomic.Pointer[[]*Lent] // those of a class, the first lent first
+	flushed atomic.Pointer[[]*Lent]             // those that want to know where a batch ends
+	lending sync.Mutex                          // held to change lent and flushed
+	closed  bool                                // guarded by lending
 	done    chan struct{}
+	sender  *sender
+	queue   queue
 
 	buffers sync.Pool
 	unknown atomic.Uint64
@@ -57,7 +62,8 @@ type UDPSocket struct {
 func NewUDPSocket(conn *net.UDPConn) *UDPSocket { return newUDPSocket(conn, nil) }
 
 func newUDPSocket(conn *net.UDPConn, log *slog.Logger) *UDPSocket {
-	u := &UDPSocket{conn: conn, log: log, done: make(chan struct{})}
+	u := &UDPSocket{conn: conn, log: log, done: make(chan struct{}), sender: newSender(conn)}
+	u.queue.init()
 	if u.log == nil {
 		u.log = slog.New(slog.DiscardHandler)
 	}
@@ -74,7 +80,7 @@ func (u *UDPSocket) LocalAddr() *net.UDPAddr { return u.conn.LocalAddr().(*net.U
 // UDPStats counts packets since the socket was opened.
 type UDPStats struct {
 	Unknown uint64 // of no known protocol, dropped
-	Unlent  uint64 // of a class that nobody had borrowed, dropped
+	Unlent  uint64 // of a class that nobody had borrowed, or wanted by none who had, dropped
 	Dropped uint64 // because their borrower's queue was full
 }
 
@@ -82,16 +88,18 @@ type UDPStats struct {
 func (u *UDPSocket) Stats() UDPStats {
 	s := UDPStats{Unknown: u.unknown.Load(), Unlent: u.unlent.Load()}
 	for i := range u.lent {
-		if l := u.lent[i].Load(); l != nil {
+		for _, l := range list(&u.lent[i]) {
 			s.Dropped += l.dropped.Load()
 		}
 	}
 	return s
 }
 
-// Lend returns a PacketConn that receives the packets of class c until it is
-// closed, which does not close the socket. A class can be lent to one borrower
-// at a time: an earlier one is closed. On a closed socket it returns a closed one.
+// Lend returns a PacketConn that receives packets of class c until it is closed, which does
+// not close the socket. A class has any number of borrowers: each packet is offered to them
+// in the order in which they borrowed, until one takes it. Who reads takes all that come to
+// him; who handles packets ([Lent.Handle]) may leave them to the next. On a closed socket
+// Lend returns a closed PacketConn.
 func (u *UDPSocket) Lend(c Class) *Lent {
 	l := newLent(u, c)
 	u.lending.Lock()
@@ -100,10 +108,33 @@ func (u *UDPSocket) Lend(c Class) *Lent {
 		l.end()
 		return l
 	}
-	if earlier := u.lent[c].Swap(l); earlier != nil {
-		earlier.end()
-	}
+	change(&u.lent[c], func(all []*Lent) []*Lent { return append(all, l) })
 	return l
+}
+
+// giveBack takes l from the borrowers.
+func (u *UDPSocket) giveBack(l *Lent) {
+	u.lending.Lock()
+	defer u.lending.Unlock()
+	without := func(all []*Lent) []*Lent {
+		return slices.DeleteFunc(all, func(other *Lent) bool { return other == l })
+	}
+	change(&u.lent[l.class], without)
+	change(&u.flushed, without)
+}
+
+// list returns what p holds, for reading.
+func list(p *atomic.Pointer[[]*Lent]) []*Lent {
+	if all := p.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// change replaces what p holds by what f makes of a copy of it.
+func change(p *atomic.Pointer[[]*Lent], f func([]*Lent) []*Lent) {
+	all := f(slices.Clone(list(p)))
+	p.Store(&all)
 }
 
 // WriteToUDPAddrPort sends one packet.
@@ -111,16 +142,20 @@ func (u *UDPSocket) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
 	return u.conn.WriteToUDPAddrPort(b, to)
 }
 
-// Close closes the socket and everything lent of it, and waits for the reader.
+// Close sends what is queued, closes the socket and everything lent of it, and waits for
+// the reader.
 func (u *UDPSocket) Close() error {
 	u.lending.Lock()
 	u.closed = true
 	for i := range u.lent {
-		if l := u.lent[i].Swap(nil); l != nil {
+		for _, l := range list(&u.lent[i]) {
 			l.end()
 		}
+		u.lent[i].Store(nil)
 	}
+	u.flushed.Store(nil)
 	u.lending.Unlock()
+	u.queue.close()
 	err := u.conn.Close()
 	<-u.done
 	return err
@@ -132,13 +167,14 @@ func (u *UDPSocket) read(r *receiver) {
 	for {
 		n, err := r.receive(u.deliver)
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
+			if isClosed(err) {
 				return
 			}
 			// Windows reports a peer's "port unreachable" as an error of the next read.
 			time.Sleep(readErrorPause)
 			continue
 		}
+		u.flush()
 		switch {
 		case drains && pace.tooFast(n, time.Now()):
 			time.Sleep(coalesce)
@@ -160,24 +196,30 @@ func (p *pace) tooFast(n int, now time.Time) bool {
 	return n < fullDrain && since < time.Duration(n)*busyGap
 }
 
-// deliver copies the packet, unless it is handled at once, so that one large buffer is
-// enough for reading and the queues hold little more than what arrived.
-func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
+// deliver hands a packet to the first of its class's borrowers who takes it.
+func (u *UDPSocket) deliver(b []byte, from netip.AddrPort, received time.Time) {
 	class := Classify(b)
 	if class == ClassUnknown {
 		u.unknown.Add(1)
 		return
 	}
-	l := u.lent[class].Load()
-	if l == nil {
-		u.unlent.Add(1)
-		return
-	}
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	if handle := l.handler.Load(); handle != nil {
-		u.handle(*handle, b, from)
-		return
+	for _, l := range list(&u.lent[class]) {
+		handle := l.handler.Load()
+		if handle == nil {
+			u.enqueue(l, b, from)
+			return
+		}
+		if u.handle(*handle, b, from, received) {
+			return
+		}
 	}
+	u.unlent.Add(1)
+}
+
+// enqueue copies the packet, so that one large buffer is enough for reading and the queues
+// hold little more than what arrived.
+func (u *UDPSocket) enqueue(l *Lent, b []byte, from netip.AddrPort) {
 	p := packet{from: from, n: len(b)}
 	if len(b) <= packetBuffer {
 		p.buf = u.buffers.Get().(*[]byte)
@@ -195,13 +237,25 @@ func (u *UDPSocket) deliver(b []byte, from netip.AddrPort) {
 }
 
 // handle gives a packet to its borrower's code, whose panic must not end the reader.
-func (u *UDPSocket) handle(f func([]byte, netip.AddrPort), b []byte, from netip.AddrPort) {
-	defer func() {
-		if r := recover(); r != nil {
-			u.log.Error("panic", "doing", "handling a UDP packet", "from", from, "panic", r, "stack", string(debug.Stack()))
-		}
-	}()
-	f(b, from)
+func (u *UDPSocket) handle(f handler, b []byte, from netip.AddrPort, received time.Time) (taken bool) {
+	defer u.recoverPanic("handling a UDP packet", from)
+	return f(b, from, received)
+}
+
+// flush tells those who want to know that no more packets have come for now.
+func (u *UDPSocket) flush() {
+	for _, l := range list(&u.flushed) {
+		func() {
+			defer u.recoverPanic("handling a batch of UDP packets", netip.AddrPort{})
+			(*l.flush.Load())()
+		}()
+	}
+}
+
+func (u *UDPSocket) recoverPanic(doing string, from netip.AddrPort) {
+	if r := recover(); r != nil {
+		u.log.Error("panic", "doing", doing, "from", from, "panic", r, "stack", string(debug.Stack()))
+	}
 }
 
 func (u *UDPSocket) recycle(p packet) {
@@ -209,3 +263,5 @@ func (u *UDPSocket) recycle(p packet) {
 		u.buffers.Put(p.buf)
 	}
 }
+
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }

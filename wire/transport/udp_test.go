@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -29,7 +31,7 @@ func listenLoopback(t testing.TB) *UDPSocket {
 	return u
 }
 
-func sender(t testing.TB, to *UDPSocket) *net.UDPConn {
+func dialSocket(t testing.TB, to *UDPSocket) *net.UDPConn {
 	t.Helper()
 	c, err := net.DialUDP("udp", nil, to.LocalAddr())
 	if err != nil {
@@ -42,7 +44,7 @@ func sender(t testing.TB, to *UDPSocket) *net.UDPConn {
 func TestEachBorrowerGetsItsOwnPackets(t *testing.T) {
 	u := listenLoopback(t)
 	dht, utp := u.Lend(ClassDHT), u.Lend(ClassUTP)
-	c := sender(t, u)
+	c := dialSocket(t, u)
 	for _, p := range [][]byte{utpPacket, []byte("rubbish"), dhtPacket, zeros("40000005", 9)} {
 		if _, err := c.Write(p); err != nil {
 			t.Fatal(err)
@@ -71,7 +73,7 @@ func TestEachBorrowerGetsItsOwnPackets(t *testing.T) {
 func TestLentSocketAnswersFromTheSharedPort(t *testing.T) {
 	u := listenLoopback(t)
 	dht := u.Lend(ClassDHT)
-	c := sender(t, u)
+	c := dialSocket(t, u)
 	if _, err := dht.WriteTo([]byte("hello"), c.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +104,7 @@ func TestReadDeadline(t *testing.T) {
 	l.SetReadDeadline(time.Time{})
 	result := make(chan error)
 	go func() { result <- read() }()
-	sender(t, u).Write(dhtPacket)
+	dialSocket(t, u).Write(dhtPacket)
 	if err := <-result; err != nil {
 		t.Fatalf("no deadline: %v", err)
 	}
@@ -130,7 +132,7 @@ func TestClosingALentSocketOnlyGivesItBack(t *testing.T) {
 	}
 	second := u.Lend(ClassDHT)
 	first.Close() // must not take the class from its new borrower
-	sender(t, u).Write(dhtPacket)
+	dialSocket(t, u).Write(dhtPacket)
 	second.SetReadDeadline(time.Now().Add(3 * time.Second))
 	if _, _, err := second.ReadFrom(make([]byte, 100)); err != nil {
 		t.Fatal(err)
@@ -154,7 +156,7 @@ func TestQueueOfABorrowerThatDoesNotReadIsBounded(t *testing.T) {
 	l := u.Lend(ClassUTP)
 	from := netip.MustParseAddrPort("127.0.0.1:1")
 	for range lentQueue + 5 {
-		u.deliver(utpPacket, from)
+		u.deliver(utpPacket, from, time.Now())
 	}
 	if got := l.Dropped(); got != 5 {
 		t.Errorf("%d packets dropped, want 5", got)
@@ -168,15 +170,105 @@ func TestHandledPacketsAreNotQueued(t *testing.T) {
 	u := listenLoopback(t)
 	l := u.Lend(ClassUTP)
 	var got [][]byte
-	l.Handle(func(packet []byte, _ netip.AddrPort) { got = append(got, append([]byte(nil), packet...)) })
-	u.deliver(utpPacket, netip.MustParseAddrPort("127.0.0.1:1"))
+	l.Handle(func(packet []byte, _ netip.AddrPort) bool {
+		got = append(got, append([]byte(nil), packet...))
+		return true
+	})
+	u.deliver(utpPacket, netip.MustParseAddrPort("127.0.0.1:1"), time.Now())
 	if len(got) != 1 || string(got[0]) != string(utpPacket) || len(l.queue) != 0 {
 		t.Errorf("handled %q, %d queued", got, len(l.queue))
 	}
 	l.Close()
-	u.deliver(utpPacket, netip.MustParseAddrPort("127.0.0.1:1"))
+	u.deliver(utpPacket, netip.MustParseAddrPort("127.0.0.1:1"), time.Now())
 	if len(got) != 1 {
 		t.Error("handled a packet after Close")
+	}
+}
+
+// TestBorrowersOfOneClass asks them in turn, until one takes the packet.
+func TestBorrowersOfOneClass(t *testing.T) {
+	u := listenLoopback(t)
+	from := netip.MustParseAddrPort("127.0.0.1:1")
+	var asked []string
+	lend := func(name string, takes byte) *Lent {
+		l := u.Lend(ClassUTP)
+		l.Handle(func(packet []byte, _ netip.AddrPort) bool {
+			asked = append(asked, name)
+			return packet[19] == takes
+		})
+		return l
+	}
+	first := lend("first", 1)
+	lend("second", 2)
+	for _, c := range []struct {
+		last byte
+		want string
+	}{{1, "[first]"}, {2, "[first second]"}, {3, "[first second]"}} {
+		asked = nil
+		u.deliver(append(zeros("41001234", 19), c.last), from, time.Now())
+		if fmt.Sprint(asked) != c.want {
+			t.Errorf("packet %d: asked %v, want %v", c.last, asked, c.want)
+		}
+	}
+	if s := u.Stats(); s.Unlent != 1 {
+		t.Errorf("%d packets were nobody's, want 1", s.Unlent)
+	}
+	reads := u.Lend(ClassUTP)
+	u.deliver(append(zeros("41001234", 19), 3), from, time.Now())
+	if len(reads.queue) != 1 {
+		t.Error("who reads did not get what the others left")
+	}
+	first.Close()
+	asked = nil
+	if u.deliver(append(zeros("41001234", 19), 1), from, time.Now()); fmt.Sprint(asked) != "[second]" || len(reads.queue) != 2 {
+		t.Errorf("after the first is gone: asked %v, %d to read", asked, len(reads.queue))
+	}
+}
+
+// TestTimedHandler hears when packets came in, before the reader slept, and where a batch ends.
+func TestTimedHandler(t *testing.T) {
+	u := listenLoopback(t)
+	type arrival struct{ sent, received, handled time.Time }
+	started := time.Now()
+	arrivals, ends := make(chan arrival, 100), make(chan int, 100)
+	handled := 0
+	l := u.Lend(ClassUTP)
+	l.HandleTimed(func(packet []byte, _ netip.AddrPort, received time.Time) bool {
+		handled++
+		now := time.Now()
+		arrivals <- arrival{started.Add(time.Duration(binary.BigEndian.Uint64(packet[20:]))), received, now}
+		if packet[19] == 1 {
+			time.Sleep(50 * time.Millisecond) // the next one waits in the system
+		}
+		return true
+	}, func() { ends <- handled })
+	c := dialSocket(t, u)
+	for i := range 2 {
+		packet := binary.BigEndian.AppendUint64(append(zeros("41001234", 19), byte(1-i)), uint64(time.Since(started)))
+		if _, err := c.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			for handled := false; !handled; time.Sleep(time.Millisecond) {
+				handled = len(arrivals) > 0 // it sleeps now
+			}
+		}
+	}
+	for i := range 2 {
+		a := <-arrivals
+		if a.received.Before(a.sent.Add(-time.Millisecond)) || a.received.After(a.handled) {
+			t.Errorf("packet %d came %v after it was sent, and %v before it was handled", i, a.received.Sub(a.sent), a.handled.Sub(a.received))
+		}
+		if waited := a.handled.Sub(a.received); i == 1 && drains && waited < 30*time.Millisecond {
+			t.Errorf("the packet that waited came %v before it was handled, want about 50ms", waited)
+		}
+	}
+	for n := 0; n < 2; {
+		n = <-ends
+	}
+	l.Close()
+	if flushed := list(&u.flushed); len(flushed) != 0 {
+		t.Errorf("%d are told of batches after Close", len(flushed))
 	}
 }
 
@@ -205,7 +297,7 @@ func TestPace(t *testing.T) {
 func TestBurst(t *testing.T) {
 	u := listenLoopback(t)
 	l := u.Lend(ClassUTP)
-	c := sender(t, u)
+	c := dialSocket(t, u)
 	const n = 3 * maxDrain
 	for i := range n {
 		if _, err := c.Write(append(utpPacket[:len(utpPacket):len(utpPacket)], byte(i))); err != nil {
@@ -225,7 +317,7 @@ func TestBurst(t *testing.T) {
 func TestMappedAddressesAreUnmapped(t *testing.T) {
 	u := listenLoopback(t)
 	l := u.Lend(ClassUTP)
-	u.deliver(utpPacket, netip.MustParseAddrPort("[::ffff:10.0.0.1]:7"))
+	u.deliver(utpPacket, netip.MustParseAddrPort("[::ffff:10.0.0.1]:7"), time.Now())
 	_, from, err := l.ReadFromUDPAddrPort(make([]byte, 100))
 	if err != nil || from != netip.MustParseAddrPort("10.0.0.1:7") {
 		t.Fatal(from, err)
@@ -236,7 +328,7 @@ func TestLargePacketOverLoopback(t *testing.T) {
 	u := listenLoopback(t)
 	l := u.Lend(ClassUTP)
 	l.SetReadDeadline(time.Now().Add(3 * time.Second))
-	if _, err := sender(t, u).Write(zeros("01001234", 9000)); err != nil {
+	if _, err := dialSocket(t, u).Write(zeros("01001234", 9000)); err != nil {
 		t.Fatal(err)
 	}
 	if n, _, err := l.ReadFrom(make([]byte, maxDatagram)); n != 9000 || err != nil {
@@ -254,7 +346,7 @@ func TestLendingWhilePacketsArrive(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				u.deliver(dhtPacket, netip.MustParseAddrPort("127.0.0.1:1"))
+				u.deliver(dhtPacket, netip.MustParseAddrPort("127.0.0.1:1"), time.Now())
 			}
 		}
 	})
@@ -278,7 +370,7 @@ func BenchmarkLent(b *testing.B) {
 	b.SetBytes(int64(len(packet)))
 	b.ReportAllocs()
 	for b.Loop() {
-		u.deliver(packet, from)
+		u.deliver(packet, from, time.Now())
 		l.ReadFromUDPAddrPort(buf)
 	}
 }

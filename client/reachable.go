@@ -1,0 +1,154 @@
+package client
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/causeway-bt/causeway/client/network"
+	"github.com/causeway-bt/causeway/client/portmap"
+	"github.com/causeway-bt/causeway/client/reach"
+	"github.com/causeway-bt/causeway/client/swarm"
+	"github.com/causeway-bt/causeway/webrtcwire"
+	"github.com/causeway-bt/causeway/wire"
+	"github.com/causeway-bt/causeway/wire/transport"
+)
+
+// startReach starts to find out where the world reaches us. STUN servers are asked if WebRTC
+// asks them anyway, or if the user has named some.
+func (c *Client) startReach(stunChosen bool) error {
+	cfg := reach.Config{
+		Port: uint16(c.port()), TCP: c.listener != nil, UTP: c.utp != nil,
+		Interfaces: c.net.Interfaces, OnNetwork: c.networkChanged, Logger: c.log,
+	}
+	var asked []string
+	if !c.cfg.RelayOnly && (stunChosen || !c.cfg.DisableWebRTC) {
+		var err error
+		if asked, err = webrtcwire.STUNServers(c.cfg.STUN); err != nil {
+			return err
+		}
+	}
+	lent := c.udp.Lend(transport.ClassSTUN)
+	c.mirror = webrtcwire.NewMirror(webrtcwire.MirrorConfig{
+		Write: lent.WriteToUDPAddrPort, Servers: asked, Network: c.net, Logger: c.log,
+		OnRound: func(round []webrtcwire.Reflection) {
+			c.reach.Reflected(trusted(round, asked))
+		},
+	})
+	lent.Handle(c.mirror.Receive)
+	if len(asked) > 0 {
+		cfg.Ask = c.mirror.Ask
+	}
+	c.reach = reach.New(cfg)
+	c.shared.Reach = c.reach
+	c.mirror.Ask()
+	return nil
+}
+
+// trusted are the answers of the servers that the user has chosen: those that a tracker names
+// are strangers.
+func trusted(round []webrtcwire.Reflection, chosen []string) (answers []reach.Reflection) {
+	for _, r := range round {
+		if slices.Contains(chosen, r.Name) {
+			answers = append(answers, reach.Reflection{Server: r.Server, Mapped: r.Mapped})
+		}
+	}
+	return answers
+}
+
+// tellMoves tells everybody when we are reached elsewhere, until the client is closed. Who is
+// told sees to it that it is not too often.
+func (c *Client) tellMoves() {
+	for {
+		_, changed := c.reach.Announced()
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-changed:
+			c.moved()
+		}
+	}
+}
+
+// followMapping passes on what the gateway maps, until the client is closed.
+func (c *Client) followMapping() {
+	for {
+		status, changed := c.mapper.Status()
+		var m reach.Mapping
+		if status.State == portmap.OK {
+			m = reach.Mapping{Addr: status.External.Addr(), UDP: status.UDPPort}
+			if c.listener != nil {
+				m.TCP = status.External.Port()
+			}
+		}
+		c.reach.Mapped(true, m)
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+// networkChanged looks for peers anew after addresses of this machine came or went.
+func (c *Client) networkChanged() {
+	if c.shared.LSD != nil {
+		c.shared.LSD.Rejoin()
+	}
+	if c.shared.RTC != nil {
+		c.shared.RTC.NetworkChanged()
+	}
+	c.moved()
+}
+
+func (c *Client) moved() {
+	if c.shared.DHT != nil {
+		c.shared.DHT.Moved()
+	}
+	for _, t := range c.Torrents() {
+		t.spawn(func() { t.do(t.tellWhere) })
+	}
+}
+
+// tellWhere tells trackers and peers where we are reached now.
+func (t *Torrent) tellWhere() {
+	for _, s := range t.swarms {
+		s.Moved()
+	}
+	for p := range t.loop.peers {
+		if port := t.client.portFor(p.addr.Addr()); p.reserved.Extended() && p.kind != swarm.WebRTC && port != p.toldPort {
+			p.w.Send(t.extHandshake(p))
+		}
+	}
+}
+
+// portFor is where a peer reaches us: one of the local network at our own port, others where the
+// world does.
+func (c *Client) portFor(peer netip.Addr) uint16 {
+	if !network.IsGlobal(peer) {
+		return uint16(c.port())
+	}
+	announced, _ := c.reach.Announced()
+	return announced.Port(peer.Unmap().Is4())
+}
+
+// Announced is where others are told to reach us.
+func (c *Client) Announced() reach.Announced {
+	announced, _ := c.reach.Announced()
+	return announced
+}
+
+// heardOfUs takes in how a peer sees us. Only one that we have dialled tells: who dials
+// us chooses how often.
+func (c *Client) heardOfUs(p *peer, h wire.ExtHandshake) {
+	if p.outgoing && p.kind != swarm.WebRTC && h.YourIP.IsValid() {
+		c.reach.Heard(reach.Peer, p.addr.Addr(), h.YourIP)
+	}
+}
+
+// cameFrom takes in that somebody connected to us.
+func (c *Client) cameFrom(conn net.Conn, kind swarm.Transport) {
+	if kind == swarm.TCP {
+		c.reach.Came(swarm.AddrPort(conn.RemoteAddr()).Addr())
+	}
+}

@@ -1,0 +1,104 @@
+package main_test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/causeway-bt/causeway/bench/cli"
+	"github.com/causeway-bt/causeway/bench/netns"
+	"github.com/causeway-bt/causeway/bench/proc"
+)
+
+// TestPeersComeThroughTheMappedPort: a seed behind a home router, which has miniupnpd, is
+// reached from outside at the port that it tells, as long as it runs.
+func TestPeersComeThroughTheMappedPort(t *testing.T) {
+	t.Parallel()
+	world := netns.New(t)
+	home, stranger := world.Home(netns.Config{}), world.Public(1)
+	upnpRouter(t, home.Router)
+	tor := single(t, 1<<20)
+	offline := []string{"--no-dht", "--no-lsd", "--no-trackers", "--json"}
+	run, err := cli.StartSpec(proc.Spec{
+		Path: "ip", Args: home.Host().Args(program(t), args([]string{"seed", tor.Path, "--data", tor.Dir}, offline)...),
+		Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_PORTMAP=false", "CAUSEWAY_NO_WEBRTC=true"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run.Stop)
+	mapped, err := run.WaitFor(within(t, patience), "a mapped port", func(e cli.Event) bool { return e.Event == "portmap" && e.State == "ok" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(mapped.External)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	download, err := cli.StartSpec(proc.Spec{
+		Path: "ip", Args: stranger.Args(program(t), args([]string{"download", tor.Path, "-o", dir, "--port", "0", "--state", t.TempDir(),
+			"--peer", net.JoinHostPort(home.Router.IPv4[0].String(), port)}, offline)...),
+		Env: cli.Isolated,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(download.Stop)
+	finish(t, download, tor, dir)
+	run.Stop()
+	if rules := upnpRules(t, home.Router); len(rules) != 0 {
+		t.Errorf("still mapped after the end: %q", rules)
+	}
+}
+
+// upnpRouter has a router map ports. miniupnpd would map nothing if it knew that its public
+// address is one for documentation, so it is told another.
+func upnpRouter(t *testing.T, router *netns.Host, settings ...string) {
+	t.Helper()
+	if _, err := exec.LookPath("miniupnpd"); err != nil {
+		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	router.Nft("table inet upnp {\nchain forwarding {}\nchain prerouting { type nat hook prerouting priority -100; }\nchain postrouting {}\n}\n")
+	config := filepath.Join(t.TempDir(), "miniupnpd.conf")
+	text := strings.Join(append(settings,
+		"ext_ifname=wide", "ext_ip="+upnpAddr, "listening_ip=home", "enable_upnp=yes", "secure_mode=yes", "system_uptime=no",
+		"upnp_table_name=upnp", "upnp_nat_table_name=upnp", "upnp_forward_chain=forwarding", "upnp_nat_chain=prerouting", "upnp_nat_postrouting_chain=postrouting",
+		"uuid=00000000-0000-0000-0000-000000000002", "lease_file="+config+".leases",
+		"allow 1024-65535 192.168.0.0/16 1024-65535", "deny 0-65535 0.0.0.0/0 0-65535", ""), "\n")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command("ip", router.Args("miniupnpd", "-d", "-f", config, "-P", config+".pid")...)
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = daemon.Process.Kill()
+		_ = daemon.Wait()
+	})
+}
+
+// upnpAddr is the public address that miniupnpd tells.
+const upnpAddr = "6.6.6.6"
+
+// upnpRules lists what a router passes on.
+func upnpRules(t *testing.T, router *netns.Host) (rules []string) {
+	t.Helper()
+	out, err := exec.Command("ip", router.Args("nft", "list", "chain", "inet", "upnp", "prerouting")...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "dnat") {
+			rules = append(rules, strings.TrimSpace(line))
+		}
+	}
+	return rules
+}

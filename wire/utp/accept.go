@@ -1,0 +1,110 @@
+package utp
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"net/netip"
+	"time"
+)
+
+// A SYN costs its receiver no memory, as with the SYN cookies of TCP: the reply's sequence number
+// is made of the peer's address, the connection's number, and a key. The first
+// data that acknowledges it proves that the peer gets what is sent to its address, and
+// makes the connection.
+
+const (
+	// cookieSlot is for how long cookies are made alike; they hold for one to two slots.
+	cookieSlot = 16 * time.Second
+	// earlyPackets is how many packets the opener may have sent before the first one of them
+	// arrives, which may be any.
+	earlyPackets = initialPackets
+)
+
+func (s *Socket) cookie(addr netip.AddrPort, id uint16, slot moment) uint16 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	a := addr.Addr().As16()
+	var b [12]byte
+	binary.BigEndian.PutUint16(b[:], addr.Port())
+	binary.BigEndian.PutUint16(b[2:], id)
+	binary.BigEndian.PutUint64(b[4:], uint64(slot))
+	_, _ = h.Write(a[:]) // never fails
+	_, _ = h.Write(b[:])
+	return uint16(h.Sum64() >> 24)
+}
+
+// answerSyn replies to a SYN with one packet that is no longer, and keeps nothing of it. A SYN that comes
+// again gets its reply again.
+func (s *Socket) answerSyn(p *packet, from netip.AddrPort, now moment) {
+	if c := s.find(key{from, p.id + 1}); c != nil {
+		c.again(p, now)
+		return
+	}
+	if !s.room(from) {
+		return
+	}
+	s.sendSynAck(p, from, p.seq+s.cookie(from, p.id, now/cookieSlot), now)
+}
+
+// sendSynAck sends the reply; seq is the number that our first data will have.
+func (s *Socket) sendSynAck(p *packet, from netip.AddrPort, seq uint16, now moment) {
+	var b [headerSize + 4]byte
+	h := header{
+		typ: typeState, id: p.id, timestamp: stamp(now), diff: stamp(now) - p.timestamp,
+		window: firstReceive, seq: seq, ack: p.seq,
+	}
+	out := b[:headerSize]
+	if p.large > 0 && isNear(from.Addr()) {
+		h.put(out, extLarge)
+		out = appendLarge(out, extEnd, largestPacket(from.Addr()))
+	} else {
+		h.put(out, extEnd)
+	}
+	_, _ = s.pc.WriteToUDPAddrPort(out, from) // like all packets, it may be lost
+}
+
+// room reports whether a peer may open one more connection.
+func (s *Socket) room(from netip.AddrPort) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return !s.closed && s.accepted < s.cfg.MaxConns && len(s.queue) < cap(s.queue) &&
+		(s.perAddr[from.Addr()] < s.cfg.MaxPerAddr || from.Addr().IsLoopback())
+}
+
+// establish makes the connection whose first data p is, if it is that: it acknowledges a
+// cookie of ours. It returns nil otherwise.
+func (s *Socket) establish(p *packet, from netip.AddrPort, now moment) *Conn {
+	if p.typ != typeData || len(p.payload) == 0 {
+		return nil
+	}
+	slot := now / cookieSlot
+	for _, slot := range [2]moment{slot, slot - 1} {
+		syn := p.ack + 1 - s.cookie(from, p.id-1, slot) // the number of its SYN
+		if nth := p.seq - syn; nth < 1 || nth > earlyPackets {
+			continue
+		}
+		if !s.room(from) {
+			return nil
+		}
+		c := newConn(s, key{from, p.id}, p.id-1)
+		c.incoming = true
+		c.accepted(syn, p.ack+1, now)
+		s.mu.Lock()
+		if s.closed || s.conns[c.key] != nil {
+			s.mu.Unlock()
+			return nil
+		}
+		s.conns[c.key] = c
+		s.accepted++
+		s.perAddr[from.Addr()]++
+		s.mu.Unlock()
+		select {
+		case s.queue <- c:
+			return c
+		default: // unlikely, as there was room
+			s.forget(c)
+			return nil
+		}
+	}
+	return nil
+}

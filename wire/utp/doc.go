@@ -1,0 +1,2 @@
+// Package utp is the Micro Transport Protocol of BitTorrent (BEP 29).
+package utp

@@ -1,0 +1,222 @@
+package utp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What was written before Close arrives, though both sides close.
+func TestCloseSendsTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, b, x, y := pair(t, newLink(conditions{delay: 20 * time.Millisecond, rate: 1e6, queue: 50 * time.Millisecond, loss: 0.02}), newLink(fast))
+		defer s.close()
+		data := randomBytes(120 << 10)
+		if _, err := x.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		x.Close()
+		if _, err := x.Write(data); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Write after Close: %v", err)
+		}
+		if _, err := x.Read(data); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read after Close: %v", err)
+		}
+		got, err := io.ReadAll(y)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes of %d arrived: %v", len(got), len(data), err)
+		}
+		y.Close()
+		time.Sleep(time.Minute)
+		if n := len(a.conns) + len(b.conns); n != 0 {
+			t.Errorf("%d connections remain after Close", n)
+		}
+	})
+}
+
+// A peer that has gone away is noticed in known time: when something is to reach it, or when it is dialled.
+func TestDeadPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, b, x, _ := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		b.tap = func([]byte, netip.AddrPort) bool { return false }
+		began := time.Now()
+		if _, err := x.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Read(make([]byte, 1)); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("Read from a peer that has gone: %v", err)
+		}
+		if d := time.Since(began); d > deadAfter+time.Second {
+			t.Errorf("it took %v to notice", d)
+		}
+		began = time.Now()
+		if _, err := a.DialContext(context.Background(), b.addr); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("dialling a peer that does not answer: %v", err)
+		}
+		if d := time.Since(began); d != 15*time.Second {
+			t.Errorf("it took %v to give up", d)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		began = time.Now()
+		if _, err := a.DialContext(ctx, b.addr); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
+			t.Errorf("a dial of 3 s: %v after %v", err, time.Since(began))
+		}
+		if len(a.conns) != 0 {
+			t.Errorf("%d connections remain", len(a.conns))
+		}
+	})
+}
+
+// Packets and replies that are lost while a connection opens come again.
+func TestOpensDespiteLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for lost := range 8 {
+			s := newSim()
+			a, b := s.node(addrA, newLink(fast), Config{}), s.node(addrB, newLink(fast), Config{})
+			n := 0
+			lose := func([]byte, netip.AddrPort) bool { n++; return n > 4 || lost>>(n-1)&1 == 0 }
+			a.tap, b.tap = lose, lose
+			x, y := connect(t, a, b)
+			exchange(t, x, y)
+			exchange(t, y, x)
+			s.close()
+		}
+	})
+}
+
+// Packets of data that arrive before the first one open the connection as well.
+func TestFirstPacketLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		a, b := s.node(addrA, newLink(fast), Config{}), s.node(addrB, newLink(fast), Config{})
+		n := 0
+		a.tap = func([]byte, netip.AddrPort) bool { n++; return n != 2 }
+		x, err := a.DialContext(context.Background(), b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		go func() { _, _ = x.Write(make([]byte, 10000)) }()
+		y, err := b.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(y, make([]byte, 10000)); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(began); d > 100*time.Millisecond {
+			t.Errorf("one lost packet cost %v", d)
+		}
+	})
+}
+
+func TestNobodyThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, b, x, y := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		// b starts anew, and knows nothing of the connection.
+		b.Socket.Close()
+		if _, err := y.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Read of a closed socket: %v", err)
+		}
+		if _, err := x.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("Read from a closed socket: %v", err)
+		}
+		if _, err := b.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept after Close: %v", err)
+		}
+		if _, err := b.DialContext(context.Background(), a.addr); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("dialling after Close: %v", err)
+		}
+	})
+}
+
+func TestDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, _, x, y := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		buf := make([]byte, 1)
+		began := time.Now()
+		y.SetReadDeadline(began.Add(2 * time.Second))
+		if _, err := y.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 2*time.Second {
+			t.Errorf("a read of 2 s: %v after %v", err, time.Since(began))
+		}
+		y.SetReadDeadline(time.Time{})
+		go func() {
+			time.Sleep(time.Second)
+			y.SetReadDeadline(time.Now())
+		}()
+		if _, err := y.Read(buf); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a deadline that is set during a read: %v", err)
+		}
+		y.SetDeadline(time.Now().Add(time.Hour))
+		go func() { _, _ = x.Write(buf) }()
+		if _, err := y.Read(buf); err != nil {
+			t.Errorf("a read before its deadline: %v", err)
+		}
+		if x.LocalAddr().String() != addrA || x.RemoteAddr().String() != addrB {
+			t.Errorf("addresses %v, %v", x.LocalAddr(), x.RemoteAddr())
+		}
+	})
+}
+
+// An idle connection stays, and sends something before a NAT forgets it.
+func TestKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, _, x, y := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		sent := 0
+		a.tap = func([]byte, netip.AddrPort) bool { sent++; return true }
+		time.Sleep(time.Hour)
+		if sent < 110 || sent > 130 {
+			t.Errorf("an idle connection sent %d packets in an hour, want one in 30 s", sent)
+		}
+		exchange(t, x, y)
+	})
+}
+
+// The size of packets goes up to what the path takes, and what was lost to find that out costs nothing.
+func TestPathMTU(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mtu, least, most int
+		addrs            [2]string
+	}{
+		"1500":          {0, ethernet4, ethernet4, [2]string{addrA, addrB}},
+		"tunnel":        {1400, 1400 - probeGap, 1400, [2]string{addrA, addrB}},
+		"least of IPv6": {firstPacket, firstPacket, firstPacket, [2]string{"[2001:db8::1]:1", "[2001:db8::2]:1"}},
+		"local":         {1472, 1472, 1472, [2]string{"10.0.0.1:1", "10.0.0.2:1"}},
+		"local, jumbo":  {jumbo, jumbo, jumbo, [2]string{"10.0.0.1:1", "10.0.0.2:1"}},
+		"machine":       {0, loopback, loopback, [2]string{"127.0.0.1:1", "127.0.0.1:2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim()
+				defer s.close()
+				path := conditions{delay: 10 * time.Millisecond, mtu: tt.mtu}
+				a, b := s.node(tt.addrs[0], newLink(path), Config{}), s.node(tt.addrs[1], newLink(path), Config{})
+				x, y := connect(t, a, b)
+				for range 20 {
+					exchange(t, x, y)
+				}
+				c := x.(*Conn)
+				if c.mtu.size < tt.least || c.mtu.size > tt.most {
+					t.Errorf("packets of %d bytes, want %d to %d", c.mtu.size, tt.least, tt.most)
+				}
+				if c.cc.lossRate > 0 {
+					t.Errorf("probes of the path counted as congestion: %v", c.cc.lossRate)
+				}
+			})
+		})
+	}
+}

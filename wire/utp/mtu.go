@@ -1,0 +1,137 @@
+package utp
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Sizes of packets, which are UDP payloads, in bytes.
+const (
+	// firstPacket passes all of the internet: the least MTU of IPv6, 1280, less 48 of headers.
+	firstPacket = 1232
+	// ethernet4 and ethernet6 are what an MTU of 1500 leaves: libtorrent and libutp have no room for
+	// more.
+	ethernet4 = 1500 - 28
+	ethernet6 = 1500 - 48
+	// jumbo is what the usual jumbo frames of local networks leave, 9000; loopback is for an MTU of 64 KiB:
+	// two of them, and their acknowledgements, fit the least receive buffers of systems.
+	jumbo    = 9000 - 48
+	loopback = 32 << 10
+	// leastPacket is for IPv4 paths where no more than the 576 bytes of RFC 791 come through.
+	leastPacket = 576 - 28
+
+	// probeTries is how many packets of a size must be lost until it is too large.
+	probeTries = 2
+	// probeGap ends the search: it is not worth more.
+	probeGap = 16
+	// probeAgain is when a path is tried anew for larger packets (RFC 4821, 7.1: 10 minutes).
+	probeAgain = 10 * time.Minute
+	// blackHole is how many timeouts in a row mean that large packets do not come
+	// through any more (RFC 4821, 7.7).
+	blackHole = 2
+)
+
+// isNear reports whether an address is of this machine or of a network where packets of
+// more than 1500 bytes may be had.
+func isNear(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() }
+
+// largestPacket returns the largest packet that may be sent to an implementation like ours.
+func largestPacket(a netip.Addr) int {
+	if a.IsLoopback() {
+		return loopback
+	}
+	return jumbo
+}
+
+func ethernet(a netip.Addr) int {
+	if a.Is4() {
+		return ethernet4
+	}
+	return ethernet6
+}
+
+// mtu finds out how large packets may be (RFC 4821, 8899): a packet of data is made longer by an
+// extension without meaning. If it is lost, the data goes once more without that, and nothing
+// else comes of it.
+type mtu struct {
+	size     int // of packets
+	low, top int // what is known to pass, and what may
+	most     int // what the peer and the interface may take
+	probing  bool
+	tries    int
+	next     moment // no probe before
+}
+
+func (m *mtu) init(a netip.Addr) {
+	m.size, m.low = firstPacket, firstPacket
+	m.most = ethernet(a)
+	m.top = m.most
+}
+
+// allow takes the peer's word that it can take packets of n bytes.
+func (m *mtu) allow(a netip.Addr, n int) {
+	if n = min(n, largestPacket(a)); n > m.most && isNear(a) {
+		m.most, m.top = n, n
+	}
+}
+
+// probe returns the size to try now, or 0.
+func (m *mtu) probe(now moment) int {
+	if m.probing || now < m.next {
+		return 0
+	}
+	if m.top-m.low < probeGap {
+		if m.low == m.most {
+			return 0
+		}
+		m.top = m.most
+		m.next = now + probeAgain
+		return 0
+	}
+	m.probing = true
+	size := m.top
+	if size < m.most { // failed at the top: the usual sizes before a search
+		size = (m.low + m.top + 1) / 2
+		for _, usual := range [3]int{jumbo, ethernet4, ethernet6} {
+			if m.low < usual && usual < m.top {
+				size = usual
+				break
+			}
+		}
+	}
+	return max(size, m.low+leastPad)
+}
+
+// passed notes that a probe of n bytes arrived.
+func (m *mtu) passed(n int) {
+	m.probing, m.tries = false, 0
+	m.low = max(m.low, n)
+	m.top = max(m.top, m.low)
+	m.size = m.low
+}
+
+// failed notes that one was lost; for sure, if the system itself would not send it.
+func (m *mtu) failed(n int, sure bool) {
+	m.probing = false
+	if m.tries++; sure || m.tries >= probeTries {
+		m.tries = 0
+		m.top = max(min(m.top, n-1), m.low)
+	}
+}
+
+// timeouts notes that several in a row went without an answer.
+func (m *mtu) timeouts(n int, a netip.Addr, now moment) {
+	if n < blackHole {
+		return
+	}
+	m.probing = false
+	least := firstPacket
+	if a.Is4() && m.size <= firstPacket && n > blackHole {
+		least = leastPacket
+	}
+	if m.size > least {
+		m.top = max(least, m.size-1)
+		m.low, m.size = least, least
+		m.next = now + probeAgain
+	}
+}

@@ -1,0 +1,348 @@
+package utp
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Packets is the shared UDP socket, as far as this package sends by it. Its methods are called from
+// many goroutines and must not block for long.
+type Packets interface {
+	// WriteToUDPAddrPort sends one packet; b is not kept.
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	LocalAddr() net.Addr
+}
+
+// Segmenter is implemented by Packets that send many packets with one system call.
+type Segmenter interface {
+	// WriteSegments sends b as packets of size bytes, of which the last one may be shorter.
+	// There are at most MaxSegments, and MaxBatch bytes.
+	WriteSegments(b []byte, size int, to netip.AddrPort) (int, error)
+}
+
+// Bounds of one call of [Segmenter], those of Linux.
+const (
+	MaxSegments = 64
+	MaxBatch    = 60 << 10
+)
+
+// Bounds that a [Config] does not set.
+const (
+	// backlog is how many connections wait for Accept; what a further one sends is dropped, and it tries
+	// again.
+	backlog = 256
+	// maxConns and maxPerAddr bound the connections that others opened: in all, and of one address that is
+	// not of this machine.
+	maxConns   = 8192
+	maxPerAddr = 128
+	// resetsPerSecond bounds the replies to packets of no connection.
+	resetsPerSecond = 1000
+	// receiveBudget bounds what all connections together may hold beyond the first window
+	// of each, in bytes.
+	receiveBudget = 64 << 20
+)
+
+// Config configures a Socket; the zero value will do.
+type Config struct {
+	// Logger is told of what an operator may want to know; nil: nobody.
+	Logger *slog.Logger
+	// MaxConns bounds the connections that others opened; 0 means 8192.
+	MaxConns int
+	// MaxPerAddr bounds those of one address that is not of this machine; 0 means 128.
+	MaxPerAddr int
+}
+
+// key tells connections apart: the peer's address and the number that its packets carry.
+type key struct {
+	addr netip.AddrPort
+	id   uint16
+}
+
+// Socket speaks uTP over one UDP socket, which it neither reads nor closes. It is a net.Listener.
+type Socket struct {
+	pc    Packets
+	batch Segmenter // nil: none
+	log   *slog.Logger
+	cfg   Config
+	start time.Time
+	local *net.UDPAddr
+	seed  maphash.Seed
+
+	mu       sync.RWMutex
+	conns    map[key]*Conn
+	accepted int
+	perAddr  map[netip.Addr]int
+	closed   bool
+
+	queue chan *Conn // of Accept
+	done  chan struct{}
+
+	timers     timers
+	timersDone chan struct{}
+
+	// Of the goroutine that calls Deliver and Flush.
+	dirty       []*Conn
+	resetSecond moment
+	resets      int
+
+	batches  sync.Pool // *batch
+	reserved atomic.Int64
+}
+
+// New returns a Socket that sends by pc. What pc receives is given to Deliver.
+func New(pc Packets, cfg Config) *Socket {
+	s := &Socket{
+		pc: pc, cfg: cfg, log: cfg.Logger, start: time.Now(), seed: maphash.MakeSeed(),
+		conns: map[key]*Conn{}, perAddr: map[netip.Addr]int{},
+		queue: make(chan *Conn, backlog), done: make(chan struct{}),
+		timers: timers{wake: make(chan struct{}, 1)}, timersDone: make(chan struct{}),
+	}
+	s.batch, _ = pc.(Segmenter)
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.cfg.MaxConns <= 0 {
+		s.cfg.MaxConns = maxConns
+	}
+	if s.cfg.MaxPerAddr <= 0 {
+		s.cfg.MaxPerAddr = maxPerAddr
+	}
+	if s.local, _ = pc.LocalAddr().(*net.UDPAddr); s.local == nil {
+		s.local = &net.UDPAddr{}
+	}
+	s.batches.New = func() any { return &batch{buf: make([]byte, 0, 64<<10)} }
+	go s.runTimers()
+	return s
+}
+
+func (s *Socket) now() moment { return time.Since(s.start) }
+
+// maxLag is the longest that a packet is believed to have waited in the system.
+const maxLag = time.Second
+
+// arrival returns the moments of now, and of when a packet came in: the system's time stamp
+// is by another clock.
+func (s *Socket) arrival(received time.Time) (now, at moment) {
+	t := time.Now()
+	now = t.Sub(s.start)
+	if received.IsZero() {
+		return now, now
+	}
+	return now, now - min(max(t.Sub(received), 0), maxLag)
+}
+
+// stamp is the time that packets carry.
+func stamp(now moment) uint32 { return uint32(now / time.Microsecond) }
+
+// Deliver takes a packet that came in, and the moment of that (zero: now). It does not
+// keep b. It and Flush are called by one goroutine.
+func (s *Socket) Deliver(b []byte, from netip.AddrPort, received time.Time) {
+	var p packet
+	if !p.parse(b) {
+		return
+	}
+	now, at := s.arrival(received)
+	c := s.find(key{from, p.id})
+	if c == nil {
+		s.strange(&p, from, now)
+		return
+	}
+	c.deliver(&p, now, at)
+	if !c.dirty {
+		c.dirty = true
+		s.dirty = append(s.dirty, c)
+	}
+}
+
+// Flush sends what the packets since the last Flush ask for: acknowledgements, and data that
+// may now be sent. It wakes readers and writers.
+func (s *Socket) Flush() {
+	if len(s.dirty) == 0 {
+		return
+	}
+	now := s.now()
+	for i, c := range s.dirty {
+		c.dirty = false
+		c.flush(now)
+		s.dirty[i] = nil
+	}
+	s.dirty = s.dirty[:0]
+}
+
+func (s *Socket) find(k key) *Conn {
+	s.mu.RLock()
+	c := s.conns[k]
+	s.mu.RUnlock()
+	return c
+}
+
+// strange handles a packet that belongs to no connection.
+func (s *Socket) strange(p *packet, from netip.AddrPort, now moment) {
+	switch p.typ {
+	case typeSyn:
+		s.answerSyn(p, from, now)
+	case typeReset:
+		s.reset(p, from)
+	default:
+		if c := s.establish(p, from, now); c != nil {
+			c.deliver(p, now, now)
+			if !c.dirty {
+				c.dirty = true
+				s.dirty = append(s.dirty, c)
+			}
+			return
+		}
+		s.sendReset(p, from, now)
+	}
+}
+
+// sendReset tells the sender of p that there is no such connection. It is never longer than p.
+func (s *Socket) sendReset(p *packet, from netip.AddrPort, now moment) {
+	if now-s.resetSecond >= time.Second {
+		s.resetSecond, s.resets = now, 0
+	}
+	if s.resets++; s.resets > resetsPerSecond {
+		return
+	}
+	var b [headerSize]byte
+	h := header{typ: typeReset, id: p.id, seq: random16(), ack: p.seq, timestamp: stamp(now)}
+	h.put(b[:], extEnd)
+	_, _ = s.pc.WriteToUDPAddrPort(b[:], from) // like all packets, it may be lost
+}
+
+// reset looks for the connection that a reset is for: it bears the number of the packets of the one side or
+// of the other (libtorrent and libutp return the number of the packet that they did not know).
+func (s *Socket) reset(p *packet, from netip.AddrPort) {
+	for _, id := range [2]uint16{p.id - 1, p.id + 1} {
+		if c := s.find(key{from, id}); c != nil && c.sendID == p.id {
+			c.deliver(p, 0, 0)
+			return
+		}
+	}
+}
+
+func random16() uint16 {
+	var b [2]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint16(b[:])
+}
+
+// errTooMany is returned when no number is left for a connection to an address.
+var errTooMany = errors.New("too many uTP connections to one address")
+
+// DialContext connects to addr.
+func (s *Socket) DialContext(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	c, err := s.open(addr)
+	if err != nil {
+		return nil, s.opError("dial", addr, err)
+	}
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		c.abort(context.Cause(ctx))
+		return nil, s.opError("dial", addr, ctx.Err())
+	}
+	if err := c.failed(); err != nil {
+		return nil, s.opError("dial", addr, err)
+	}
+	return c, nil
+}
+
+// attempts bounds the search for a free connection number.
+const attempts = 64
+
+func (s *Socket) open(addr netip.AddrPort) (*Conn, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, net.ErrClosed
+	}
+	for range attempts {
+		id := random16()
+		if s.conns[key{addr, id}] != nil || s.conns[key{addr, id + 1}] != nil {
+			continue
+		}
+		c := newConn(s, key{addr, id}, id+1)
+		s.conns[c.key] = c
+		s.mu.Unlock()
+		c.connect()
+		return c, nil
+	}
+	s.mu.Unlock()
+	return nil, errTooMany
+}
+
+// forget takes c out of the table; nothing is delivered to it any more.
+func (s *Socket) forget(c *Conn) {
+	s.mu.Lock()
+	if s.conns[c.key] == c {
+		delete(s.conns, c.key)
+		if c.incoming {
+			s.accepted--
+			if n := s.perAddr[c.key.addr.Addr()] - 1; n > 0 {
+				s.perAddr[c.key.addr.Addr()] = n
+			} else {
+				delete(s.perAddr, c.key.addr.Addr())
+			}
+		}
+	}
+	s.mu.Unlock()
+	s.timers.remove(c)
+}
+
+// Accept returns the next connection that a peer opened and has sent something over.
+func (s *Socket) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.queue:
+		return c, nil
+	case <-s.done:
+		return nil, &net.OpError{Op: "accept", Net: network, Addr: s.local, Err: net.ErrClosed}
+	}
+}
+
+// Addr returns the address of the UDP socket.
+func (s *Socket) Addr() net.Addr { return s.local }
+
+// Close ends all connections, telling their peers, and waits for the timers. It does not
+// close the UDP socket.
+func (s *Socket) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	conns := make([]*Conn, 0, len(s.conns))
+	for _, c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	close(s.done)
+	for _, c := range conns {
+		c.abort(net.ErrClosed)
+	}
+	<-s.timersDone
+	return nil
+}
+
+const network = "utp"
+
+func (s *Socket) opError(op string, addr netip.AddrPort, err error) error {
+	return &net.OpError{Op: op, Net: network, Source: s.local, Addr: net.UDPAddrFromAddrPort(addr), Err: err}
+}
+
+var _ net.Listener = (*Socket)(nil)
+
+// String says what the socket is, for logs.
+func (s *Socket) String() string { return fmt.Sprintf("uTP at %v", s.local) }

@@ -1,0 +1,102 @@
+package utp
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const (
+	addrA = "192.0.2.1:1000"
+	addrB = "198.51.100.2:2000"
+)
+
+// pair connects two nodes by the links.
+func pair(t *testing.T, ab, ba *link) (s *sim, a, b *node, dialled, accepted net.Conn) {
+	t.Helper()
+	s = newSim()
+	a, b = s.node(addrA, ab, Config{}), s.node(addrB, ba, Config{})
+	dialled, accepted = connect(t, a, b)
+	return s, a, b, dialled, accepted
+}
+
+// connect opens a connection; one byte is sent, as only that makes it known to its acceptor.
+func connect(t *testing.T, a, b *node) (dialled, accepted net.Conn) {
+	t.Helper()
+	dialled, err := a.DialContext(context.Background(), b.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dialled.Write([]byte{42}); err != nil {
+		t.Fatal(err)
+	}
+	accepted, err = b.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(accepted, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return dialled, accepted
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{1})
+	_, _ = r.Read(b)
+	return b
+}
+
+// Both sides send at a time, and all arrives in order.
+func TestAllArrives(t *testing.T) {
+	for name, l := range map[string]conditions{
+		"clean":        {delay: 10 * time.Millisecond},
+		"loss":         {delay: 10 * time.Millisecond, loss: 0.05},
+		"duplicates":   {delay: 10 * time.Millisecond, dup: 0.2},
+		"reordered":    {delay: 10 * time.Millisecond, reorder: 0.2},
+		"all of it":    {delay: 10 * time.Millisecond, loss: 0.05, dup: 0.05, reorder: 0.05, rate: 2e6, queue: 20 * time.Millisecond},
+		"at once":      {},
+		"narrow queue": {delay: 5 * time.Millisecond, rate: 1e6, queue: 4 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, _, _, a, b := pair(t, newLink(l), newLink(l))
+				defer s.close()
+				data := randomBytes(4 << 20)
+				began := time.Now()
+				done := make(chan error, 2)
+				for _, c := range []net.Conn{a, b} {
+					go func() {
+						_, err := c.Write(data)
+						done <- err
+					}()
+				}
+				for _, c := range []net.Conn{a, b} {
+					got := make([]byte, len(data))
+					if _, err := io.ReadFull(c, got); err != nil {
+						t.Fatal(err)
+					}
+					if !bytes.Equal(got, data) {
+						t.Fatal("what arrived is not what was sent")
+					}
+				}
+				for range 2 {
+					if err := <-done; err != nil {
+						t.Fatal(err)
+					}
+				}
+				t.Logf("%v", time.Since(began))
+				a.Close()
+				if n, err := b.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+					t.Errorf("after Close: %d, %v; want io.EOF", n, err)
+				}
+				b.Close()
+			})
+		})
+	}
+}
