@@ -22,9 +22,6 @@ const (
 	maxReceive = 256 << 10
 )
 
-// scratches are buffers in which small writes are put together.
-var scratches = sync.Pool{New: func() any { return new([maxSend]byte) }}
-
 // Conn is a data channel as a byte stream. It implements net.Conn; message
 // borders carry no meaning in either direction. Close discards what the peer has
 // not acknowledged yet.
@@ -148,17 +145,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write sends p in messages of up to 32 KiB. It blocks while enough waits to be sent.
 func (c *Conn) Write(p []byte) (int, error) {
-	c.writeMu.Lock()
-	defer c.writeMu.Unlock()
-	written := 0
-	for written < len(p) {
-		end := min(len(p), written+c.maxMessage)
-		if err := c.send(p[written:end]); err != nil {
-			return written, err
-		}
-		written = end
-	}
-	return written, nil
+	buffers := net.Buffers{p}
+	n, err := c.WriteBuffers(&buffers)
+	return int(n), err
 }
 
 // WriteBuffers is Write for several buffers, which it puts together into as few
@@ -167,36 +156,25 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) WriteBuffers(buffers *net.Buffers) (int64, error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	scratch := scratches.Get().(*[maxSend]byte)
-	defer scratches.Put(scratch)
 	var written int64
-	for len(*buffers) > 0 {
-		message := gather(*buffers, scratch[:c.maxMessage])
-		if len(message) > 0 {
-			if err := c.send(message); err != nil {
-				return written, err
+	for {
+		n := 0
+		for _, buffer := range *buffers {
+			if n += len(buffer); n >= c.maxMessage {
+				n = c.maxMessage
+				break
 			}
 		}
-		written += int64(len(message))
-		consume(buffers, len(message))
-	}
-	return written, nil
-}
-
-// gather returns the next message: the start of the first buffer if that is
-// enough, else the first few copied into scratch.
-func gather(buffers net.Buffers, scratch []byte) []byte {
-	if len(buffers[0]) >= len(scratch) || len(buffers) == 1 {
-		return buffers[0][:min(len(buffers[0]), len(scratch))]
-	}
-	n := 0
-	for _, buffer := range buffers {
-		if n == len(scratch) {
-			break
+		if n > 0 {
+			if err := c.send(*buffers, n); err != nil {
+				return written, err
+			}
+			written += int64(n)
 		}
-		n += copy(scratch[n:], buffer)
+		if consume(buffers, n); len(*buffers) == 0 {
+			return written, nil
+		}
 	}
-	return scratch[:n]
 }
 
 // consume drops the first n bytes of buffers, and buffers that are empty then.
@@ -211,8 +189,8 @@ func consume(buffers *net.Buffers, n int) {
 	}
 }
 
-// send sends one message as soon as there is room for it.
-func (c *Conn) send(message []byte) error {
+// send sends the first n bytes of parts as one message, as soon as there is room for it.
+func (c *Conn) send(parts net.Buffers, n int) error {
 	for {
 		expired := c.writeDeadline.wait()
 		select {
@@ -222,7 +200,7 @@ func (c *Conn) send(message []byte) error {
 			return os.ErrDeadlineExceeded
 		default:
 		}
-		sent, err := c.channel.Write(message)
+		sent, err := c.channel.WriteParts(parts, n)
 		if err != nil {
 			c.s.shut(errPeerClosed)
 			return c.endError(io.ErrClosedPipe)

@@ -87,7 +87,7 @@ func TestConnReadsMessagesOf256KiB(t *testing.T) {
 func TestConnTakesEmptyMessages(t *testing.T) {
 	a, b := pair(t)
 	for _, message := range []string{"te", "", "xt"} {
-		if err := a.send([]byte(message)); err != nil {
+		if err := a.send(net.Buffers{[]byte(message)}, len(message)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -71,7 +71,8 @@ func (a *Association) Open(label string) (*Channel, error) {
 	b := make([]byte, dcepHeader, dcepHeader+len(label))
 	b[0], b[1] = dcepOpen, reliableOrdered
 	binary.BigEndian.PutUint16(b[8:], uint16(len(label)))
-	a.out.push(c, ppidDCEP, append(b, label...))
+	open := append(b, label...)
+	a.out.push(c, ppidDCEP, [][]byte{open}, len(open))
 	a.flush()
 	return c, nil
 }
@@ -115,7 +116,10 @@ func (c *Channel) Read(p []byte) (n int, err error) {
 }
 
 // Write sends p as one message, if there is room; false: not yet.
-func (c *Channel) Write(p []byte) (bool, error) {
+func (c *Channel) Write(p []byte) (bool, error) { return c.WriteParts([][]byte{p}, len(p)) }
+
+// WriteParts sends the first n bytes of parts as one message, if there is room; false: not yet.
+func (c *Channel) WriteParts(parts [][]byte, n int) (bool, error) {
 	c.a.mu.Lock()
 	defer c.a.unlock()
 	switch {
@@ -123,12 +127,12 @@ func (c *Channel) Write(p []byte) (bool, error) {
 		return false, c.a.err
 	case c.closed:
 		return false, io.ErrClosedPipe
-	case len(p) == 0:
-		c.a.out.push(c, ppidBinaryEmpty, []byte{0})
-	case !c.a.out.room(len(p), &c.a.model):
+	case n == 0:
+		c.a.out.push(c, ppidBinaryEmpty, [][]byte{{0}}, 1)
+	case !c.a.out.room(n, &c.a.model):
 		return false, nil
 	default:
-		c.a.out.push(c, ppidBinary, p)
+		c.a.out.push(c, ppidBinary, parts, n)
 	}
 	c.a.flush()
 	return true, nil
@@ -169,7 +173,7 @@ func (a *Association) deliverDCEP(c *Channel, id uint16, flags byte, b []byte) {
 	}
 	c = a.channel(id)
 	c.reliable = b[1] == reliableOrdered
-	a.out.push(c, ppidDCEP, []byte{dcepAck})
+	a.out.push(c, ppidDCEP, [][]byte{{dcepAck}}, 1)
 	if a.config.Opened != nil {
 		a.tell(func() { a.config.Opened(c) })
 	}

@@ -17,7 +17,7 @@ const (
 	// shrink to leastWindow.
 	heldByAll = 32 << 20
 
-	blockSize = 16 << 10
+	blockSize = 4 << 10
 )
 
 // held is what all associations hold of what they have received, in bytes.

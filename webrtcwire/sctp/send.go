@@ -6,13 +6,17 @@ import (
 )
 
 const (
-	// sendAhead is how much may wait to be sent, at the least; and at the most, in half of a window.
-	sendAhead    = 64 << 10
+	// sendAhead is how much may wait to be sent, at the least: a message of 32 KiB, once little is
+	// left of the one before; and at the most, in half of a window.
+	sendAhead    = 40 << 10
 	maxSendAhead = 256 << 10
 
 	// maxUnacked bounds the chunks that wait for acknowledgement, so that what is kept of them does
 	// not exceed 8 MiB.
 	maxUnacked = maxAhead - 1
+
+	// maxMessage is the largest message that a writer is woken for.
+	maxMessage = 32 << 10
 
 	// leastFragment is the least of a message that is worth beginning in what is left of a packet.
 	leastFragment = 200
@@ -37,22 +41,32 @@ type message struct {
 var classes = [...]struct {
 	size int
 	pool sync.Pool
-}{{size: 512}, {size: 4 << 10}, {size: 17 << 10}, {size: 33 << 10}}
+}{{size: 512}, {size: 4 << 10}, {size: 18 << 10}, {size: 32 << 10}}
 
-func newMessage(p []byte) *message {
+// newMessage makes a message of the first n bytes of parts.
+func newMessage(parts [][]byte, n int) *message {
+	m := emptyMessage(n)
+	copied := 0
+	for _, part := range parts {
+		copied += copy(m.data[copied:], part)
+	}
+	return m
+}
+
+func emptyMessage(n int) *message {
 	for i := range classes {
 		class := &classes[i]
-		if len(p) > class.size {
+		if n > class.size {
 			continue
 		}
 		m, ok := class.pool.Get().(*message)
 		if !ok {
 			m = &message{data: make([]byte, class.size), pool: &class.pool}
 		}
-		m.data = m.data[:copy(m.data[:class.size], p)]
+		m.data = m.data[:n]
 		return m
 	}
-	return &message{data: append([]byte(nil), p...)}
+	return &message{data: make([]byte, n)}
 }
 
 func (m *message) recycle() {
@@ -143,8 +157,8 @@ func (s *sender) room(n int, m *model) bool {
 	return s.unsent == 0 || s.unsent+n <= max(sendAhead, min(m.window()/2, maxSendAhead))
 }
 
-func (s *sender) push(c *Channel, ppid uint32, p []byte) {
-	m := newMessage(p)
+func (s *sender) push(c *Channel, ppid uint32, parts [][]byte, n int) {
+	m := newMessage(parts, n)
 	m.stream, m.ssn, m.ppid, m.sent, m.acked = c.id, c.ssn, ppid, 0, 0
 	c.ssn++
 	s.queue = append(s.queue, m)
@@ -281,7 +295,7 @@ func (a *Association) flush() {
 	if len(a.out.queue) == 0 && a.out.lost.n == 0 && a.out.inflight < a.model.window() {
 		a.model.limitedTill = a.model.delivered + int64(a.out.inflight) + 1
 	}
-	if a.out.unsent < before && a.out.room(sendAhead/2, &a.model) {
+	if a.out.unsent < before && a.out.room(maxMessage, &a.model) {
 		for _, c := range a.channels {
 			hint(c.writable)
 		}
