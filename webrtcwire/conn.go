@@ -50,7 +50,7 @@ func newConn(s *session, channel *sctp.Channel) *Conn {
 		s: s, channel: channel,
 		local: s.t.LocalAddr(), remote: &net.UDPAddr{IP: net.IPv6unspecified},
 		maxMessage:   maxSend,
-		readDeadline: newDeadline(nil), writeDeadline: newDeadline(nil),
+		readDeadline: newDeadline(), writeDeadline: newDeadline(),
 	}
 	s.mu.Lock()
 	c.maxMessage = min(maxSend, s.maxMessage)

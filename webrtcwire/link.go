@@ -36,7 +36,6 @@ type link struct {
 
 	mu         sync.Mutex
 	candidates []string
-	started    bool
 	flights    *flights
 	conn       *dtls.Conn
 	closing    bool

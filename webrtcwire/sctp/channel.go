@@ -34,15 +34,12 @@ const (
 // Channel is a data channel as a stream of bytes: the borders of messages carry no meaning. Its
 // methods do not block; Readable and Writable tell when to call them again.
 type Channel struct {
-	a         *Association
-	id        uint16
-	reliable  bool // and ordered
-	mine      bool
-	closed    bool // the peer has reset its side
-	queue     queue
-	ssn       uint16
-	delivered uint32 // bytes read since the window was last told
-	dcep      []byte // of an OPEN that is not whole yet
+	a        *Association
+	id       uint16
+	reliable bool // and ordered
+	closed   bool // the peer has reset its side
+	queue    queue
+	ssn      uint16
 
 	readable, writable chan struct{}
 }
@@ -67,7 +64,6 @@ func (a *Association) Open(label string) (*Channel, error) {
 		a.nextID += 2
 	}
 	c := a.channel(a.nextID)
-	c.mine = true
 	b := make([]byte, dcepHeader, dcepHeader+len(label))
 	b[0], b[1] = dcepOpen, reliableOrdered
 	binary.BigEndian.PutUint16(b[8:], uint16(len(label)))

@@ -50,8 +50,9 @@
 //	         only if it is higher.
 //	minRTT   the least round trip of the last rttMemory (10 s).
 //
-// Their product is what the path holds, the pipe. Packets are paced at gain x rate, in bursts of up to
-// what credit (2 ms) of it is, maxCredit (40 packets) at the most; and up to windowGain (2) x pipe, and
+// Their product is what the path holds, the pipe. Packets are paced at gain x rate: a sixteenth
+// (quantum) of a round trip's together, or of 1 ms or 4 ms; one that was held up may catch up a quarter of a
+// round trip, 2 to 10 ms, but no more than maxCredit (40 packets). Up to windowGain (2) x pipe, and
 // a little for the granularity of timers, may be under way. The gain follows the mode:
 //
 //	startup   2.77: the rate doubles each round trip, from initialWindow (20 packets), until it

@@ -43,9 +43,18 @@ const (
 	shortPath   = 3 * time.Millisecond
 	shortWindow = 80_000
 
-	// credit is for how long a sender that was held up may catch up: timers wake 1 ms late.
-	credit    = 2 * time.Millisecond
-	maxCredit = 40 * packetSize
+	// A sender that was held up, by a timer or for a processor, may catch up for a quarter of a
+	// round trip, within these bounds: else it would send less than the rate, and then take
+	// that for the path's.
+	leastCredit = 2 * time.Millisecond
+	mostCredit  = 10 * time.Millisecond
+	maxCredit   = 40 * packetSize
+
+	// quantum is the part of a round trip's packets that go together, within these bounds of their
+	// time: a wake-up for each would cost more than all else.
+	quantum      = 16
+	leastQuantum = time.Millisecond
+	mostQuantum  = 4 * time.Millisecond
 )
 
 type mode int
@@ -144,8 +153,13 @@ func (m *model) pace() float64 {
 // spend takes size bytes off the allowance.
 func (m *model) spend(now int64, size int) {
 	pace := m.pace()
-	allowed := min(int64(credit), int64(maxCredit/pace*1e9))
+	allowed := min(max(int64(leastCredit), min(m.minRTT/4, int64(mostCredit))), int64(maxCredit/pace*1e9))
 	m.nextSend = max(m.nextSend, now-allowed) + int64(float64(size)/pace*1e9)
+}
+
+// wakeAt is when it is worth to send again after nextSend.
+func (m *model) wakeAt() int64 {
+	return m.nextSend + max(int64(leastQuantum), min(m.minRTT/quantum, int64(mostQuantum)))
 }
 
 // sample is what an acknowledgement tells.

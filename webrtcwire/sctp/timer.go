@@ -30,7 +30,7 @@ func (a *Association) due(now int64) int64 {
 		switch {
 		case a.model.nextSend > now:
 			// Later than it might, so that a few packets are worth it.
-			due = min(due, a.model.nextSend+int64(credit/2))
+			due = min(due, a.model.wakeAt())
 		case s.pending.n == 0:
 			due = min(due, now+a.rto()) // for the peer's window to open
 		}
