@@ -35,7 +35,7 @@
 // A SACK goes out with a Flush if two packets have come since the last, at once if there is a gap, a
 // duplicate or the I bit, and after ackDelay (20 ms) else. The window is receiveWindow (4 MiB) less
 // what is held, each association's at least leastWindow (256 KiB), while all of the process's
-// together hold less than heldByAll (32 MiB); then they shrink. A chunk can be up to maxAhead (8,192)
+// together hold less than heldByAll (32 MiB); then they shrink. A chunk can be up to maxAhead (4,096)
 // TSNs ahead of one that is missing, with up to maxBlocks (240) gaps between.
 //
 // # Sending: the model of the path

@@ -15,8 +15,9 @@ const (
 	// ackEvery is how many packets are acknowledged together at the most where packets come one by one.
 	ackEvery = 2
 
-	// maxAhead bounds how far a chunk may be ahead of the first that is missing: that many wait.
-	maxAhead = 8192
+	// maxAhead bounds how far a chunk may be ahead of the first that is missing: that many wait, a
+	// window of chunks such as browsers and we send.
+	maxAhead = 4096
 
 	// maxBlocks bounds the gaps that are remembered and told, maxDuplicates the duplicates.
 	maxBlocks     = 240
