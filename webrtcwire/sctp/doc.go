@@ -48,7 +48,7 @@
 //	         to its acknowledgement, divided by the longer of the times to send and to
 //	         acknowledge that, is a sample. One of a sender that had too little to send counts
 //	         only if it is higher.
-//	minRTT   the least round trip of the last rttMemory (10 s).
+//	minRTT   the least round trip of the last rttMemory (5 s).
 //
 // Their product is what the path holds, the pipe. Packets are paced at gain x rate: a sixteenth
 // (quantum) of a round trip's together, or of 1 ms or 4 ms; one that was held up may catch up a quarter of a
@@ -60,8 +60,9 @@
 //	drain     0.35: until no more than the pipe is under way
 //	probeBW   a cycle of 8 phases of a minRTT each: 1.25, to find more; 0.75, to drain what that
 //	          has queued; and six of 1
-//	probeRTT  if no round trip of about minRTT was seen for rttMemory: half a pipe for probeTime
-//	          (100 ms), so that the path shows itself without our queue
+//	probeRTT  if none as short as minRTT was seen for rttMemory: half a pipe for probeTime (100 ms),
+//	          so that the path shows itself without our queue; a connection that began beside
+//	          others learns only so that part of its round trips is theirs
 //
 // A bottleneck's loss is heeded: where more than lossLimit (5 %) of a round's packets are lost, and
 // at least leastLosses (8), a queue overflows. Then no more may be under way than lossCut (0.85) of

@@ -26,7 +26,7 @@ const (
 
 	// rttMemory is how long the least round trip counts, probeTime how long the queue is then left
 	// to drain so that a new one can be seen.
-	rttMemory = 10 * time.Second
+	rttMemory = 5 * time.Second
 	probeTime = 100 * time.Millisecond
 
 	// leastRound keeps rounds of very short paths long enough to measure something.
@@ -218,8 +218,6 @@ func (m *model) updateRTT(now int64, s *sample) {
 	expired := m.minRTTAt > 0 && now-m.minRTTAt > int64(rttMemory)
 	if m.minRTT == 0 || s.rtt <= m.minRTT || expired && m.mode == probeRTT {
 		m.minRTT, m.minRTTAt = s.rtt, now
-	} else if s.rtt <= m.minRTT+m.minRTT/16 {
-		m.minRTTAt = now
 	}
 }
 

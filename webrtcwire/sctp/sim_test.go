@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,12 +23,33 @@ type path struct {
 	mangle  func([]byte) []byte
 
 	rng  *rand.Rand
-	free time.Time // when the rate has sent all
+	line *line // of its own, or shared
 	to   *Association
 	wait chan arrival
 
 	sent, lost, full int
 	worst            time.Duration // in the queue
+}
+
+// line is what sends at the rate of a path.
+type line struct {
+	mu   sync.Mutex
+	free time.Time // when all is sent
+}
+
+// book returns how long a packet waits for the line, and when it is sent; ok: there is room.
+func (l *line) book(now time.Time, takes, queue time.Duration) (waits time.Duration, sent time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.free.Before(now) {
+		l.free = now
+	}
+	waits = l.free.Sub(now)
+	if queue > 0 && waits > queue {
+		return waits, now, false
+	}
+	l.free = l.free.Add(takes)
+	return waits, l.free, true
 }
 
 type arrival struct {
@@ -47,23 +70,21 @@ func (p *path) Send(b []byte, size int) {
 func (p *path) sendOne(b []byte) {
 	now := time.Now()
 	p.sent++
-	if p.free.Before(now) {
-		p.free = now
+	var takes time.Duration
+	if p.rate > 0 {
+		takes = time.Duration(float64(len(b)+65) / p.rate * 1e9)
 	}
-	waits := p.free.Sub(now)
-	if p.queue > 0 && waits > p.queue {
+	waits, sent, ok := p.line.book(now, takes, p.queue)
+	if !ok {
 		p.full++
 		return
 	}
 	p.worst = max(p.worst, waits)
-	if p.rate > 0 {
-		p.free = p.free.Add(time.Duration(float64(len(b)+65) / p.rate * 1e9))
-	}
 	if p.rng.Float64() < p.loss {
 		p.lost++
 		return
 	}
-	at := p.free.Add(p.delay)
+	at := sent.Add(p.delay)
 	if p.rng.Float64() < p.reorder {
 		time.AfterFunc(at.Add(5*time.Millisecond).Sub(now), func() { p.arrive([][]byte{b}) })
 		return
@@ -96,6 +117,9 @@ func link(t *testing.T, there, back path) (a, b *Association, opened chan *Chann
 	for i, p := range paths {
 		p.rng = rand.New(rand.NewPCG(1, uint64(i)))
 		p.wait = make(chan arrival, 1<<20)
+		if p.line == nil {
+			p.line = &line{}
+		}
 	}
 	a = newAssociation(Config{Outlet: paths[0], Client: true})
 	b = newAssociation(Config{Outlet: paths[1], Opened: func(c *Channel) { opened <- c }})
@@ -217,6 +241,55 @@ func TestPaths(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConnectionsShareAPath has four begin one after the other on one path.
+func TestConnectionsShareAPath(t *testing.T) {
+	const flows, rate = 4, 2.5e6
+	synctest.Test(t, func(t *testing.T) {
+		var shared line
+		var got [flows]atomic.Int64
+		for i := range flows {
+			a, _, opened, stop := link(t,
+				path{rate: rate, delay: 15 * time.Millisecond, queue: 60 * time.Millisecond, line: &shared}, path{delay: 15 * time.Millisecond})
+			t.Cleanup(stop)
+			c, err := a.Open("test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _ = pump(c, make([]byte, 64<<20)) }() // until it is closed
+			go func() {
+				d, buffer := <-opened, make([]byte, 64<<10)
+				for {
+					n, err := drain1(d, buffer)
+					if err != nil {
+						return
+					}
+					got[i].Add(int64(n))
+				}
+			}()
+			time.Sleep(time.Second)
+		}
+		time.Sleep(5 * time.Second)
+		const watch = 10 * time.Second
+		var before [flows]int64
+		for i := range got {
+			before[i] = got[i].Load()
+		}
+		time.Sleep(watch)
+		var sum, squares float64
+		for i := range got {
+			n := float64(got[i].Load() - before[i])
+			t.Logf("connection %d: %.2f MB/s", i, n/watch.Seconds()/1e6)
+			sum += n
+			squares += n * n
+		}
+		jain := sum * sum / flows / squares
+		t.Logf("%.2f MB/s, Jain's index %.3f", sum/watch.Seconds()/1e6, jain)
+		if jain < 0.9 || sum/watch.Seconds() < 0.8*rate {
+			t.Error("want 0.9, and four fifths of the path")
+		}
+	})
 }
 
 func TestPeerThatEnds(t *testing.T) {
