@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -68,5 +70,32 @@ func TestChosenSections(t *testing.T) {
 		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker mount utp paths ", " "+name+" ") {
 			t.Errorf("there is no section %q", name)
 		}
+	}
+}
+
+// Without root, a session of everything leaves out what needs it, and says what that is; who
+// asks for it by name is told why it cannot be.
+func TestWithoutRootIsSkippedByName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("PATH", t.TempDir())
+	defer func(was map[string][]need) { needs = was }(needs)
+	needs = map[string][]need{"paths": {func() error { return errors.New("no root") }}}
+	chosen, skipped, err := choose("", false)
+	if err != nil || !slices.Equal(skipped, []string{"mount", "paths"}) || len(chosen) != len(sections)-2 {
+		t.Errorf("skipped %v of %d, chose %d: %v", skipped, len(sections), len(chosen), err)
+	}
+	if _, _, err := choose("idle,paths", false); err == nil || !strings.Contains(err.Error(), "paths: no root") {
+		t.Errorf("asked for by name: %v", err)
+	}
+}
+
+func TestUnknownRow(t *testing.T) {
+	t.Chdir(t.TempDir())
+	err := run(context.Background(), []string{"-only", "utp", "-rows", "lossy,losy", "-out", "out"})
+	if err == nil || !strings.Contains(err.Error(), `no row "losy"; utp has loopback, 50ms`) {
+		t.Errorf("got %v", err)
+	}
+	if err := checkRows(append(sectionRows["utp"], sectionRows["paths"]...)); err != nil {
+		t.Error(err)
 	}
 }

@@ -72,7 +72,7 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 		}
 		return c.shared.RTC.TakeTCP(conn)
 	}
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	theirs, err := wire.ReadHandshake(conn)
 	if err != nil {
 		return err

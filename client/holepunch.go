@@ -26,6 +26,10 @@ const (
 	maxRelays = 2
 	// maxPunches bounds what relays were asked for and have not answered.
 	maxPunches = 16
+	// guessBurst and guessInterval bound how often a peer is asked that has not told us of the
+	// address: peer exchange comes late, and where there are few peers it may know it all the same.
+	guessBurst    = 4
+	guessInterval = 5 * time.Second
 	// punchPatience is how long a relay has to answer.
 	punchPatience = 10 * time.Second
 )
@@ -98,26 +102,31 @@ func (t *Torrent) unreached(s *swarm.Swarm, addr netip.AddrPort) {
 	t.askRelay(addr, &punch{swarm: s, asked: make(map[*peer]struct{})}, time.Now())
 }
 
-// askRelay asks the next of the peers that can introduce us to addr.
+// askRelay asks the next of the peers that can introduce us to addr, or may be able to.
 func (t *Torrent) askRelay(addr netip.AddrPort, u *punch, now time.Time) {
 	l := &t.loop
 	delete(l.punches, addr)
 	if len(u.asked) >= maxRelays || len(l.punches) >= maxPunches {
 		return
 	}
+	var relay *peer
+	sure := false
 	for p := range l.peers {
-		_, named := p.punch.named[addr]
-		_, asked := u.asked[p]
-		if !named || asked || p.swarm != u.swarm || !p.punches() {
+		if _, asked := u.asked[p]; asked || p.swarm != u.swarm || !p.punches() {
 			continue
 		}
-		u.relay, u.until = p, now.Add(punchPatience)
-		u.asked[p] = struct{}{}
-		l.punches[addr] = u
-		p.sendHolepunch(wire.HolepunchMessage{Type: wire.HolepunchRendezvous, Addr: addr})
-		t.log.Debug("asked for an introduction", "to", addr, "relay", p.addr)
+		if _, named := p.punch.named[addr]; relay == nil || named && !sure {
+			relay, sure = p, named
+		}
+	}
+	if relay == nil || !sure && !l.guesses.AllowN(now, 1) {
 		return
 	}
+	u.relay, u.until = relay, now.Add(punchPatience)
+	u.asked[relay] = struct{}{}
+	l.punches[addr] = u
+	relay.sendHolepunch(wire.HolepunchMessage{Type: wire.HolepunchRendezvous, Addr: addr})
+	t.log.Debug("asked for an introduction", "to", addr, "relay", relay.addr, "named", sure)
 }
 
 // tickPunches asks other relays where one has not answered.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 
 	"github.com/causeway-bt/causeway/client/network"
@@ -61,13 +62,15 @@ func (c *Client) ICECandidates(ctx context.Context) (types []string, err error) 
 	return types, nil
 }
 
-// Search returns what came of looking for classic peers, in all swarms of the torrent.
-func (t *Torrent) Search() (sum swarm.Search) {
+// Search returns what came of looking for classic peers, in all swarms of the torrent. own,
+// which is called in the torrent's event loop, says which addresses are those of this client
+// as others see it.
+func (t *Torrent) Search(own func(netip.AddrPort) bool) (sum swarm.Search) {
 	result := make(chan swarm.Search, 1)
 	if !t.do(func() {
 		var sum swarm.Search
 		for _, s := range t.swarms {
-			sum.Add(s.Search())
+			s.Search(&sum, own)
 		}
 		result <- sum
 	}) {

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/choker"
 	"github.com/causeway-bt/causeway/client/content"
@@ -100,6 +102,7 @@ type loop struct {
 	bans       *source.Bans
 
 	punches map[netip.AddrPort]*punch // that relays were asked for
+	guesses *rate.Limiter             // relays that may not know whom we want
 
 	metadata metadataFetch
 	content  *content.Content // as Torrent.content; set before it is checked
@@ -176,6 +179,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		peers:   make(map[*peer]struct{}),
 		byID:    make(map[[20]byte]*peer),
 		punches: make(map[netip.AddrPort]*punch),
+		guesses: rate.NewLimiter(rate.Every(guessInterval), guessBurst),
 		bans:    source.NewBans(), wasters: make(map[netip.Prefix]int),
 	}
 	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})

@@ -16,31 +16,38 @@ import (
 )
 
 // tap is the other side of a host's network device.
-type tap struct{ fd int }
+type tap struct {
+	file *os.File
+	fd   int
+}
 
 // openTAP makes a TAP device in the namespace of the calling thread. It is gone once closed.
 func openTAP(name string) (*tap, error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	file, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+		return nil, err
 	}
 	request, err := unix.NewIfreq(name)
 	if err == nil {
 		request.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
-		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+		err = unix.IoctlIfreq(int(file.Fd()), unix.TUNSETIFF, request)
 	}
 	if err != nil {
-		unix.Close(fd)
+		file.Close()
 		return nil, fmt.Errorf("make a TAP device: %w", err)
 	}
-	return &tap{fd: fd}, nil
+	return &tap{file: file}, nil
 }
 
-func (t *tap) close() { unix.Close(t.fd) }
+// adoptTAP takes over a device that another process has made.
+func adoptTAP(fd int) (*tap, error) {
+	return &tap{fd: fd}, unix.SetNonblock(fd, true)
+}
+
+func (t *tap) close() { t.file.Close() }
 
 // Packets are moved, and naps taken, by system calls that Go's scheduler hears nothing of: to
-// find the thread in one after the other cost it a quarter of all that the forwarder took. So
-// the forwarder keeps one of Go's processors while it is busy; see spare.
+// find the thread in one after the other cost it a quarter of all that the forwarder took.
 
 // read returns the length of a packet, or 0 if there is none.
 func (t *tap) read(b []byte) int {
@@ -67,19 +74,20 @@ func await(timeout time.Duration, a, b *tap) {
 	_, _ = unix.Ppoll([]unix.PollFd{{Fd: int32(a.fd), Events: unix.POLLIN}, {Fd: int32(b.fd), Events: unix.POLLIN}}, &until, nil)
 }
 
-// hurry lets the calling thread run before others, and its timers be exact, until it is told
-// to calm down: what it does late, the measured programs do late.
-func hurry() (calm func()) {
-	const (
-		highest, usual = -20, 0
-		exact, system  = 1, 0 // in nanoseconds; the system's is 50 µs
-	)
-	set := func(priority int, slack uintptr) {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), priority)
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, slack, 0, 0, 0)
+// hurry lets the process run before others: what it does late, the measured programs do late.
+// Priority by nice would count only among the processes of a session (autogroups of sched(7)).
+// One more than the least, so that the measured programs can be given that (chrt -r 1).
+func hurry() {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return
 	}
-	set(highest, exact)
-	return func() { set(usual, system) }
+	first := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 2}
+	for _, t := range threads { // those to come have it of these
+		if id, err := strconv.Atoi(t.Name()); err == nil {
+			_ = unix.SchedSetAttr(id, &first, 0) // without, it is as late as any
+		}
+	}
 }
 
 // within runs f on a thread that is in a network namespace meanwhile. The thread does not end

@@ -4,21 +4,23 @@ package path
 
 import (
 	"errors"
+	"os"
 	"time"
 )
 
-// errLinux is why there is never a path here; nothing else below is called.
+// errLinux is why there is never a path here; what else is below is never called.
 var errLinux = errors.New("an emulated path needs Linux")
 
-type tap struct{}
+type tap struct{ file *os.File }
 
 func openTAP(string) (*tap, error)        { return nil, errLinux }
+func adoptTAP(int) (*tap, error)          { return nil, errLinux }
 func (*tap) close()                       {}
 func (*tap) read([]byte) int              { return 0 }
 func (*tap) write([]byte)                 {}
 func await(time.Duration, *tap, *tap)     {}
 func nap(time.Duration)                   {}
-func hurry() func()                       { return func() {} }
+func hurry()                              {}
 func within(string, func() error) error   { return errLinux }
 func dropped(string) (int64, error)       { return 0, errLinux }
 func setCongestion(uintptr, string) error { return errLinux }

@@ -1,6 +1,6 @@
 // Package path puts a long, narrow and lossy path between two hosts on one machine, for
-// tests of behaviour and for measurements: two network namespaces, and a forwarder of this
-// process that carries each packet from one to the other. Linux only, and as root.
+// tests of behaviour and for measurements: two network namespaces, and a forwarder, a
+// process of its own, that carries each packet from one to the other. Linux only, and as root.
 //
 // Each direction is a link of its own: packets are lost at random, wait in a drop-tail queue
 // for a rate to be kept, take half a round trip, and a share of them comes late, so that

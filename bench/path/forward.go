@@ -1,7 +1,7 @@
 package path
 
 import (
-	"runtime"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -12,61 +12,82 @@ const (
 	tick = 300 * time.Microsecond
 	// batch bounds what is taken of a host at a time, so that what is due to it goes out.
 	batch = 256
-	// look is how often an idle forwarder looks whether the path is closed.
+	// look is how often an idle forwarder looks whether the path is another.
 	look = 50 * time.Millisecond
 )
 
-// forward carries packets until the path is closed.
-func (p *Path) forward() {
-	defer close(p.done)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	defer hurry()()
-	spare(1)
-	defer spare(-1)
-	for {
-		select {
-		case <-p.stop:
-			return
-		default:
-		}
-		moved, next := p.carry()
-		if moved > 0 {
-			nap(tick)
-			continue
-		}
-		await(min(next, look), p.a.device, p.b.device)
+// forwarder carries packets between two devices.
+type forwarder struct {
+	a, b    *tap
+	started time.Time
+
+	mu          sync.Mutex
+	there, back way
+	frames      []*frame // that are free
+}
+
+func newForwarder(a, b *tap) *forwarder {
+	f := &forwarder{a: a, b: b, started: time.Now()}
+	for _, w := range []*way{&f.there, &f.back} {
+		w.random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+		w.pool = &f.frames
+	}
+	return f
+}
+
+func (f *forwarder) set(c Config) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.there.config, f.back.config = c, c
+	if c.Back != nil {
+		f.back.config = *c.Back
 	}
 }
 
-// spare gives the process so many more of Go's processors than it has.
-func spare(n int) {
-	spareLock.Lock()
-	defer spareLock.Unlock()
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+func (f *forwarder) counters() (there, back Counters) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.there.Counters, f.back.Counters
 }
 
-var spareLock sync.Mutex
+func (f *forwarder) reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range []*way{&f.there, &f.back} {
+		w.Counters, w.came = Counters{}, 0
+	}
+}
+
+// run carries packets for as long as the process lives.
+func (f *forwarder) run() {
+	for {
+		if moved, next := f.carry(); moved > 0 {
+			nap(tick)
+		} else {
+			await(min(next, look), f.a, f.b)
+		}
+	}
+}
 
 // carry moves what can be moved now, and returns how many packets that were and in what time
 // the next is due.
-func (p *Path) carry() (moved int, next time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Since(p.started)
+func (f *forwarder) carry() (moved int, next time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Since(f.started)
 	next = look
 	for _, w := range []struct {
 		*way
 		from, to *tap
-	}{{&p.there, p.a.device, p.b.device}, {&p.back, p.b.device, p.a.device}} {
+	}{{&f.there, f.a, f.b}, {&f.back, f.b, f.a}} {
 		for range batch {
-			f := p.frame()
-			f.n = w.from.read(f.data[:])
-			if f.n < linkHeader {
-				w.drop(f)
+			packet := f.frame()
+			packet.n = w.from.read(packet.data[:])
+			if packet.n < linkHeader {
+				w.drop(packet)
 				break
 			}
-			w.take(f, now)
+			w.take(packet, now)
 			moved++
 		}
 		moved += w.give(now, w.to.write)
@@ -77,12 +98,12 @@ func (p *Path) carry() (moved int, next time.Duration) {
 	return moved, next
 }
 
-func (p *Path) frame() *frame {
-	n := len(p.frames)
+func (f *forwarder) frame() *frame {
+	n := len(f.frames)
 	if n == 0 {
 		return new(frame)
 	}
-	f := p.frames[n-1]
-	p.frames = p.frames[:n-1]
-	return f
+	packet := f.frames[n-1]
+	f.frames = f.frames[:n-1]
+	return packet
 }

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // The hosts' addresses. Each namespace has its own, so paths side by side may have the same.
@@ -35,17 +33,10 @@ type Host struct {
 
 // Path joins two hosts until it is closed.
 type Path struct {
-	a, b  *Host
-	stop  chan struct{}
-	done  chan struct{} // closed when the forwarder has ended
-	close sync.Once
-
-	mu       sync.Mutex
-	there    way // from A to B
-	back     way
-	started  time.Time
-	overruns [2]int64 // of the devices, at the last reset
-	frames   []*frame // that are free
+	a, b      *Host
+	forwarder *child
+	close     sync.Once
+	lastReset atomic.Pointer[[2]int64] // overruns of the devices, by then
 }
 
 // paths numbers the paths of this process.
@@ -77,23 +68,27 @@ func New(ctx context.Context, c Config) (*Path, error) {
 	sweep(ctx)
 	name := fmt.Sprint(prefix, os.Getpid(), "-", paths.Add(1))
 	p := &Path{
-		a:    &Host{IP: ipA, IP6: ip6A, name: name + "a"},
-		b:    &Host{IP: ipB, IP6: ip6B, name: name + "b"},
-		stop: make(chan struct{}), done: make(chan struct{}), started: time.Now(),
+		a: &Host{IP: ipA, IP6: ip6A, name: name + "a"},
+		b: &Host{IP: ipB, IP6: ip6B, name: name + "b"},
 	}
-	for _, w := range []*way{&p.there, &p.back} {
-		w.random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
-		w.pool = &p.frames
+	p.lastReset.Store(&[2]int64{})
+	if err := p.make(ctx, c); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("make a path: %w", err)
 	}
-	p.configure(c)
+	return p, nil
+}
+
+func (p *Path) make(ctx context.Context, c Config) (err error) {
 	for _, h := range []*Host{p.a, p.b} {
 		if err := h.make(ctx, p.other(h)); err != nil {
-			p.clear()
-			return nil, fmt.Errorf("make a path: %w", err)
+			return err
 		}
 	}
-	go p.forward()
-	return p, nil
+	if p.forwarder, err = startForwarder(p.a.device, p.b.device); err != nil {
+		return err
+	}
+	return p.Set(c)
 }
 
 func (p *Path) other(h *Host) *Host {
@@ -159,19 +154,16 @@ func sweep(ctx context.Context) {
 // is allowed.
 func (p *Path) Close() {
 	p.close.Do(func() {
-		close(p.stop)
-		<-p.done
-		p.clear()
-	})
-}
-
-func (p *Path) clear() {
-	for _, h := range []*Host{p.a, p.b} {
-		if h.device != nil {
-			h.device.close()
+		if p.forwarder != nil {
+			p.forwarder.close()
 		}
-		_ = ip(context.Background(), "netns", "delete", h.name) // it may not have been made
-	}
+		for _, h := range []*Host{p.a, p.b} {
+			if h.device != nil {
+				h.device.close()
+			}
+			_ = ip(context.Background(), "netns", "delete", h.name) // it may not have been made
+		}
+	})
 }
 
 // A returns the first of the hosts.
@@ -185,39 +177,27 @@ func (p *Path) Set(c Config) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.configure(c)
-	return nil
-}
-
-func (p *Path) configure(c Config) {
-	p.there.config, p.back.config = c, c
-	if c.Back != nil {
-		p.back.config = *c.Back
-	}
+	_, err := p.forwarder.ask(request{Set: &c})
+	return err
 }
 
 // Counters returns what went from A to B and back since the path began, or since the last
-// reset.
+// reset: nothing, once it is closed.
 func (p *Path) Counters() (there, back Counters) {
-	overA, overB := p.a.overruns(), p.b.overruns()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	there, back = p.there.Counters, p.back.Counters
-	there.Overruns, back.Overruns = overA-p.overruns[0], overB-p.overruns[1]
+	r, err := p.forwarder.ask(request{})
+	if err != nil {
+		return there, back
+	}
+	there, back = r.There, r.Back
+	before := p.lastReset.Load()
+	there.Overruns, back.Overruns = p.a.overruns()-before[0], p.b.overruns()-before[1]
 	return there, back
 }
 
 // Reset begins to count anew.
 func (p *Path) Reset() {
-	overruns := [2]int64{p.a.overruns(), p.b.overruns()}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range []*way{&p.there, &p.back} {
-		w.Counters, w.came = Counters{}, 0
-	}
-	p.overruns = overruns
+	p.lastReset.Store(&[2]int64{p.a.overruns(), p.b.overruns()})
+	_, _ = p.forwarder.ask(request{Reset: true}) // fails once it is closed
 }
 
 // overruns returns what the device has dropped because nobody took it.

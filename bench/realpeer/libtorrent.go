@@ -34,7 +34,7 @@ func launchLibtorrent(ctx context.Context, o Options) (*Peer, error) {
 		"torrent": o.Torrent, "magnet": o.Magnet, "dir": o.Dir, "seed": o.Seed, "host": o.Host, "port": o.Port,
 		"encryption": [...]string{Plain: "plain", Prefer: "prefer", Require: "require"}[o.Encryption],
 		"trackers":   o.Trackers, "peers": o.Peers, "dht": o.DHT, "dht_nodes": o.DHTNodes,
-		"pex": o.PEX, "utp": o.UTP, "tcp": !o.NoTCP, "up_limit": o.UpLimit,
+		"pex": o.PEX, "utp": o.UTP, "tcp": !o.NoTCP, "up_limit": o.UpLimit, "down_limit": o.DownLimit,
 	})
 	if err != nil {
 		return nil, err

@@ -83,6 +83,8 @@ if not o["dht"]:
 torrent = session.add_torrent(params)
 if o["up_limit"]:
     torrent.set_upload_limit(o["up_limit"])
+if o["down_limit"]:
+    torrent.set_download_limit(o["down_limit"])
 say("added", port=session.listen_port())
 for peer in o["peers"] or []:
     torrent.connect_peer(endpoint(peer))

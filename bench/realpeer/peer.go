@@ -59,6 +59,7 @@ type Options struct {
 	UTP        bool
 	NoTCP      bool   // uTP only, for which UTP must be set; Transmission cannot
 	UpLimit    int64  // bytes per second; 0: none
+	DownLimit  int64  // of libtorrent
 	Host       string // to listen on and, where it matters, to dial from; empty: that of the package
 	Port       int    // for peers; 0: any free
 

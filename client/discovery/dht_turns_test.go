@@ -243,3 +243,27 @@ func TestATorrentThatComesToNeedPeersIsLookedForSoon(t *testing.T) {
 		}
 	})
 }
+
+// After Moved a torrent is looked for, and announced, at once; however often it moves, that is
+// no more than once a minute.
+func TestMovedAnnouncesAgainWithoutAStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := schedule{need: NewNeed(Idle), hungry: firstInterval}
+		began := time.Now()
+		lookups := 0
+		for ; time.Since(began) < 5*time.Minute; lookups++ {
+			s.looked(0, fullReach)
+			again := make(chan struct{})
+			close(again) // it has moved meanwhile
+			if !s.wait(t.Context(), nil, again) {
+				t.Fatal("ended")
+			}
+			if took := time.Since(began); lookups == 0 && took > time.Second {
+				t.Errorf("looked for after %v", took)
+			}
+		}
+		if lookups < 4 || lookups > 7 {
+			t.Errorf("%d lookups in 5 minutes of moving", lookups)
+		}
+	})
+}

@@ -238,6 +238,41 @@ func TestMulticastOnLoopback(t *testing.T) {
 	}
 }
 
+// On another network, the groups are joined anew and all torrents announced there at once.
+func TestRejoinAnnouncesAgain(t *testing.T) {
+	interfaces := loopback(t)
+	var l [2]*LSD
+	for i := range l {
+		var err error
+		if l[i], err = NewLSD(LSDConfig{Interfaces: interfaces}); err != nil {
+			t.Skip("no multicast on this host:", err)
+		}
+		defer l[i].Close()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	hash := [20]byte{1, 2, 4}
+	found := make(chan []netip.AddrPort, 10)
+	done := make(chan struct{})
+	defer func() { cancel(); <-done }()
+	defer l[0].watch(hash, func(p []netip.AddrPort) { found <- p })()
+	go func() { l[1].Announce(ctx, hash, 1002, func([]netip.AddrPort) {}); close(done) }()
+	hear := func(when string) {
+		t.Helper()
+		select {
+		case <-found:
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing heard ", when)
+		}
+	}
+	hear("at first")
+	for len(found) > 0 { // by both families
+		<-found
+	}
+	l[0].Rejoin() // hears by its new sockets
+	l[1].Rejoin()
+	hear("after both have joined anew")
+}
+
 func TestNoInterfaceIsAnErrorThatSaysSo(t *testing.T) {
 	_, err := NewLSD(LSDConfig{Interfaces: []net.Interface{}})
 	if err == nil || errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "interface") {

@@ -34,7 +34,7 @@ func exchange(ctx context.Context, n Network, gateway netip.Addr, request func(l
 		return err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	local, _ := conn.LocalAddr().(*net.UDPAddr)
 	packet := request(local.AddrPort().Addr().Unmap())
 	buffer := make([]byte, maxAnswer)

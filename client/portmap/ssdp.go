@@ -45,7 +45,7 @@ func search(ctx context.Context, n Network, w way, found func(location *url.URL)
 		return err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	multicast := ipv4.NewPacketConn(conn)
 	// Where these fail, the system's choice is as good.
 	_ = multicast.SetMulticastInterface(&w.iface)

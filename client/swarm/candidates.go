@@ -31,6 +31,8 @@ type Candidate struct {
 	// UTP: somebody says that it speaks uTP, which is then tried at the same time as TCP.
 	UTP bool
 
+	origin    origin
+	outcome   outcome
 	speaker   netip.Addr // who named it
 	dialling  bool
 	punching  bool // dialled by uTP beside that, since a relay said so

@@ -18,9 +18,9 @@ import (
 )
 
 // Resolve looks up the names of peers, host:port each, and makes them candidates. It is
-// for a goroutine of its own. given: the user named them, and may name any; else they
+// for a goroutine of its own. byUser: the user named them, and may name any; else they
 // are a stranger's word.
-func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
+func (s *Swarm) Resolve(ctx context.Context, peers []string, byUser bool) {
 	for _, peer := range peers {
 		addrs, err := s.resolve(ctx, peer)
 		if err != nil {
@@ -29,13 +29,12 @@ func (s *Swarm) Resolve(ctx context.Context, peers []string, given bool) {
 		}
 		s.host.Do(func() {
 			for _, a := range addrs {
-				if given {
-					if _, added := s.candidates.add(a, netip.Addr{}, true); added {
-						s.search.Given++
+				if byUser {
+					if c, added := s.candidates.add(a, netip.Addr{}, true); added {
+						c.origin = given
 					}
-				} else if c := s.add(netip.Addr{}, a); c != nil {
-					c.Linked = true
-					s.search.Given++
+				} else if c := s.Add(netip.Addr{}, a); c != nil {
+					c.Linked, c.origin = true, given
 				} else if s.Candidate(a) == nil {
 					s.host.Warn(fmt.Sprintf("the link names a peer inside of this network, %v, which is left out; --peer %v dials it", a, a))
 				}
@@ -143,10 +142,10 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	}
 	s.host.Do(func() {
 		s.dialling--
+		c.outcome = outcomeOf(err)
 		if connected {
 			c.byUTP = kind == UTP
 		}
-		s.search.dialled(err)
 		if err != nil {
 			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
 			c.dialling = false

@@ -4,64 +4,75 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 )
 
-// Search is what came of looking for classic peers so far.
+// origin is who named a candidate first.
+type origin int
+
+const (
+	exchanged  origin = iota // a peer
+	tracked                  // a tracker
+	discovered               // the DHT, or the local network
+	given                    // the user, or the link
+)
+
+// outcome is how the last attempt to dial a candidate ended.
+type outcome int
+
+const (
+	untried outcome = iota
+	joined
+	refused
+	silent
+	unreachable
+	hungUp
+)
+
+// Search is what came of looking for classic peers so far: how many addresses were named by
+// trackers, by the DHT and on the local network, by peers, by the user and the link; how
+// many are being dialled; and of how many the last attempt ended with a connection, was
+// refused, had no answer, had no way there, or had no handshake that fits.
 type Search struct {
-	// Addresses of peers, by who named them first. Discovered are those of the DHT and of
-	// the local network; Exchanged those that peers named; Given the user's and the link's.
-	Tracked, Discovered, Exchanged, Given int
-	// Dialling is how many are being dialled; the others are how many attempts ended how:
-	// with a connection, refused, with no answer, with no way there, or with a
-	// connection but no handshake that fits.
-	Dialling                                             int
-	Connected, Refused, Silent, Unreachable, HungUp, Own int
+	Tracked, Discovered, Exchanged, Given                  int
+	Dialling, Joined, Refused, Silent, Unreachable, HungUp int
 }
 
-// Search returns what came of looking for peers.
-func (s *Swarm) Search() Search {
-	found := s.search
-	found.Dialling = s.dialling
+// Named is how many addresses of peers are known.
+func (s Search) Named() int { return s.Tracked + s.Discovered + s.Exchanged + s.Given }
+
+// Search adds to sum what came of looking for peers, addresses of our own left out.
+func (s *Swarm) Search(sum *Search, own func(netip.AddrPort) bool) {
+	origins := [...]*int{exchanged: &sum.Exchanged, tracked: &sum.Tracked, discovered: &sum.Discovered, given: &sum.Given}
+	outcomes := [...]*int{
+		untried: new(int), joined: &sum.Joined, refused: &sum.Refused,
+		silent: &sum.Silent, unreachable: &sum.Unreachable, hungUp: &sum.HungUp,
+	}
 	for _, c := range s.candidates.byAddr {
-		if c.self {
-			found.Own++
+		if c.self || own(c.Addr) {
+			continue
+		}
+		*origins[c.origin]++
+		*outcomes[c.outcome]++
+		if c.dialling && c.outcome == untried {
+			sum.Dialling++
 		}
 	}
-	return found
 }
 
-// dialled takes in how an attempt ended.
-func (s *Search) dialled(err error) {
+// outcomeOf says what an error of dialling means.
+func outcomeOf(err error) outcome {
 	var failed net.Error
 	switch {
 	case err == nil:
-		s.Connected++
+		return joined
 	case errors.Is(err, syscall.ECONNREFUSED):
-		s.Refused++
+		return refused
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		s.Unreachable++
+		return unreachable
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &failed) && failed.Timeout():
-		s.Silent++
-	default:
-		s.HungUp++
+		return silent
 	}
+	return hungUp
 }
-
-// Add adds what came of looking in another swarm.
-func (s *Search) Add(other Search) {
-	s.Tracked += other.Tracked
-	s.Discovered += other.Discovered
-	s.Exchanged += other.Exchanged
-	s.Given += other.Given
-	s.Dialling += other.Dialling
-	s.Connected += other.Connected
-	s.Refused += other.Refused
-	s.Silent += other.Silent
-	s.Unreachable += other.Unreachable
-	s.HungUp += other.HungUp
-	s.Own += other.Own
-}
-
-// Named is how many addresses of peers are known, our own left out.
-func (s Search) Named() int { return s.Tracked + s.Discovered + s.Exchanged + s.Given - s.Own }

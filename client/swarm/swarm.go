@@ -174,7 +174,6 @@ type Swarm struct {
 	wantMoreAt time.Time
 	web        *Web
 	dhtNeed    discovery.Need
-	search     Search
 	running    *running // nil while stopped
 }
 
@@ -337,8 +336,8 @@ func (s *Swarm) TurnPrivate() {
 func (s *Swarm) foundChecked(addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		for _, a := range addrs {
-			if _, added := s.candidates.add(a, netip.Addr{}, false); added {
-				s.search.Discovered++
+			if c, added := s.candidates.add(a, netip.Addr{}, false); added {
+				c.origin = discovered
 			}
 		}
 		s.host.Wake()
@@ -351,9 +350,8 @@ func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
 	s.host.Do(func() {
 		added := false
 		for _, a := range addrs {
-			if s.add(speaker, a) != nil {
-				s.search.Tracked++
-				added = true
+			if c := s.Add(speaker, a); c != nil {
+				c.origin, added = tracked, true
 			}
 		}
 		if added {
@@ -362,17 +360,9 @@ func (s *Swarm) found(speaker netip.Addr, addrs []netip.AddrPort) {
 	})
 }
 
-// Add makes an address known that speaker, a peer, named. It returns the candidate if that
-// is new, and nil for what speaker may not name.
+// Add makes an address known that speaker named. It returns the candidate if that is
+// new, and nil for what speaker may not name.
 func (s *Swarm) Add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
-	c := s.add(speaker, addr)
-	if c != nil {
-		s.search.Exchanged++
-	}
-	return c
-}
-
-func (s *Swarm) add(speaker netip.Addr, addr netip.AddrPort) *Candidate {
 	if !s.shared.Net.MayName(speaker, addr.Addr()) {
 		return nil
 	}

@@ -51,7 +51,7 @@ func TestCompletion(t *testing.T) {
 		values    string
 		directive cobra.ShellCompDirective
 	}{
-		{"", "completion create download help info mount seed share stream tracker verify version album.torrent seed me.torrent", nothing},
+		{"", "completion create doctor download help info mount seed share stream tracker verify version album.torrent seed me.torrent", nothing},
 		{"s", "seed share stream seed me.torrent", nothing},
 		{"st", "stream", nothing},
 		{"x", "torrent", filesOf},

@@ -139,20 +139,20 @@ func (f *engineFlags) keptForBrowsers() int {
 // trackerList returns the URLs of all --tracker flags, one by one.
 func (f *engineFlags) trackerList() []string { return slices.Concat(tiers(f.trackers)...) }
 
-// start runs a client. onEvent is as in client.Config.
-func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client, error) {
+// config is what the flags say. onEvent is as in client.Config.
+func (a *app) config(f *engineFlags, onEvent func(client.Event)) (config client.Config, err error) {
 	if err := f.check(); err != nil {
-		return nil, err
+		return config, err
 	}
 	encryption, err := transport.ParseEncryption(f.encryption)
 	if err != nil {
-		return nil, err
+		return config, err
 	}
 	state, err := f.stateDir()
 	if err != nil {
-		return nil, err
+		return config, err
 	}
-	config := client.Config{
+	config = client.Config{
 		ListenHost: f.listen, Port: f.port, PortFallback: !f.portGiven(),
 		StateDir: state, Encryption: encryption,
 		DisableTCP: f.noTCP, DisableUTP: f.noUTP, DisableDHT: f.noDHT, DisableLSD: f.noLSD, DisablePEX: f.noPEX, DisableTrackers: f.noTrk,
@@ -167,6 +167,15 @@ func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client,
 	}
 	if a.verbose {
 		config.Logger = slog.New(slog.NewTextHandler(logWriter{&a.printer}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return config, nil
+}
+
+// start runs a client. onEvent is as in client.Config.
+func (a *app) start(f *engineFlags, onEvent func(client.Event)) (*client.Client, error) {
+	config, err := a.config(f, onEvent)
+	if err != nil {
+		return nil, err
 	}
 	tuneHeap()
 	tuneProcessors()

@@ -1,11 +1,16 @@
 package main_test
 
 import (
+	"io"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/causeway-bt/causeway/bench/cli"
@@ -101,4 +106,89 @@ func upnpRules(t *testing.T, router *netns.Host) (rules []string) {
 		}
 	}
 	return rules
+}
+
+// TestOtherMappedPortIsAnnounced: where the gateway maps another port than ours, that is the one
+// that trackers are told.
+func TestOtherMappedPortIsAnnounced(t *testing.T) {
+	t.Parallel()
+	world := netns.New(t)
+	home, server := world.Home(netns.Config{}), world.Public(1)
+	const mapped = 40123
+	natpmpGateway(t, home.Router, "192.168.7.1", mapped)
+	var listener net.Listener
+	var err error
+	server.Do(func() { listener, err = net.Listen("tcp4", netip.AddrPortFrom(server.IPv4[0], 0).String()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := make(chan string, 100)
+	tracker := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case ports <- r.URL.Query().Get("port"):
+		default:
+		}
+		_, _ = io.WriteString(w, "d8:intervali1800e5:peers0:e")
+	})}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = tracker.Serve(listener) })
+	t.Cleanup(func() {
+		tracker.Close()
+		serving.Wait()
+	})
+	tor := single(t, 1<<16)
+	run, err := cli.StartSpec(proc.Spec{
+		Path: "ip", Args: home.Host().Args(program(t), "seed", tor.Path, "--data", tor.Dir, "--tracker", "http://"+listener.Addr().String()+"/announce",
+			"--no-dht", "--no-lsd", "--json"),
+		Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_PORTMAP=false", "CAUSEWAY_NO_WEBRTC=true"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run.Stop)
+	ctx := within(t, patience)
+	for {
+		select {
+		case port := <-ports:
+			if port == strconv.Itoa(mapped) {
+				return
+			}
+		case <-ctx.Done():
+			t.Fatalf("the tracker never heard port %d\n%s", mapped, run.Output())
+		}
+	}
+}
+
+// natpmpGateway has a router answer to NAT-PMP (RFC 6886), giving every request the same port.
+func natpmpGateway(t *testing.T, router *netns.Host, address string, port uint16) {
+	t.Helper()
+	var conn *net.UDPConn
+	var err error
+	router.Do(func() {
+		conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 5351)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		b := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			switch {
+			case n == 2 && b[0] == 0: // its address: one that is public
+				_, _ = conn.WriteToUDP([]byte{0, 128, 0, 0, 0, 0, 1, 0, 6, 6, 6, 6}, from)
+			case n == 12 && b[0] == 0:
+				answer := append([]byte{0, 128 + b[1], 0, 0, 0, 0, 1, 0, b[4], b[5]}, byte(port>>8), byte(port))
+				_, _ = conn.WriteToUDP(append(answer, b[8:12]...), from)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		conn.Close()
+		serving.Wait()
+	})
 }

@@ -180,7 +180,7 @@ on standard input. Sources alone are downloaded, as with "causeway download".`
 		flags.BoolVarP(&a.verbose, "verbose", "v", false, "print what the engine does, for finding out what is wrong")
 	})
 	root.AddCommand(
-		a.createCommand(), a.downloadNamedCommand(), a.infoCommand(), a.mountCommand(), a.seedCommand(), a.shareCommand(),
+		a.createCommand(), a.doctorCommand(), a.downloadNamedCommand(), a.infoCommand(), a.mountCommand(), a.seedCommand(), a.shareCommand(),
 		a.streamCommand(), a.trackerCommand(), a.verifyCommand(), a.versionCommand(), a.manCommand(),
 	)
 	strict(root)

@@ -129,7 +129,7 @@ func TestSharePlaysAndDownloads(t *testing.T) {
 // the same.
 func TestShareDeniedWebRTCPlaysByHTTP(t *testing.T) {
 	needSharedPage(t)
-	_, link := sharingWithBrowsers(t, args([]string{playable(t, "20")}, onLoopback)...)
+	_, link := sharingWithBrowsers(t, args([]string{playable(t, "20"), "--no-tcp"}, onLoopback)...)
 	var found pageFigures
 	inPage(t, webpage.Scenario{Name: "plays", URL: link, Options: map[string]any{"tracks": false, "direct": false, "flags": noUDP}}, &found)
 	if found.Figures.Came.Causeway != 0 || found.Figures.Came.Host == 0 {
@@ -250,7 +250,7 @@ func TestShareReceivesFromAPage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inbox := filepath.Join(t.TempDir(), "inbox")
-			run, link := sharingWithBrowsers(t, args([]string{"--receive", inbox, playable(t, "5")}, onLoopback)...)
+			run, link := sharingWithBrowsers(t, args([]string{"--receive", inbox, playable(t, "5"), "--no-tcp"}, onLoopback)...)
 			const length = 300_000
 			var found struct{ Said string }
 			inPage(t, webpage.Scenario{

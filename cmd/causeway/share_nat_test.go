@@ -13,19 +13,46 @@ import (
 )
 
 // TestShareReachesViewersThroughTURN: a browser of another network that cannot send UDP, a case
-// harder than any NAT, gets the film over WebRTC all the same, through the TURN server of the
-// share at the page's own TCP port.
+// harder than any NAT, gets the film over WebRTC all the same from a share whose own TCP port it
+// cannot reach, through the TURN server of the share at the page's own TCP port.
 func TestShareReachesViewersThroughTURN(t *testing.T) {
 	needSharedPage(t)
 	film := playable(t, "20")
 	middle, outer := twoIslands(t)
-	run, link := sharingIn(t, middle, film, outer[0].router)
+	run, link := sharingIn(t, middle, film, outer[0].router, "--no-tcp")
 	var found pageFigures
 	inPage(t, webpage.Scenario{Name: "plays", URL: link, Command: inNamespace(outer[0].name), Options: map[string]any{
 		"tracks": false, "direct": false, "flags": append(noUDP, asIfSecure(link)),
 	}}, &found)
 	if relayed := relayedByShare(run); found.Figures.Came.Causeway == 0 || relayed < found.Figures.Came.Causeway/2 {
 		t.Errorf("%d bytes were relayed; came: %+v", relayed, found.Figures.Came)
+	}
+}
+
+// TestShareReachesViewersByTCP: a browser whose network lets no UDP out gets the film over WebRTC
+// straight from the share's TCP port (RFC 6544).
+func TestShareReachesViewersByTCP(t *testing.T) {
+	needSharedPage(t)
+	film := playable(t, "20")
+	middle, outer := twoIslands(t)
+	loadRules(t, outer[0].name, "table inet firewall {\nchain out {\n type filter hook output priority 0\n oifname != \"lo\" meta l4proto udp drop\n}\n}\n")
+	run, link := sharingIn(t, middle, film, outer[0].router)
+	var found pageFigures
+	inPage(t, webpage.Scenario{Name: "plays", URL: link, Command: inNamespace(outer[0].name), Options: map[string]any{
+		"tracks": false, "direct": false, "flags": append(noUDP, asIfSecure(link)),
+	}}, &found)
+	if relayed := relayedByShare(run); found.Figures.Came.Causeway == 0 || relayed > found.Figures.Came.Causeway/10 {
+		t.Errorf("%d bytes were relayed; came: %+v", relayed, found.Figures.Came)
+	}
+}
+
+// loadRules gives rules to the nft of a namespace, or skips the test where that cannot be.
+func loadRules(t *testing.T, namespace, rules string) {
+	t.Helper()
+	cmd := exec.Command("ip", "netns", "exec", namespace, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("no firewall can be made here: nft: %v: %s", err, out)
 	}
 }
 
@@ -57,9 +84,9 @@ func TestShareReachesViewersBehindNATs(t *testing.T) {
 func inNamespace(name string) []string { return []string{"ip", "netns", "exec", name} }
 
 // sharingIn shares a film from a network namespace, and returns its link at host.
-func sharingIn(t *testing.T, namespace, film, host string) (*cli.Run, string) {
+func sharingIn(t *testing.T, namespace, film, host string, flags ...string) (*cli.Run, string) {
 	t.Helper()
-	return sharingBy(t, args(inNamespace(namespace), []string{program(t), "share", film, "--http", host + ":8080", "--port", "0", "--no-dht"}))
+	return sharingBy(t, args(inNamespace(namespace), []string{program(t), "share", film, "--http", host + ":8080", "--port", "0", "--no-dht"}, flags))
 }
 
 // asIfSecure is a flag by which Chromium allows a page WebRTC that comes without TLS.

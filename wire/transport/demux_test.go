@@ -2,7 +2,9 @@ package transport
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/hex"
+	"strings"
 	"testing"
 )
 
@@ -87,6 +89,54 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// realPackets reads testdata/packets.txt.
+func realPackets(t testing.TB) (packets []realPacket) {
+	t.Helper()
+	for line := range strings.Lines(realPacketsFile) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		fields := strings.Split(strings.TrimSpace(line), "\t")
+		if len(fields) != 4 {
+			t.Fatalf("%d fields in %q", len(fields), line)
+		}
+		packets = append(packets, realPacket{class: fields[0], name: fields[1] + ", " + fields[2], payload: unhex(fields[3])})
+	}
+	return packets
+}
+
+type realPacket struct {
+	class, name string
+	payload     []byte
+}
+
+//go:embed testdata/packets.txt
+var realPacketsFile string
+
+// TestRealPackets has a packet of real programs for every row of the table, and for every type of
+// uTP's.
+func TestRealPackets(t *testing.T) {
+	seen, utpTypes := map[Class]int{}, map[byte]bool{}
+	for _, p := range realPackets(t) {
+		class := Classify(p.payload)
+		if class.String() != p.class {
+			t.Errorf("%s is %v, want %s: %x", p.name, class, p.class, p.payload)
+		}
+		seen[class]++
+		if class == ClassUTP {
+			utpTypes[p.payload[0]>>4] = true
+		}
+	}
+	for class := ClassDHT; class < numClasses; class++ {
+		if seen[class] == 0 {
+			t.Errorf("no packet of %v", class)
+		}
+	}
+	if len(utpTypes) != utpMaxType+1 {
+		t.Errorf("uTP's types are %v, want all", utpTypes)
+	}
+}
+
 // FuzzClassify checks that no packet confuses the classifier, and that a class is only
 // given to packets with the first byte that RFC 7983, BEP 5 or BEP 29 allow.
 func FuzzClassify(f *testing.F) {
@@ -94,6 +144,9 @@ func FuzzClassify(f *testing.F) {
 	f.Add(zeros("000100002112a442", 20))
 	f.Add(zeros("16feff00000000000000000020", 45))
 	f.Add(zeros("41000010", 20))
+	for _, p := range realPackets(f) {
+		f.Add(p.payload)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := bytes.Clone(b)
 		class := Classify(b)
@@ -109,7 +162,9 @@ func FuzzClassify(f *testing.F) {
 			ClassSTUN: first <= 3,
 			ClassDTLS: first >= 20 && first <= 63,
 			ClassTURN: first >= 64 && first <= 79,
-			ClassUTP:  first&0xf == 1,
+			ClassUTP:  first&0xf == 1 && first>>4 <= 4,
+
+			ClassTracker: first == 0 || first == trackerFirst,
 		}
 		if !allowed[class] {
 			t.Fatalf("%x is %v", b, class)

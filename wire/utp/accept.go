@@ -54,7 +54,7 @@ func (s *Socket) sendSynAck(p *packet, from netip.AddrPort, seq uint16, now mome
 		window: firstReceive, seq: seq, ack: p.seq,
 	}
 	out := b[:headerSize]
-	if p.large > 0 && isNear(from.Addr()) {
+	if p.large > 0 && s.near(from.Addr()) {
 		h.put(out, extLarge)
 		out = appendLarge(out, extEnd, largestPacket(from.Addr()))
 	} else {

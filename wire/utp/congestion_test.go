@@ -1,9 +1,7 @@
 package utp
 
 import (
-	"io"
 	"net"
-	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -48,36 +46,8 @@ func (s *sim) start(t *testing.T, i byte, ab, ba *link) *flow {
 	return f
 }
 
-const rate = 12.5e6
-
-func verbose() bool { return os.Getenv("UTP_TRACE") != "" }
-
-func trace(t *testing.T, l *link, flows ...*flow) {
-	if !verbose() {
-		return
-	}
-	last := make([]int64, len(flows))
-	began := time.Now()
-	go func() {
-		for range 300 {
-			time.Sleep(200 * time.Millisecond)
-			line := []any{time.Since(began).Round(time.Millisecond), l.worst().Round(time.Millisecond)}
-			for i, f := range flows {
-				g := f.got.Load()
-				c := f.a.(*Conn)
-				c.mu.Lock()
-				if c.state == over {
-					c.mu.Unlock()
-					return
-				}
-				line = append(line, "|", (g-last[i])*5/1000, int(c.cc.cwnd)/1000, c.cc.queue.Round(time.Millisecond), c.cc.slow, c.cc.drain.on, int(c.cc.rate.value()/1000), c.cc.minRTT, int(c.cc.lossRate*1000), c.mtu.size)
-				c.mu.Unlock()
-				last[i] = g
-			}
-			t.Log(line...)
-		}
-	}()
-}
+// rate is that of the paths, bytes/s.
+const rate = 12.5e6 / slower
 
 func TestFillsThePath(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -88,10 +58,7 @@ func TestFillsThePath(t *testing.T) {
 	}{
 		"50 ms":                  {50 * time.Millisecond, 0, 200 * time.Millisecond, 0.92},
 		"100 ms":                 {100 * time.Millisecond, 0, 200 * time.Millisecond, 0.88},
-		"200 ms":                 {200 * time.Millisecond, 0, 200 * time.Millisecond, 0.80},
 		"50 ms, 0.5 % loss":      {50 * time.Millisecond, 0.005, 200 * time.Millisecond, 0.40},
-		"50 ms, 2 % loss":        {50 * time.Millisecond, 0.02, 200 * time.Millisecond, 0.40},
-		"50 ms, queue of 20 ms":  {50 * time.Millisecond, 0, 20 * time.Millisecond, 0.80},
 		"100 ms, queue of 10 ms": {100 * time.Millisecond, 0, 10 * time.Millisecond, 0.70},
 		"1 ms, queue of 2 ms":    {1 * time.Millisecond, 0, 2 * time.Millisecond, 0.80},
 	} {
@@ -101,16 +68,16 @@ func TestFillsThePath(t *testing.T) {
 				ab := newLink(conditions{delay: tt.rtt / 2, rate: rate, queue: tt.queue, loss: tt.loss})
 				ba := newLink(conditions{delay: tt.rtt / 2, rate: rate, queue: tt.queue, loss: tt.loss})
 				f := s.start(t, 1, ab, ba)
-				trace(t, ab, f)
 				began := time.Now()
-				time.Sleep(15 * time.Second)
+				time.Sleep(10 * time.Second)
 				part := float64(f.got.Load()) / time.Since(began).Seconds() / rate
-				t.Logf("%.1f %% of the path, queue at most %v, dropped %d of %d", 100*part, ab.maxWait, ab.dropped, ab.packets)
+				longest, mean := ab.waits()
+				t.Logf("%.1f %% of the path, queue at most %v, %v on average", 100*part, longest, mean)
 				if part < tt.least {
 					t.Errorf("%.1f %% of the path, want %.0f %%", 100*part, 100*tt.least)
 				}
-				if ab.maxWait > 110*time.Millisecond {
-					t.Errorf("packets queue for %v, want less than 110 ms", ab.maxWait)
+				if longest > 110*time.Millisecond {
+					t.Errorf("packets queue for %v, want less than 110 ms", longest)
 				}
 				f.a.Close()
 				f.b.Close()
@@ -120,14 +87,10 @@ func TestFillsThePath(t *testing.T) {
 	}
 }
 
-var _ = io.EOF
-
-func mean(l *link) time.Duration { return l.waits / time.Duration(max(l.packets, 1)) }
-
 func TestYieldsToTCP(t *testing.T) {
 	for name, tt := range map[string]struct {
 		before, after time.Duration // how long uTP runs when TCP begins, and TCP when uTP begins
-	}{"uTP first": {before: 5 * time.Second}, "TCP first": {after: 5 * time.Second}, "together": {}} {
+	}{"uTP first": {before: 5 * time.Second}, "TCP first": {after: 5 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim()
@@ -139,7 +102,6 @@ func TestYieldsToTCP(t *testing.T) {
 				}
 				time.Sleep(tt.after)
 				f := s.start(t, 1, ab, ba)
-				trace(t, ab, f)
 				time.Sleep(tt.before)
 				if tcp == nil {
 					tcp = s.startCubic(ab, ba)
@@ -147,10 +109,11 @@ func TestYieldsToTCP(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				ours, theirs := f.got.Load(), tcp.got.Load()
 				began := time.Now()
-				time.Sleep(20 * time.Second)
+				time.Sleep(25 * time.Second)
 				span := time.Since(began).Seconds()
 				part := float64(tcp.got.Load()-theirs) / span / rate
-				t.Logf("TCP has %.1f %%, uTP %.1f %%, queue %v", 100*part, 100*float64(f.got.Load()-ours)/span/rate, mean(ab))
+				_, queue := ab.waits()
+				t.Logf("TCP has %.1f %%, uTP %.1f %%, queue %v", 100*part, 100*float64(f.got.Load()-ours)/span/rate, queue)
 				if part < 0.80 {
 					t.Errorf("TCP has %.1f %%, want 80 %%", 100*part)
 				}
@@ -163,22 +126,26 @@ func TestYieldsToTCP(t *testing.T) {
 	}
 }
 
+// shared is the rate of a path for two, bytes/s.
+const shared = 12.5e6 / 8
+
 func TestSharesWithUTP(t *testing.T) {
-	for name, later := range map[string]time.Duration{"together": 0, "one later": 8 * time.Second} {
+	for name, later := range map[string]time.Duration{"together": 0, "one later": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSim()
-				path := conditions{delay: 25 * time.Millisecond, rate: rate, queue: 400 * time.Millisecond}
+				path := conditions{delay: 25 * time.Millisecond, rate: shared, queue: 400 * time.Millisecond}
 				ab, ba := newLink(path), newLink(path)
 				f := s.start(t, 1, ab, ba)
 				time.Sleep(later)
 				g := s.start(t, 2, ab, ba)
-				trace(t, ab, f, g)
-				time.Sleep(15 * time.Second)
+				time.Sleep(10 * time.Second)
 				was := [2]int64{f.got.Load(), g.got.Load()}
-				time.Sleep(25 * time.Second)
-				x, y := float64(f.got.Load()-was[0])/25/rate, float64(g.got.Load()-was[1])/25/rate
-				t.Logf("%.1f %% and %.1f %%, queue %v", 100*x, 100*y, mean(ab))
+				const span = 12
+				time.Sleep(span * time.Second)
+				x, y := float64(f.got.Load()-was[0])/span/shared, float64(g.got.Load()-was[1])/span/shared
+				_, queue := ab.waits()
+				t.Logf("%.1f %% and %.1f %%, queue %v", 100*x, 100*y, queue)
 				if min(x, y) < 0.3 || x+y < 0.85 {
 					t.Errorf("they have %.1f %% and %.1f %%, want at least 30 %% each", 100*x, 100*y)
 				}

@@ -105,7 +105,7 @@ func (c *Conn) sendSyn(now moment) {
 	}
 	h := header{typ: typeSyn, id: c.key.id, timestamp: stamp(now), window: uint32(c.rx.limit), seq: c.synSeq}
 	b := c.scratch[:headerSize]
-	if a := c.key.addr.Addr(); isNear(a) {
+	if a := c.key.addr.Addr(); c.s.near(a) {
 		h.put(b, extBits)
 		b = appendLarge(appendBits(b, extLarge), extEnd, largestPacket(a))
 	} else {
@@ -125,9 +125,9 @@ func (c *Conn) opened(p *packet, now, at moment) {
 	}
 	c.begin(c.synSeq+1, p.seq-1)
 	c.tx.window = int(min(p.window, maxRing))
-	if p.large > 0 {
+	if p.large > 0 && c.s.near(c.key.addr.Addr()) {
 		c.mtu.allow(c.key.addr.Addr(), p.large)
-		c.tx.tellLarge = isNear(c.key.addr.Addr())
+		c.tx.tellLarge = true
 	}
 	c.heard = now
 	c.diff = stamp(at) - p.timestamp
@@ -353,61 +353,4 @@ func (c *Conn) setDeadline(w *waiters, t time.Time) error {
 
 func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: network, Source: c.s.local, Addr: c.remote, Err: err}
-}
-
-// waiters are the goroutines that wait to read, or to write. All is guarded by the connection's mutex.
-type waiters struct {
-	cond     sync.Cond
-	n        int
-	deadline time.Time
-	timer    *time.Timer // runs only while somebody waits
-}
-
-func (w *waiters) late() bool { return !w.deadline.IsZero() && !time.Now().Before(w.deadline) }
-
-func (w *waiters) set(t time.Time) {
-	w.deadline = t
-	if w.n > 0 {
-		w.arm()
-		w.cond.Broadcast()
-	}
-}
-
-func (w *waiters) arm() {
-	switch {
-	case w.deadline.IsZero():
-		w.end()
-	case w.timer == nil:
-		w.timer = time.AfterFunc(time.Until(w.deadline), func() {
-			w.cond.L.Lock()
-			defer w.cond.L.Unlock()
-			w.cond.Broadcast()
-		})
-	default:
-		w.timer.Reset(time.Until(w.deadline))
-	}
-}
-
-func (w *waiters) wait() {
-	if w.n++; w.n == 1 {
-		w.arm()
-	}
-	w.cond.Wait()
-	if w.n--; w.n == 0 && w.timer != nil {
-		w.timer.Stop()
-	}
-}
-
-func (w *waiters) wake() {
-	if w.n > 0 {
-		w.cond.Broadcast()
-	}
-}
-
-// end stops the timer, and wakes all.
-func (w *waiters) end() {
-	if w.timer != nil {
-		w.timer.Stop()
-	}
-	w.cond.Broadcast()
 }

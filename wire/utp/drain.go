@@ -3,7 +3,7 @@ package utp
 import "time"
 
 const (
-	// firstDrain after the connection, and then drainEvery, the queue is let run empty for
+	// firstDrain after the connection, then after twice as long each time up to drainEvery, the queue is let run empty for
 	// a round trip: a flow that came when another one filled the queue has never seen
 	// the path without it, and would take all of it. It costs half a round trip.
 	firstDrain = 1500 * time.Millisecond
@@ -21,6 +21,7 @@ const (
 // drain is the slowdown of LEDBAT++.
 type drain struct {
 	next  moment
+	every time.Duration
 	on    bool
 	low   int64   // delivered when the window was reached, 0: not yet
 	end   moment  // at the latest
@@ -53,13 +54,15 @@ func (d *drain) stop() { d.on, d.low = false, 0 }
 
 func (d *drain) begin(c *control, a ackInfo) bool {
 	if d.next == 0 {
-		d.next = a.now + firstDrain
+		d.every = firstDrain
+		d.next = a.now + d.every
 	}
 	if a.now < d.next || c.slow {
 		return false
 	}
 	// Flows that began together must not drain together for ever.
-	d.next = a.now + drainEvery + time.Duration(a.now)%(drainEvery/4)
+	d.every = min(2*d.every, drainEvery)
+	d.next = a.now + d.every + a.now%(d.every/4)
 	if c.queue < drainQueue || c.content() == 0 {
 		return false
 	}

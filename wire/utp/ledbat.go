@@ -21,14 +21,16 @@ const (
 	plateauRounds = 3
 	plateauGrowth = 1.2
 	// While next to nothing queues the window grows by 1/gainFast in a round trip, else by gainGentle packets: slower than
-	// that of TCP.
+	// that of TCP,
+	// and up to gainRoom more the farther below the target it is.
 	gainFast   = 16
 	gainGentle = 1
+	gainRoom   = 3
 	// The target falls by targetStep with each doubling of the rate over targetRate, down to
 	// leastTarget. So the faster one of two flows yields to the slower one until they are equally fast (as
 	// in Swift, SIGCOMM 2020, 3.1), and a fast one yields to TCP sooner.
-	leastTarget = 10 * time.Millisecond
-	targetStep  = 12 * time.Millisecond
+	leastTarget = 25 * time.Millisecond
+	targetStep  = 10 * time.Millisecond
 	targetRate  = 64 << 10 // bytes/s
 	// yield is which part of what queues above the target is taken from the window after a round trip: nearly
 	// all, since the next one sees all of its effect.
@@ -146,7 +148,13 @@ func (c *control) grow(mss float64) float64 {
 	if c.queue < slowStartDelay {
 		return mss + c.cwnd/gainFast
 	}
-	return gainGentle * mss
+	return (gainGentle + gainRoom*c.room()) * mss
+}
+
+// room returns by which part of the target the delay is below it.
+func (c *control) room() float64 {
+	aim := c.aim()
+	return max(float64(aim-c.queue)/float64(aim), 0)
 }
 
 // aim returns the queueing delay to aim at.
@@ -201,13 +209,17 @@ func (c *control) onLoss(bytes int, delivered int64, mss int) {
 	rate := max(c.lossRate, inRound)
 	queued := c.queue > max(c.maxSeen/2, 3*time.Millisecond)
 	content := c.content() + float64(minPackets*mss)
+	low := lossLow
+	if c.slow { // in a few packets one is many
+		low = lossHigh
+	}
 	switch {
 	case rate > lossHigh:
 		c.cwnd *= lossCut
 		c.rate.before = 0 // not what is to be had any more
-	case (rate > lossLow || queued) && c.cwnd > content:
+	case (rate > low || queued) && c.cwnd > content:
 		c.cwnd = max(content, lossCut*c.cwnd)
-	case rate <= lossLow:
+	case rate <= low:
 		return
 	}
 	c.slow = false

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -36,7 +37,7 @@ func TestCloseSendsTheRest(t *testing.T) {
 		}
 		y.Close()
 		time.Sleep(time.Minute)
-		if n := len(a.conns) + len(b.conns); n != 0 {
+		if n := a.count() + b.count(); n != 0 {
 			t.Errorf("%d connections remain after Close", n)
 		}
 	})
@@ -47,7 +48,7 @@ func TestDeadPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, a, b, x, _ := pair(t, newLink(fast), newLink(fast))
 		defer s.close()
-		b.tap = func([]byte, netip.AddrPort) bool { return false }
+		b.watch(func([]byte, netip.AddrPort) bool { return false })
 		began := time.Now()
 		if _, err := x.Write(make([]byte, 1000)); err != nil {
 			t.Fatal(err)
@@ -71,8 +72,8 @@ func TestDeadPath(t *testing.T) {
 		if _, err := a.DialContext(ctx, b.addr); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 3*time.Second {
 			t.Errorf("a dial of 3 s: %v after %v", err, time.Since(began))
 		}
-		if len(a.conns) != 0 {
-			t.Errorf("%d connections remain", len(a.conns))
+		if n := a.count(); n != 0 {
+			t.Errorf("%d connections remain", n)
 		}
 	})
 }
@@ -83,9 +84,10 @@ func TestOpensDespiteLoss(t *testing.T) {
 		for lost := range 8 {
 			s := newSim()
 			a, b := s.node(addrA, newLink(fast), Config{}), s.node(addrB, newLink(fast), Config{})
-			n := 0
-			lose := func([]byte, netip.AddrPort) bool { n++; return n > 4 || lost>>(n-1)&1 == 0 }
-			a.tap, b.tap = lose, lose
+			var n atomic.Int64
+			lose := func([]byte, netip.AddrPort) bool { i := n.Add(1); return i > 4 || lost>>(i-1)&1 == 0 }
+			a.watch(lose)
+			b.watch(lose)
 			x, y := connect(t, a, b)
 			exchange(t, x, y)
 			exchange(t, y, x)
@@ -100,8 +102,8 @@ func TestFirstPacketLate(t *testing.T) {
 		s := newSim()
 		defer s.close()
 		a, b := s.node(addrA, newLink(fast), Config{}), s.node(addrB, newLink(fast), Config{})
-		n := 0
-		a.tap = func([]byte, netip.AddrPort) bool { n++; return n != 2 }
+		var n atomic.Int64
+		a.watch(func([]byte, netip.AddrPort) bool { return n.Add(1) != 2 })
 		x, err := a.DialContext(context.Background(), b.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -176,11 +178,11 @@ func TestKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, a, _, x, y := pair(t, newLink(fast), newLink(fast))
 		defer s.close()
-		sent := 0
-		a.tap = func([]byte, netip.AddrPort) bool { sent++; return true }
+		var sent atomic.Int64
+		a.watch(func([]byte, netip.AddrPort) bool { sent.Add(1); return true })
 		time.Sleep(time.Hour)
-		if sent < 110 || sent > 130 {
-			t.Errorf("an idle connection sent %d packets in an hour, want one in 30 s", sent)
+		if n := sent.Load(); n < 110 || n > 130 {
+			t.Errorf("an idle connection sent %d packets in an hour, want one in 30 s", n)
 		}
 		exchange(t, x, y)
 	})
@@ -210,6 +212,8 @@ func TestPathMTU(t *testing.T) {
 					exchange(t, x, y)
 				}
 				c := x.(*Conn)
+				c.mu.Lock()
+				defer c.mu.Unlock()
 				if c.mtu.size < tt.least || c.mtu.size > tt.most {
 					t.Errorf("packets of %d bytes, want %d to %d", c.mtu.size, tt.least, tt.most)
 				}

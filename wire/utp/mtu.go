@@ -31,9 +31,11 @@ const (
 	blackHole = 2
 )
 
-// isNear reports whether an address is of this machine or of a network where packets of
+// near reports whether an address is of this machine or of a network where packets of
 // more than 1500 bytes may be had.
-func isNear(a netip.Addr) bool { return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() }
+func (s *Socket) near(a netip.Addr) bool {
+	return a.IsLoopback() || s.whole != nil && (a.IsPrivate() || a.IsLinkLocalUnicast())
+}
 
 // largestPacket returns the largest packet that may be sent to an implementation like ours.
 func largestPacket(a netip.Addr) int {
@@ -70,7 +72,7 @@ func (m *mtu) init(a netip.Addr) {
 
 // allow takes the peer's word that it can take packets of n bytes.
 func (m *mtu) allow(a netip.Addr, n int) {
-	if n = min(n, largestPacket(a)); n > m.most && isNear(a) {
+	if n = min(n, largestPacket(a)); n > m.most {
 		m.most, m.top = n, n
 	}
 }
@@ -117,6 +119,14 @@ func (m *mtu) failed(n int, sure bool) {
 		m.tries = 0
 		m.top = max(min(m.top, n-1), m.low)
 	}
+}
+
+// shrink goes back to what passes everywhere.
+func (m *mtu) shrink(now moment) {
+	m.probing = false
+	m.top = max(firstPacket, m.size-1)
+	m.low, m.size = firstPacket, firstPacket
+	m.next = now + probeAgain
 }
 
 // timeouts notes that several in a row went without an answer.

@@ -105,7 +105,7 @@ func (c *Conn) deliver(p *packet, now, at moment) {
 	}
 	c.heard = now
 	c.diff = stamp(at) - p.timestamp
-	if p.large > 0 {
+	if p.large > 0 && c.s.near(c.key.addr.Addr()) {
 		c.mtu.allow(c.key.addr.Addr(), p.large)
 	}
 	c.onAck(p, at)

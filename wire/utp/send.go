@@ -2,7 +2,6 @@ package utp
 
 import (
 	"errors"
-	"net"
 	"syscall"
 	"time"
 )
@@ -18,6 +17,8 @@ const (
 	sendWindows = 4
 	// paceBurst is the time whose packets are sent at once: timers are not more exact than that.
 	paceBurst = time.Millisecond
+	// paceCredit is how much of the time in which a busy machine did not come to send is made up for.
+	paceCredit = 15 * time.Millisecond
 	// unpaced is the round trip below which the window alone holds data back: pauses would be shorter than
 	// timers can make them.
 	unpaced = 2 * time.Millisecond
@@ -180,7 +181,7 @@ func (c *Conn) allowed(n int, now moment) bool {
 		return false
 	}
 	pause := time.Duration(float64(n) / c.cc.pace(t.srtt) * float64(time.Second))
-	t.nextSend = max(t.nextSend, now-2*paceBurst) + pause
+	t.nextSend = max(t.nextSend, now-paceCredit) + pause
 	return true
 }
 
@@ -279,8 +280,12 @@ func (c *Conn) sendBatch(b *batch) {
 	// What the system would not send is lost like a packet on its way.
 	if b.n == 1 {
 		c.write1(b.buf)
-	} else {
-		_, _ = c.s.batch.WriteSegments(b.buf, b.size, c.key.addr)
+	} else if n, err := c.s.batch.WriteSegments(b.buf, b.size, c.key.addr); tooLarge(err) {
+		// The path takes less than it did. By themselves the system cuts packets to its measure.
+		c.mtu.shrink(c.s.now())
+		for rest := b.buf[n:]; len(rest) > 0; rest = rest[min(b.size, len(rest)):] {
+			c.write1(rest[:min(b.size, len(rest))])
+		}
 	}
 	*b = batch{buf: b.buf[:0]}
 }
@@ -288,17 +293,24 @@ func (c *Conn) sendBatch(b *batch) {
 // wsaemsgsize is what Windows reports for EMSGSIZE.
 const wsaemsgsize = syscall.Errno(10040)
 
+// tooLarge reports whether err means that packets are larger than the system lets through; of segments Linux
+// says EINVAL.
+func tooLarge(err error) bool {
+	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize) || errors.Is(err, syscall.EINVAL)
+}
+
 // sendProbe sends a batch of one packet, which may be larger than what the system lets through.
 func (c *Conn) sendProbe(b *batch, seq uint16, p *sent) {
-	_, err := c.s.pc.WriteToUDPAddrPort(b.buf, c.key.addr)
+	write := c.s.pc.WriteToUDPAddrPort
+	if c.s.whole != nil {
+		write = c.s.whole.WriteWhole
+	}
+	_, err := write(b.buf, c.key.addr)
 	*b = batch{buf: b.buf[:0]}
-	if errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize) {
+	if tooLarge(err) {
 		c.mtu.failed(int(p.probe), true)
 		p.probe = 0
 		c.tx.lose(seq, p)
-	} else if errors.Is(err, net.ErrClosed) {
-		c.mtu.failed(int(p.probe), false)
-		p.probe = 0
 	}
 }
 

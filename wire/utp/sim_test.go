@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,10 +19,9 @@ type link struct {
 
 	mu      sync.Mutex
 	free    time.Time // when it can take the next packet
-	maxWait time.Duration
-	waits   time.Duration
+	longest time.Duration
+	waited  time.Duration
 	packets int
-	dropped int
 }
 
 type conditions struct {
@@ -47,12 +47,11 @@ func (l *link) pass(size int) (arrivals []time.Time) {
 	wait := max(l.free.Sub(now), 0)
 	if l.rate > 0 {
 		if wait > l.queue {
-			l.dropped++
 			return nil
 		}
 		l.free = now.Add(wait + time.Duration(float64(size+headers)/l.rate*float64(time.Second)))
-		l.maxWait = max(l.maxWait, wait)
-		l.waits += wait
+		l.longest = max(l.longest, wait)
+		l.waited += wait
 		l.packets++
 		wait = l.free.Sub(now)
 	}
@@ -66,13 +65,11 @@ func (l *link) pass(size int) (arrivals []time.Time) {
 	return append(arrivals, at)
 }
 
-// worst returns the longest that a packet waited since it was asked last.
-func (l *link) worst() time.Duration {
+// waits returns for how long packets waited: at most, and on average.
+func (l *link) waits() (longest, mean time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	w := l.maxWait
-	l.maxWait = 0
-	return w
+	return l.longest, l.waited / time.Duration(max(l.packets, 1))
 }
 
 // sim delivers packets.
@@ -170,13 +167,15 @@ type node struct {
 	sim  *sim
 	addr netip.AddrPort
 	out  *link
-	tap  func(b []byte, to netip.AddrPort) bool // false: the packet is lost
-	mu   sync.Mutex                             // held to deliver
+	tap  atomic.Pointer[func(b []byte, to netip.AddrPort) bool] // false: the packet is lost
+	mu   sync.Mutex                                             // held to deliver
 }
 
 func (s *sim) node(addr string, out *link, cfg Config) *node {
 	n := &node{sim: s, addr: netip.MustParseAddrPort(addr), out: out}
+	s.mu.Lock()
 	s.nodes[n.addr] = n
+	s.mu.Unlock()
 	n.Socket = New(n, cfg)
 	return n
 }
@@ -184,11 +183,26 @@ func (s *sim) node(addr string, out *link, cfg Config) *node {
 func (n *node) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(n.addr) }
 
 func (n *node) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	if n.tap != nil && !n.tap(b, to) {
+	if tap := n.tap.Load(); tap != nil && !(*tap)(b, to) {
 		return len(b), nil
 	}
 	n.sim.send(n.out, b, n.addr, to)
 	return len(b), nil
+}
+
+// watch has f see all that n sends.
+func (n *node) watch(f func(b []byte, to netip.AddrPort) bool) { n.tap.Store(&f) }
+
+// count returns how many connections n has.
+func (n *node) count() int {
+	n.Socket.mu.RLock()
+	defer n.Socket.mu.RUnlock()
+	return len(n.conns)
+}
+
+// WriteWhole implements Wholer: nothing is cut here.
+func (n *node) WriteWhole(b []byte, to netip.AddrPort) (int, error) {
+	return n.WriteToUDPAddrPort(b, to)
 }
 
 func (s *sim) send(l *link, b []byte, from, to netip.AddrPort) {
@@ -199,7 +213,10 @@ func (s *sim) send(l *link, b []byte, from, to netip.AddrPort) {
 }
 
 func (s *sim) arrive(p []byte, from, to netip.AddrPort) {
-	if n := s.nodes[to]; n != nil {
+	s.mu.Lock()
+	n := s.nodes[to]
+	s.mu.Unlock()
+	if n != nil {
 		n.mu.Lock()
 		n.Deliver(p, from, time.Now())
 		n.Flush()

@@ -1,10 +1,8 @@
 package utp
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -28,6 +26,13 @@ type Segmenter interface {
 	// WriteSegments sends b as packets of size bytes, of which the last one may be shorter.
 	// There are at most MaxSegments, and MaxBatch bytes.
 	WriteSegments(b []byte, size int, to netip.AddrPort) (int, error)
+}
+
+// Wholer is implemented by Packets that can send a packet which nobody may cut on its way. Without
+// it packets of more than 1500 bytes are tried within a machine only.
+type Wholer interface {
+	// WriteWhole sends one packet; with an error of EMSGSIZE if it is known to be too large.
+	WriteWhole(b []byte, to netip.AddrPort) (int, error)
 }
 
 // Bounds of one call of [Segmenter], those of Linux.
@@ -72,6 +77,7 @@ type key struct {
 type Socket struct {
 	pc    Packets
 	batch Segmenter // nil: none
+	whole Wholer    // nil: none
 	log   *slog.Logger
 	cfg   Config
 	start time.Time
@@ -108,6 +114,7 @@ func New(pc Packets, cfg Config) *Socket {
 		timers: timers{wake: make(chan struct{}, 1)}, timersDone: make(chan struct{}),
 	}
 	s.batch, _ = pc.(Segmenter)
+	s.whole, _ = pc.(Wholer)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -235,52 +242,6 @@ func random16() uint16 {
 	var b [2]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return binary.BigEndian.Uint16(b[:])
-}
-
-// errTooMany is returned when no number is left for a connection to an address.
-var errTooMany = errors.New("too many uTP connections to one address")
-
-// DialContext connects to addr.
-func (s *Socket) DialContext(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
-	addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	c, err := s.open(addr)
-	if err != nil {
-		return nil, s.opError("dial", addr, err)
-	}
-	select {
-	case <-c.ready:
-	case <-ctx.Done():
-		c.abort(context.Cause(ctx))
-		return nil, s.opError("dial", addr, ctx.Err())
-	}
-	if err := c.failed(); err != nil {
-		return nil, s.opError("dial", addr, err)
-	}
-	return c, nil
-}
-
-// attempts bounds the search for a free connection number.
-const attempts = 64
-
-func (s *Socket) open(addr netip.AddrPort) (*Conn, error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, net.ErrClosed
-	}
-	for range attempts {
-		id := random16()
-		if s.conns[key{addr, id}] != nil || s.conns[key{addr, id + 1}] != nil {
-			continue
-		}
-		c := newConn(s, key{addr, id}, id+1)
-		s.conns[c.key] = c
-		s.mu.Unlock()
-		c.connect()
-		return c, nil
-	}
-	s.mu.Unlock()
-	return nil, errTooMany
 }
 
 // forget takes c out of the table; nothing is delivered to it any more.

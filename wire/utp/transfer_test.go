@@ -67,7 +67,7 @@ func TestAllArrives(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, _, _, a, b := pair(t, newLink(l), newLink(l))
 				defer s.close()
-				data := randomBytes(4 << 20)
+				data := randomBytes(4 << 20 / slower)
 				began := time.Now()
 				done := make(chan error, 2)
 				for _, c := range []net.Conn{a, b} {

@@ -1,0 +1,168 @@
+package doctor
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/causeway-bt/causeway/client"
+	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/reach"
+	"github.com/causeway-bt/causeway/client/swarm"
+	"github.com/causeway-bt/causeway/tracker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// local is a client that stays on this machine.
+func local(t *testing.T) Config {
+	return Config{
+		Client: client.Config{
+			ListenHost: "127.0.0.1", StateDir: t.TempDir(), DisableDHT: true, DisableLSD: true, DisableWebRTC: true, DisablePortMap: true,
+		},
+		Dir: t.TempDir(), OpenFiles: 4096,
+	}
+}
+
+// look runs doctor, and returns the check of a name.
+func look(t *testing.T, cfg Config, name string) (Check, *Report) {
+	t.Helper()
+	cfg.patience = 3 * time.Second
+	report, err := Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(report.Checks, func(c Check) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("there is no check %q in %+v", name, report.Checks)
+	}
+	return report.Checks[i], report
+}
+
+func TestTakenPort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cfg := local(t)
+	cfg.Client.Port = l.Addr().(*net.TCPAddr).Port
+	if c, report := look(t, cfg, namePorts); c.State != Fail || !strings.Contains(c.Text, "is taken") || report.State != Fail {
+		t.Errorf("of a port that was asked for: %+v; %+v", c, report)
+	}
+	cfg.Client.PortFallback = true
+	if c, report := look(t, cfg, namePorts); c.State != Warn || !strings.Contains(c.Text, "is used instead") || report.State != Warn {
+		t.Errorf("of the default port: %+v; %+v", c, report)
+	}
+}
+
+// A tracker's clock tells that ours is wrong; a tracker that is down is told with the reason.
+func TestClockAndTrackers(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		off   time.Duration // of the tracker's clock
+		state State
+		text  string
+	}{{0, OK, "right"}, {10 * time.Minute, Warn, "slow by 10m"}, {-72 * time.Hour, Fail, "fast by 72h"}} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(test.off).UTC().Format(http.TimeFormat))
+			_, _ = w.Write([]byte("d5:filesdee"))
+		}))
+		cfg := local(t)
+		cfg.Trackers = []string{server.URL + "/announce"}
+		if c, _ := look(t, cfg, nameClock); c.State != test.state || !strings.Contains(c.Text, test.text) {
+			t.Errorf("a clock off by %v: %+v", test.off, c)
+		}
+		if c, _ := look(t, cfg, nameTracker); c.State != OK {
+			t.Errorf("the tracker: %+v", c)
+		}
+		server.Close()
+		if c, _ := look(t, cfg, nameTracker); c.State != Fail || !strings.Contains(c.Text, "refused") {
+			t.Errorf("the tracker when it is down: %+v", c)
+		}
+	}
+}
+
+func TestOpenFiles(t *testing.T) {
+	for n, want := range map[int]State{0: OK, 64: Fail, 512: Warn, 4096: OK} {
+		v := &visit{cfg: Config{OpenFiles: n}}
+		v.checkFiles(t.Context())
+		if got := v.checks[0].State; got != want {
+			t.Errorf("%d files: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// Peers that cannot be there are told at once, with what switches them off.
+func TestNobodyToAsk(t *testing.T) {
+	t.Parallel()
+	cfg := local(t)
+	cfg.Source = &meta.Source{Magnet: &meta.Magnet{InfoHash: [20]byte{1}}}
+	if c, _ := look(t, cfg, namePeers); c.State != Fail || !strings.Contains(c.Text, "nobody is asked") {
+		t.Errorf("without trackers and DHT: %+v", c)
+	}
+	cfg.Client.DisableTCP, cfg.Client.DisableUTP = true, true
+	if c, _ := look(t, cfg, namePeers); c.State != Fail || !strings.Contains(c.Text, "none can be tried") {
+		t.Errorf("without transports: %+v", c)
+	}
+}
+
+func TestWhyNoPeers(t *testing.T) {
+	up := trackerResult{url: "udp://up.example:1"}
+	counts := trackerResult{url: "udp://up.example:1", swarm: tracker.Swarm{Seeds: 3}}
+	down := trackerResult{url: "udp://down.example:1", err: net.ErrClosed}
+	for _, test := range []struct {
+		name     string
+		trackers []trackerResult
+		nodes    int
+		search   swarm.Search
+		private  bool
+		why      string
+		advice   string
+	}{
+		{"dead", []trackerResult{up}, 50, swarm.Search{}, false, "trackers and the DHT answer, and know nobody", "dead"},
+		{"dead, DHT alone", nil, 50, swarm.Search{}, false, "the DHT answers, and knows nobody", "--tracker"},
+		{"nobody answers", []trackerResult{down}, 0, swarm.Search{}, false, "no tracker answers (1 tracker asked), and the DHT is not reached", "See above"},
+		{"private without trackers", nil, 50, swarm.Search{}, true, "names no tracker", "--tracker"},
+		{"private, tracker down", []trackerResult{down}, 50, swarm.Search{}, true, "no tracker answers (1 tracker asked)", "See above"},
+		{"counted, but not named", []trackerResult{counts}, 0, swarm.Search{}, false, "trackers count 3 seeds and 0 leeches, but name none", "browsers"},
+		{"all refuse", []trackerResult{up}, 50, swarm.Search{Tracked: 3, Refused: 3}, false, "3 addresses of peers are known, but none can be connected to: 3 refused", "ended their programs"},
+		{"all silent", []trackerResult{up}, 50, swarm.Search{Discovered: 40, Dialling: 20, Silent: 20}, false, "40 do not answer", "firewall"},
+		{"all hang up", []trackerResult{up}, 50, swarm.Search{Tracked: 1, HungUp: 1}, false, "1 hung up", "--encryption"},
+	} {
+		v := &visit{}
+		v.found.trackers, v.found.nodes = test.trackers, test.nodes
+		why, advice := v.whyNoPeers(&torrentResult{search: test.search, private: test.private})
+		if !strings.Contains(why, test.why) || !strings.Contains(advice, test.advice) {
+			t.Errorf("%s: %q -> %q, want %q -> %q", test.name, why, advice, test.why, test.advice)
+		}
+	}
+}
+
+// What a NAT does is put into words.
+func TestNATInWords(t *testing.T) {
+	seen := netip.MustParseAddrPort("203.0.113.1:5000")
+	for _, test := range []struct {
+		found reach.NAT
+		want  nat
+	}{
+		{reach.NAT{}, nat{mapUnknown, filterUnknown, ""}},
+		{reach.NAT{Mapped: seen}, nat{mapUnknown, filterUnknown, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.EndpointIndependent, Filtering: reach.AddressDependent}, nat{mapIndependent, filterAddress, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.Dependent}, nat{mapDependent, filterUnknown, seen.String()}},
+		{reach.NAT{Mapped: seen, Mapping: reach.AddressAndPortDependent, Filtering: reach.AddressAndPortDependent}, nat{mapDependent, filterPort, seen.String()}},
+		{reach.NAT{Mapped: seen, None: true, Mapping: reach.EndpointIndependent, Filtering: reach.EndpointIndependent}, nat{mapNone, filterIndependent, seen.String()}},
+	} {
+		if got := natOf(test.found); got != test.want {
+			t.Errorf("%+v: %+v, want %+v", test.found, got, test.want)
+		}
+	}
+}

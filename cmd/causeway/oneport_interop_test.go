@@ -1,0 +1,171 @@
+package main_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/causeway-bt/causeway/bench/cli"
+	"github.com/causeway-bt/causeway/bench/proc"
+	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/wire/transport"
+)
+
+// TestOneUDPPort captures what a program sends while it speaks uTP with libtorrent, is a node of the
+// DHT, asks a STUN server, has a relay of a TURN server and a connection of WebRTC: all of UDP leaves from
+// the one port that it reports. (The relay is reached over TCP. Over UDP each would need a port of its
+// own: a TURN server tells allocations apart by nothing else, RFC 8656 section 5.)
+func TestOneUDPPort(t *testing.T) {
+	t.Parallel()
+	realpeer.Need(t, realpeer.Libtorrent)
+	own := fmt.Sprintf("127.0.77.%d", 1+os.Getpid()%250) // nobody else's
+	sent := capture(t, own)
+
+	// The tracker is its TURN server, too.
+	point := start(t, "tracker", "--listen", realpeer.Host, "--port", "0", "--turn-user", "causeway:secret", "--turn-allow-private")
+	listening, err := point.WaitEvent(within(t, patience), "listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tor := single(t, 4<<20)
+	const slowly = 200_000 // bytes a second: so that all meet before it ends
+	classic := realpeer.Start(t, realpeer.Options{
+		Program: realpeer.Libtorrent, Torrent: tor.Path, Dir: tor.Dir, Seed: true, UTP: true, NoTCP: true, DHT: true, UpLimit: slowly,
+	})
+	web := []string{"--no-webrtc=false", "--no-web-trackers", "--tracker", "ws://" + listening.TCP + "/announce"}
+	start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--up-limit", "200K"}, base, []string{"--no-dht", "--no-tcp", "--no-utp"}, web)...)
+	run := start(t, args([]string{"download", tor.Path, "-o", t.TempDir(), "--peer", classic.Addr, "--dht-bootstrap", classic.Addr}, base, web, []string{
+		"--listen", own, "--no-tcp", "--stun", "stun:" + listening.UDP, "--turn", "turn:causeway:secret@" + listening.TCP + "?transport=tcp",
+	})...)
+	if _, err := run.WaitFor(within(t, patience), "peers of both swarms", func(e cli.Event) bool {
+		return e.Event == "progress" && e.Peers.UTP > 0 && e.Peers.WebRTC > 0
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !hasRelay(t, listening.TCP) {
+		t.Error("the program has no relay")
+	}
+	wanted := []transport.Class{transport.ClassDHT, transport.ClassSTUN, transport.ClassDTLS, transport.ClassUTP}
+	eventually(t, patience, "the capture", func() bool { return sent.has(wanted) })
+	reported, err := run.WaitEvent(within(t, patience), "listening")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for port, classes := range sent.ports() {
+		if want := netip.MustParseAddrPort(reported.UDP).Port(); port != fmt.Sprint(want) {
+			t.Errorf("packets left from port %s, too, not only from %d: %v", port, want, classes)
+		}
+	}
+}
+
+// captured is what was sent, by port and class.
+type captured struct {
+	mu     sync.Mutex
+	counts map[string]map[transport.Class]int
+}
+
+func (c *captured) has(classes []transport.Class) bool {
+	seen := map[transport.Class]bool{}
+	for _, counts := range c.ports() {
+		for class := range counts {
+			seen[class] = true
+		}
+	}
+	for _, class := range classes {
+		if !seen[class] {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *captured) ports() map[string]map[transport.Class]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ports := map[string]map[transport.Class]int{}
+	for port, counts := range c.counts {
+		ports[port] = map[transport.Class]int{}
+		for class, n := range counts {
+			ports[port][class] = n
+		}
+	}
+	return ports
+}
+
+// capture has tshark note the UDP packets that come from an address of this machine. It skips the test
+// where tshark cannot.
+func capture(t *testing.T, from string) *captured {
+	t.Helper()
+	skip := func(why string) {
+		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" && os.Getuid() == 0 {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	if _, err := exec.LookPath("tshark"); err != nil {
+		skip(fmt.Sprintf("tshark is missing (Debian: tshark): %v", err))
+	}
+	c := &captured{counts: map[string]map[transport.Class]int{}}
+	capturing := make(chan struct{})
+	var once sync.Once
+	tshark, err := proc.Start(proc.Spec{
+		Path: "tshark", Args: []string{
+			"-i", "lo", "-f", "udp and src host " + from, "-l", "-T", "fields", "-e", "udp.srcport", "-e", "udp.payload",
+		},
+		OnLine: func(line []byte) {
+			port, payload, ok := strings.Cut(string(line), "\t")
+			b, err := hex.DecodeString(payload)
+			if !ok || err != nil {
+				return
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.counts[port] == nil {
+				c.counts[port] = map[transport.Class]int{}
+			}
+			c.counts[port][transport.Classify(b)]++
+		},
+		OnErrorLine: func(line []byte) {
+			if strings.Contains(string(line), "Capturing on") {
+				once.Do(func() { close(capturing) })
+			}
+		},
+	})
+	if err != nil {
+		skip(fmt.Sprintf("tshark cannot capture here: %v", err))
+	}
+	t.Cleanup(tshark.Stop)
+	select {
+	case <-capturing:
+	case <-tshark.Done():
+		skip("tshark cannot capture here: " + tshark.Output())
+	case <-within(t, patience).Done():
+		t.Fatal("tshark does not begin to capture: " + tshark.Output())
+	}
+	return c
+}
+
+var relaysNow = regexp.MustCompile(`(?m)^causeway_turn_allocations ([1-9][0-9]*)$`)
+
+// hasRelay asks a tracker whether it has an allocation.
+func hasRelay(t *testing.T, tracker string) bool {
+	t.Helper()
+	resp, err := http.Get("http://" + tracker + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	metrics, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return relaysNow.Match(metrics)
+}

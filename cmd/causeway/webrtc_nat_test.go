@@ -1,0 +1,43 @@
+package main_test
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/causeway-bt/causeway/bench/netns"
+)
+
+// TestWebRTCThroughNATs: two Causeways that are behind NATs and speak WebRTC alone meet by a tracker
+// with a STUN and a TURN server: straight where the NATs keep a socket's port, and relayed where
+// each address sees another one.
+func TestWebRTCThroughNATs(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		nat     netns.NAT
+		relayed bool
+	}{{"port restricted", netns.PortRestricted, false}, {"symmetric", netns.Symmetric, true}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			world := netns.New(t)
+			tor, dir := mixed(t), t.TempDir()
+			host := world.Public(1)
+			const port = "8000"
+			at := host.IPv4[0].String() + ":" + port
+			tracker := startAt(t, host, nil, "tracker", "--port", port, "--turn-open")
+			if _, err := tracker.WaitEvent(within(t, patience), "listening"); err != nil {
+				t.Fatal(err)
+			}
+			webOnly := []string{
+				"--no-tcp", "--no-utp", "--no-dht", "--no-web-trackers", "--port", strconv.Itoa(peerPort),
+				"--stun", "stun:" + at, "--tracker", "ws://" + at + "/announce",
+			}
+			env := []string{"CAUSEWAY_NO_PORTMAP=true"}
+			startAt(t, world.Home(netns.Config{NAT: test.nat}).Host(), env, args([]string{"seed", tor.Path, "--data", tor.Dir}, webOnly)...)
+			run := startAt(t, world.Home(netns.Config{NAT: test.nat}).Host(), env, args([]string{"download", tor.Path, "-o", dir}, webOnly)...)
+			finish(t, run, tor, dir)
+			if got := relayed(t, host.Name, "ws", port); test.relayed && got < 2e6 || !test.relayed && got > 2e5 {
+				t.Errorf("%v bytes went through the relay", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package utp
+
+// slower is by how much paths are slower than those of the measurements.
+const slower = 1
