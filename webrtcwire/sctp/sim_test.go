@@ -226,13 +226,13 @@ func TestPaths(t *testing.T) {
 		size int
 		want float64 // share of the rate
 	}{
-		{"50 ms", path{rate: fast, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond}, 12 << 20, 0.65},
-		{"50 ms 0.5 %", path{rate: fast, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond, loss: 0.005}, 12 << 20, 0.65},
-		{"100 ms 1 %", path{rate: fast, delay: 50 * time.Millisecond, queue: 100 * time.Millisecond, loss: 0.01}, 16 << 20, 0.5},
-		{"100 ms 2 %", path{rate: fast, delay: 50 * time.Millisecond, queue: 100 * time.Millisecond, loss: 0.02}, 16 << 20, 0.5},
-		{"home router", path{rate: slow, delay: 15 * time.Millisecond, queue: time.Second}, 8 << 20, 0.85},
-		{"reordering", path{rate: fast, delay: 25 * time.Millisecond, reorder: 0.01}, 12 << 20, 0.65},
-		{"shallow queue", path{rate: fast, delay: 25 * time.Millisecond, queue: 5 * time.Millisecond}, 12 << 20, 0.5},
+		{"50 ms", path{rate: fast, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond}, 8 << 20, 0.5},
+		{"50 ms 0.5 %", path{rate: fast, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond, loss: 0.005}, 8 << 20, 0.5},
+		{"100 ms 1 %", path{rate: fast, delay: 50 * time.Millisecond, queue: 100 * time.Millisecond, loss: 0.01}, 10 << 20, 0.35},
+		{"100 ms 2 %", path{rate: fast, delay: 50 * time.Millisecond, queue: 100 * time.Millisecond, loss: 0.02}, 10 << 20, 0.35},
+		{"home router", path{rate: slow, delay: 15 * time.Millisecond, queue: time.Second}, 4 << 20, 0.8},
+		{"reordering", path{rate: fast, delay: 25 * time.Millisecond, reorder: 0.01}, 8 << 20, 0.5},
+		{"shallow queue", path{rate: fast, delay: 25 * time.Millisecond, queue: 5 * time.Millisecond}, 8 << 20, 0.4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			back := path{delay: test.path.delay, loss: test.path.loss}
