@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type agentConn struct {
 	ufrag  string
 	queues families
 	closed chan struct{}
+	link   atomic.Pointer[link] // takes DTLS records; nil: the queues do
 
 	refs  int              // guarded by mux.mu
 	owned []netip.AddrPort // addresses that are or were ours; guarded by mux.mu

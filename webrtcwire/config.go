@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pion/stun/v4"
-	"github.com/pion/webrtc/v4"
 )
 
 const (
@@ -132,11 +131,10 @@ type ICEServer struct {
 	Username, Credential string
 }
 
-// forPeer splits servers into those that relay, for a PeerConnection, and those that tell our
+// forPeer splits servers into those that relay, for an agent, and those that tell our
 // address. What is none of either is left out.
-func forPeer(servers []ICEServer) (turn []webrtc.ICEServer, questions []string) {
+func forPeer(servers []ICEServer) (turn []*stun.URI, questions []string) {
 	for _, server := range servers {
-		relay := webrtc.ICEServer{Username: server.Username, Credential: server.Credential}
 		for _, url := range server.URLs {
 			uri, err := stun.ParseURI(url)
 			switch {
@@ -144,11 +142,9 @@ func forPeer(servers []ICEServer) (turn []webrtc.ICEServer, questions []string) 
 			case uri.Scheme == stun.SchemeTypeSTUN:
 				questions = append(questions, net.JoinHostPort(uri.Host, fmt.Sprint(uri.Port)))
 			case uri.Scheme != stun.SchemeTypeSTUNS && server.Username != "" && server.Credential != "":
-				relay.URLs = append(relay.URLs, url)
+				uri.Username, uri.Password = server.Username, server.Credential
+				turn = append(turn, uri)
 			}
-		}
-		if len(relay.URLs) > 0 {
-			turn = append(turn, relay)
 		}
 	}
 	return turn, questions
@@ -157,7 +153,7 @@ func forPeer(servers []ICEServer) (turn []webrtc.ICEServer, questions []string) 
 // iceServers is the parsed form of Config.ICEServers.
 type iceServers struct {
 	stun []string // host:port, asked by this package over the shared socket
-	turn []webrtc.ICEServer
+	turn []*stun.URI
 }
 
 // CheckICEServer reports whether url can be used in Config.ICEServers.
@@ -192,9 +188,8 @@ func parseICEServers(urls []string) (iceServers, error) {
 			if user == "" {
 				return servers, fmt.Errorf("ICE server %s:%s: a TURN server needs user:password@ before the host", scheme, rest)
 			}
-			servers.turn = append(servers.turn, webrtc.ICEServer{
-				URLs: []string{scheme + ":" + rest}, Username: user, Credential: password,
-			})
+			uri.Username, uri.Password = user, password
+			servers.turn = append(servers.turn, uri)
 		default:
 			return servers, fmt.Errorf("ICE server %s:%s: %w", scheme, rest, errSTUNS)
 		}

@@ -11,12 +11,9 @@ type deadline struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	expired chan struct{}
-	onPass  func() // may be nil
 }
 
-func newDeadline(onPass func()) *deadline {
-	return &deadline{expired: make(chan struct{}), onPass: onPass}
-}
+func newDeadline() *deadline { return &deadline{expired: make(chan struct{})} }
 
 // set moves the deadline to t; the zero time means none.
 func (d *deadline) set(t time.Time) {
@@ -34,7 +31,7 @@ func (d *deadline) set(t time.Time) {
 	}
 	left := time.Until(t)
 	if left <= 0 {
-		d.pass()
+		close(d.expired)
 		return
 	}
 	var timer *time.Timer
@@ -42,17 +39,10 @@ func (d *deadline) set(t time.Time) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.timer == timer {
-			d.pass()
+			close(d.expired)
 		}
 	})
 	d.timer = timer
-}
-
-func (d *deadline) pass() {
-	close(d.expired)
-	if d.onPass != nil {
-		d.onPass()
-	}
 }
 
 // wait returns a channel that is closed when the present deadline passes.
@@ -60,12 +50,6 @@ func (d *deadline) wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.expired
-}
-
-func (d *deadline) hasPassed() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.passed()
 }
 
 func (d *deadline) passed() bool {

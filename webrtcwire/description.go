@@ -166,18 +166,3 @@ func localTypes(sdp string) []string {
 	}
 	return r.types
 }
-
-// tidy drops the candidates for component 2 that pion writes for RTCP, which a
-// data channel does not have.
-func tidy(sdp string) string {
-	var kept strings.Builder
-	for line := range strings.Lines(sdp) {
-		if value, ok := strings.CutPrefix(line, "a=candidate:"); ok {
-			if fields := strings.Fields(value); len(fields) > 1 && fields[1] != "1" {
-				continue
-			}
-		}
-		kept.WriteString(line)
-	}
-	return kept.String()
-}

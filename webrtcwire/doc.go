@@ -3,8 +3,7 @@
 // net.Conn, so that the peer wire protocol runs over it unchanged.
 //
 // It does no signalling (see tracker/ws), knows nothing of torrents, and carries
-// neither audio nor video: no media engine, no interceptors, and packets that
-// look like RTP are dropped before pion sees them.
+// neither audio nor video: packets that look like RTP are dropped.
 //
 //	t, err := webrtcwire.New(webrtcwire.Config{PacketConns: []net.PacketConn{udp}})
 //	offer, err := t.Offer(ctx)            // offer.SDP goes to the other side
@@ -19,8 +18,16 @@
 // once per connection is done here once per process: asking STUN servers for our
 // address, and resolving the mDNS names behind which browsers hide theirs.
 //
-// Implements, through github.com/pion/webrtc: ICE (RFC 8445), STUN (RFC 8489),
-// TURN (RFC 8656), DTLS (RFC 9147 in its 1.2 form), SCTP over DTLS (RFC 8261,
-// zero checksum RFC 9653), data channels (RFC 8831, RFC 8832), mDNS candidates
-// (draft-ietf-mmusic-mdns-ice-candidates).
+// Of pion, the ICE agent finds the path, and DTLS makes the handshake. Then its keys are taken
+// (records.go), and packets go past it: a DTLS record that the mux has read is decrypted where it
+// lies, handled by webrtcwire/sctp, and acknowledged by the same goroutine; what is written is cut
+// into packets in one buffer, encrypted there, and sent with one system call. The agent goes on
+// with its checks, which end a path that is dead, and relays; and pion/dtls repeats its last flight for
+// a peer that has lost it.
+//
+// Implements: ICE (RFC 8445), STUN (RFC 8489), TURN (RFC 8656) and the handshake of DTLS 1.2
+// (RFC 6347) by pion; DTLS records under AES-GCM (RFC 6347 section 4.1, RFC 5288), descriptions
+// of data channels (RFC 8829, RFC 8841, RFC 8842, RFC 8122), mDNS candidates
+// (draft-ietf-mmusic-mdns-ice-candidates) here; SCTP over DTLS (RFC 8261) and data channels
+// (RFC 8831, RFC 8832) in webrtcwire/sctp.
 package webrtcwire

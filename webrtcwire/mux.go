@@ -46,10 +46,11 @@ const (
 //	anything else  the owner of the address it came from
 //
 // What is none of these, such as requests to a STUN server and channel data, it leaves to
-// others where packets are handed to it (packetPusher).
+// others where packets are handed to it (batchPusher).
 type mux struct {
 	conns  []net.PacketConn // all of one UDP port; the first is written to
 	write  func(b []byte, to netip.AddrPort) (int, error)
+	send   func(b []byte, size int, to netip.AddrPort)
 	hosts  *hosts
 	mirror *Mirror // whose questions go out by this socket; nil: none
 	logger *slog.Logger
@@ -61,6 +62,9 @@ type mux struct {
 	owners  map[netip.AddrPort]*ownership
 	sent    map[transactionID]string // ufrags by our requests, young
 	sentOld map[transactionID]string // and older
+
+	flushing sync.Mutex
+	unsent   []*link // that have answers to packets of this batch; guarded by flushing
 }
 
 // ownership says whose an address is.
@@ -78,10 +82,11 @@ type addrPortConn interface {
 	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
 }
 
-// packetPusher is a connection that can hand over packets as they come, which saves the
-// wake-up of a reader, and that has others for what f does not take.
-type packetPusher interface {
-	Handle(f func(packet []byte, from netip.AddrPort) (taken bool))
+// batchPusher is a connection that can hand over packets as they come, which saves the
+// wake-up of a reader, that has others for what f does not take, and that tells with flush when
+// those that were read together are over.
+type batchPusher interface {
+	HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func())
 }
 
 // packetQueuer is a connection that gathers packets and sends many with one system call.
@@ -97,12 +102,13 @@ func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, logger *slog.L
 		sent:   map[transactionID]string{},
 	}
 	m.write = writer(conns[0])
+	m.send = segmentWriter(conns[0], m.write)
 	for _, conn := range conns {
 		if buffered, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 			_ = buffered.SetReadBuffer(socketBuffer) // as much as the system allows
 		}
-		if pushing, ok := conn.(packetPusher); ok {
-			pushing.Handle(m.receive)
+		if pushing, ok := conn.(batchPusher); ok {
+			pushing.HandleTimed(func(b []byte, from netip.AddrPort, _ time.Time) bool { return m.receive(b, from) }, m.flush)
 			continue
 		}
 		m.wg.Go(func() { m.readAll(conn) })
@@ -149,7 +155,11 @@ func (m *mux) readAll(conn net.PacketConn) {
 		switch {
 		case err == nil:
 			p.n, p.from = n, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-			if kept, _ := m.dispatch(p); kept {
+			if l, flush := m.pass(p.data[:n], p.from); l != nil {
+				if flush {
+					l.flush()
+				}
+			} else if kept, _ := m.dispatch(p); kept {
 				p = packets.Get().(*packet)
 			}
 		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
@@ -161,8 +171,14 @@ func (m *mux) readAll(conn net.PacketConn) {
 	}
 }
 
-// receive takes a packet that a packetPusher has read; false: it is not for us.
+// receive takes a packet that a batchPusher has read; false: it is not for us.
 func (m *mux) receive(b []byte, from netip.AddrPort) (taken bool) {
+	if l, flush := m.pass(b, from); l != nil {
+		if flush {
+			m.flushLater(l)
+		}
+		return true
+	}
 	if len(b) > maxPacket {
 		return false
 	}

@@ -8,8 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pion/datachannel"
-	"github.com/pion/webrtc/v4"
+	"github.com/causeway-bt/causeway/webrtcwire/sctp"
 )
 
 // ErrAnswered means that an offer was answered before: one offer makes one
@@ -19,6 +18,16 @@ var ErrAnswered = errors.New("webrtcwire: offer already answered")
 // labelSize is the length of a channel's random label before hex, as in
 // webtorrent.js. The label means nothing.
 const labelSize = 20
+
+// ourMid names the one section of our offers.
+const ourMid = "0"
+
+// label is one for a channel.
+func label() string {
+	b := make([]byte, labelSize)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
 
 // Offer is a description that waits for an answer. It ends by itself after
 // Config.OfferLifetime.
@@ -43,21 +52,7 @@ func (t *Transport) Offer(ctx context.Context, more ...ICEServer) (*Offer, error
 	}
 	offer := &Offer{Created: time.Now(), s: s}
 	err = s.guard("make an offer", func() error {
-		label := make([]byte, labelSize)
-		if _, err := rand.Read(label); err != nil {
-			return err
-		}
-		channel, err := s.pc.CreateDataChannel(hex.EncodeToString(label), nil)
-		if err != nil {
-			return fmt.Errorf("webrtcwire: create the data channel: %w", err)
-		}
-		channel.OnOpen(func() { s.open(channel) })
-		s.pc.OnDataChannel(func(*webrtc.DataChannel) { s.admit() }) // not ours: only counted
-		description, err := s.pc.CreateOffer(nil)
-		if err != nil {
-			return fmt.Errorf("webrtcwire: create an offer: %w", err)
-		}
-		offer.SDP, err = s.describe(ctx, description)
+		offer.SDP, err = s.describe(ctx, setupBoth, ourMid)
 		return err
 	})
 	if err != nil {
@@ -83,10 +78,16 @@ func (o *Offer) Accept(ctx context.Context, answerSDP string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	var to parameters
+	if err = o.s.guard("read an answer", func() error { to, err = parse(remote.sdp); return err }); err != nil {
+		return nil, err
+	}
 	if err := o.s.begin(); err != nil {
 		return nil, err
 	}
-	err = o.s.guard("take an answer", func() error { return o.s.setRemote(webrtc.SDPTypeAnswer, remote) })
+	err = o.s.guard("take an answer", func() error {
+		return o.s.connect(remote, to, true, to.setup == setupPassive)
+	})
 	if err != nil {
 		o.s.shut(err)
 		return nil, o.s.cause()
@@ -116,19 +117,21 @@ func (t *Transport) Answer(ctx context.Context, offerSDP string, more ...ICEServ
 	}
 	answer := &Answer{s: s}
 	err = s.guard("answer an offer", func() error {
-		s.pc.OnDataChannel(func(channel *webrtc.DataChannel) {
-			if s.admit() == 1 {
-				channel.OnOpen(func() { s.open(channel) })
-			}
-		})
-		if err := s.setRemote(webrtc.SDPTypeOffer, remote); err != nil {
+		to, err := parse(remote.sdp)
+		if err != nil {
 			return err
 		}
-		description, err := s.pc.CreateAnswer(nil)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrBadSDP, err)
+		setup := setupActive // RFC 8842 section 5.3: one round trip less
+		if to.setup == setupActive {
+			setup = setupPassive
 		}
-		answer.SDP, err = s.describe(ctx, description)
+		if to.mid == "" {
+			to.mid = ourMid
+		}
+		if err := s.connect(remote, to, false, setup == setupActive); err != nil {
+			return err
+		}
+		answer.SDP, err = s.describe(ctx, setup, to.mid)
 		return err
 	})
 	if err != nil {
@@ -168,34 +171,28 @@ func (s *session) begin() error {
 	return ErrAnswered
 }
 
-// admit counts a data channel that the peer opened, and ends the session of one
-// that opens them without end.
-func (s *session) admit() int {
+// admit takes a data channel that the peer opened. The first one of a peer that offered is the
+// connection; of others none is used, and a peer that opens them without end loses it.
+func (s *session) admit(channel *sctp.Channel, offered bool) {
 	s.mu.Lock()
 	s.channels++
 	n := s.channels
 	s.mu.Unlock()
-	if n > maxChannels {
+	switch {
+	case n > maxChannels:
 		s.shut(fmt.Errorf("peer opened more than %d data channels", maxChannels))
+	case n == 1 && !offered:
+		s.open(channel)
 	}
-	return n
 }
 
 // open makes the Conn of an open channel.
-func (s *session) open(channel *webrtc.DataChannel) {
+func (s *session) open(channel *sctp.Channel) {
 	err := s.guard("open the data channel", func() error {
-		if !channel.Ordered() || channel.MaxRetransmits() != nil || channel.MaxPacketLifeTime() != nil {
+		if !channel.Reliable() {
 			return errors.New("peer opened an unreliable data channel; a byte stream needs a reliable, ordered one")
 		}
-		raw, err := channel.DetachWithDeadline()
-		if err != nil {
-			return fmt.Errorf("detach the data channel: %w", err)
-		}
-		dc, ok := raw.(*datachannel.DataChannel)
-		if !ok {
-			return fmt.Errorf("detach the data channel: got a %T", raw)
-		}
-		conn := newConn(s, dc)
+		conn := newConn(s, channel)
 		if err := s.advance(stateNegotiating, stateConnected); err != nil {
 			return err
 		}

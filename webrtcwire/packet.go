@@ -38,6 +38,9 @@ func isSTUN(b []byte) bool {
 // state for every media source it hears of, without a bound; we carry no media.
 func isMedia(b []byte) bool { return len(b) > 0 && b[0] >= 128 && b[0] <= 191 }
 
+// isDTLS reports whether a packet is a DTLS record (RFC 7983 section 7).
+func isDTLS(b []byte) bool { return len(b) > 0 && b[0] >= 20 && b[0] <= 63 }
+
 // isChannelData reports whether a packet is of a TURN client (RFC 8656 section 12.4).
 func isChannelData(b []byte) bool { return len(b) > 0 && b[0] >= 64 && b[0] <= 79 }
 

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/pion/webrtc/v4"
 )
 
 // state is the life of a session: offered -> negotiating -> connected -> gone, or
@@ -37,15 +35,15 @@ const maxChannels = 4
 // answer.
 const pathPatience = 5 * time.Second
 
-// closeTimeout bounds the wait for pion to tear a PeerConnection down.
+// closeTimeout bounds the wait for a link to be torn down.
 const closeTimeout = 5 * time.Second
 
-// session is one PeerConnection from creation to the end of its last goroutine.
+// session is one connection from its description to the end of its last goroutine.
 // It backs an Offer or an Answer, and then the Conn.
 type session struct {
 	t      *Transport
 	socket *socket
-	pc     *webrtc.PeerConnection
+	link   *link
 	timer  *time.Timer // runs expire
 
 	ctx    context.Context // ends when err is set
@@ -53,20 +51,21 @@ type session struct {
 	ready  chan struct{} // closed when conn is set
 	gone   chan struct{} // closed when everything is released
 
-	mu       sync.Mutex
-	state    state
-	since    time.Time // when the offer was made, or the negotiation began
-	deadline time.Time // of the offer, then of the negotiation
-	claimed  bool      // Accept or Wait has returned conn
-	conn     *Conn
-	err      error
-	channels int
-	claims   []netip.AddrPort // of socket, until connected; guarded by t.mu
-	local    []string         // candidate types, for diagnostics
-	remote   []string
+	mu         sync.Mutex
+	state      state
+	since      time.Time // when the offer was made, or the negotiation began
+	deadline   time.Time // of the offer, then of the negotiation
+	claimed    bool      // Accept or Wait has returned conn
+	conn       *Conn
+	err        error
+	channels   int
+	maxMessage int              // that the peer takes
+	claims     []netip.AddrPort // of socket, until connected; guarded by t.mu
+	local      []string         // candidate types, for diagnostics
+	remote     []string
 }
 
-// newSession makes a PeerConnection if the bounds allow one more. claims are the
+// newSession makes a session if the bounds allow one more. claims are the
 // addresses of the peer, where they are known; more are servers besides those of Config.
 func (t *Transport) newSession(initial state, lifetime time.Duration, claims []netip.AddrPort, more []ICEServer) (*session, error) {
 	s := &session{
@@ -74,7 +73,7 @@ func (t *Transport) newSession(initial state, lifetime time.Duration, claims []n
 		ready: make(chan struct{}), gone: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(t.ctx)
-	s.mu.Lock() // nobody may end it before it has a PeerConnection
+	s.mu.Lock() // nobody may end it before it has a link
 	defer s.mu.Unlock()
 	err := t.take(s)
 	if errors.Is(err, ErrTooMany) && initial == stateNegotiating && t.makeRoom() {
@@ -84,17 +83,15 @@ func (t *Transport) newSession(initial state, lifetime time.Duration, claims []n
 		s.cancel()
 		return nil, err
 	}
-	pc, err := t.newPeerConnection(s.socket, more)
+	s.link, err = t.newLink(s, more)
 	if err != nil {
 		s.state, s.err = stateGone, err
 		s.cancel()
 		s.count(initial, err)
 		s.release()
-		return nil, fmt.Errorf("webrtcwire: new peer connection: %w", err)
+		return nil, fmt.Errorf("webrtcwire: new connection: %w", err)
 	}
-	s.pc = pc
 	s.timer = time.AfterFunc(lifetime, s.expire)
-	pc.OnConnectionStateChange(s.onStateChange)
 	return s, nil
 }
 
@@ -151,14 +148,7 @@ func (t *Transport) makeRoom() bool {
 }
 
 // reached reports whether ICE has found a path to the peer.
-func (s *session) reached() bool {
-	switch s.pc.ICEConnectionState() {
-	case webrtc.ICEConnectionStateConnected, webrtc.ICEConnectionStateCompleted:
-		return true
-	default:
-		return false
-	}
-}
+func (s *session) reached() bool { return s.link.reached() }
 
 func (s *session) standing() (now state, since time.Time) {
 	s.mu.Lock()
@@ -237,15 +227,6 @@ func (s *session) expire() {
 	}
 }
 
-func (s *session) onStateChange(state webrtc.PeerConnectionState) {
-	switch state {
-	case webrtc.PeerConnectionStateFailed:
-		s.shut(errPeerSilent)
-	case webrtc.PeerConnectionStateClosed:
-		s.shut(errPeerClosed)
-	}
-}
-
 var (
 	errPeerSilent = errors.New("no path to the peer (ICE or DTLS failed)")
 	errPeerClosed = errors.New("closed by the peer")
@@ -261,21 +242,18 @@ func (s *session) shut(err error) {
 		return
 	}
 	was := s.state
-	iceState := s.pc.ICEConnectionState().String()
+	iceState := s.link.iceState()
 	if was == stateNegotiating && !errors.Is(err, ErrClosed) {
 		err = &NegotiationError{ICE: iceState, Local: s.local, Remote: s.remote, Err: err}
 	}
 	s.state, s.err = stateGone, err
 	s.timer.Stop()
-	conn := s.conn
+	kept := s.claimed && !errors.Is(err, ErrClosed)
 	s.mu.Unlock()
 
 	s.count(was, err)
 	s.cancel()
-	if conn != nil {
-		conn.interrupt()
-	}
-	go s.tearDown()
+	go s.tearDown(kept)
 }
 
 func (s *session) count(was state, err error) {
@@ -293,19 +271,19 @@ func (s *session) count(was state, err error) {
 	}
 }
 
-// tearDown closes the PeerConnection and waits for its goroutines, within reason.
-func (s *session) tearDown() {
+// tearDown closes the link and waits for its goroutines. kept is that of link.close.
+func (s *session) tearDown(kept bool) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		if err := s.guard("close", s.pc.GracefulClose); err != nil {
-			s.t.config.Logger.Debug("closing a peer connection", "error", err)
+		if err := s.guard("close", func() error { return s.link.close(kept) }); err != nil {
+			s.t.config.Logger.Debug("closing a connection", "error", err)
 		}
 	}()
 	select {
 	case <-closed:
 	case <-time.After(closeTimeout):
-		s.t.config.Logger.Debug("a peer connection takes long to close", "waited", closeTimeout)
+		s.t.config.Logger.Debug("a connection takes long to close", "waited", closeTimeout)
 		<-closed
 	}
 	s.release()
@@ -327,40 +305,35 @@ func (s *session) awaitGone() {
 func (s *session) guard(doing string, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.t.config.Logger.Error("panic in pion/webrtc",
+			s.t.config.Logger.Error("panic in webrtcwire",
 				"doing", doing, "panic", r, "stack", string(debug.Stack()))
-			err = fmt.Errorf("webrtcwire: %s: panic in pion/webrtc: %v", doing, r)
+			err = fmt.Errorf("webrtcwire: %s: panic: %v", doing, r)
 		}
 	}()
 	return f()
 }
 
-// describe sets our description and returns it with its candidates inside.
-func (s *session) describe(parent context.Context, description webrtc.SessionDescription) (string, error) {
+// describe gathers candidates and returns our description with them inside.
+func (s *session) describe(parent context.Context, setup, mid string) (string, error) {
 	timeout := s.t.config.GatherTimeout
 	if s.t.config.RelayOnly {
 		timeout *= relayGatherFactor
 	}
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
-	began, gathered := time.Now(), webrtc.GatheringCompletePromise(s.pc)
-	first := s.firstCandidate()
-	if err := s.pc.SetLocalDescription(description); err != nil {
-		return "", fmt.Errorf("webrtcwire: set our description: %w", err)
+	began, gathered := time.Now(), s.link.gathered
+	if err := s.link.agent.GatherCandidates(); err != nil {
+		return "", fmt.Errorf("webrtcwire: gather candidates: %w", err)
 	}
 	reflexive := s.t.stun.addresses(ctx)
 	select {
 	case <-gathered:
 	case <-ctx.Done(): // whatever was found by now
-		s.await(parent, first, gathered, leastGather-time.Since(began))
+		s.await(parent, s.link.first, gathered, leastGather-time.Since(began))
 	case <-s.ctx.Done():
 		return "", s.cause()
 	}
-	local := s.pc.LocalDescription()
-	if local == nil {
-		return "", s.cause()
-	}
-	sdp := addReflexive(tidy(local.SDP), reflexive)
+	sdp := addReflexive(s.link.description(setup, mid), reflexive)
 	types := localTypes(sdp)
 	if len(types) == 0 && parent.Err() != nil {
 		return "", fmt.Errorf("webrtcwire: gather candidates: %w", context.Cause(parent))
@@ -373,18 +346,6 @@ func (s *session) describe(parent context.Context, description webrtc.SessionDes
 	s.local = types
 	s.mu.Unlock()
 	return sdp, nil
-}
-
-// firstCandidate returns what is closed when a candidate of ours is there.
-func (s *session) firstCandidate() <-chan struct{} {
-	first := make(chan struct{})
-	var once sync.Once
-	s.pc.OnICECandidate(func(c *webrtc.ICECandidate) {
-		if c != nil {
-			once.Do(func() { close(first) })
-		}
-	})
-	return first
 }
 
 // await waits a while longer for a first candidate: on a busy machine even our own
@@ -401,13 +362,13 @@ func (s *session) await(ctx context.Context, first, gathered <-chan struct{}, d 
 	}
 }
 
-// setRemote hands the peer's description to pion.
-func (s *session) setRemote(kind webrtc.SDPType, remote remoteDescription) error {
+// connect begins to connect to whom a description is of.
+func (s *session) connect(remote remoteDescription, to parameters, offered, client bool) error {
 	s.mu.Lock()
-	s.remote = remote.types
+	s.remote, s.maxMessage = remote.types, to.maxMessage
 	s.mu.Unlock()
-	if err := s.pc.SetRemoteDescription(webrtc.SessionDescription{Type: kind, SDP: remote.sdp}); err != nil {
-		return fmt.Errorf("%w: %w", ErrBadSDP, err)
+	if err := s.link.start(to, offered, client); err != nil {
+		return err
 	}
 	for _, name := range remote.mdns {
 		s.t.mu.Lock()
@@ -419,7 +380,7 @@ func (s *session) setRemote(kind webrtc.SDPType, remote remoteDescription) error
 	return nil
 }
 
-// addMDNS resolves a hidden candidate and gives it to pion. Failing is common
+// addMDNS resolves a hidden candidate and gives it to the agent. Failing is common
 // (the peer is on another network) and harmless.
 func (s *session) addMDNS(name mdnsName) {
 	var addr netip.Addr
@@ -433,11 +394,8 @@ func (s *session) addMDNS(name mdnsName) {
 	}
 	fields := slices.Clone(name.candidate)
 	fields[4] = addr.String()
-	line := "candidate:" + strings.Join(fields, " ")
-	zero := uint16(0)
-	err = s.guard("add an mDNS candidate", func() error {
-		return s.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: line, SDPMLineIndex: &zero})
-	})
+	line := strings.Join(fields, " ")
+	err = s.guard("add an mDNS candidate", func() error { return s.link.add(line) })
 	if err != nil {
 		s.t.config.Logger.Debug("mDNS candidate not accepted", "candidate", line, "error", err)
 	}

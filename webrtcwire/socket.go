@@ -4,21 +4,17 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-
-	"github.com/pion/interceptor"
-	"github.com/pion/webrtc/v4"
 )
 
 // maxSockets bounds the UDP sockets: the shared one and its doubles.
 const maxSockets = 8
 
-// socket is a UDP socket and pion's API over it. One does for all peers, except
+// socket is a UDP socket. One does for all peers, except
 // where two connections would run between the same two addresses: two programs
 // that each have one UDP port and meet in two torrents. DTLS cannot tell such
 // connections apart, so the side that answers takes a second socket.
 type socket struct {
 	mux *mux
-	api *webrtc.API
 
 	users int // sessions; guarded by Transport.mu
 
@@ -29,15 +25,9 @@ type socket struct {
 
 // newSocket shares out a socket; mirror is that of the shared one.
 func (t *Transport) newSocket(conns []net.PacketConn, mirror *Mirror) *socket {
-	mux := newMux(conns, t.hosts, mirror, t.config.Logger)
 	return &socket{
-		mux:    mux,
+		mux:    newMux(conns, t.hosts, mirror, t.config.Logger),
 		claims: map[netip.AddrPort]int{},
-		api: webrtc.NewAPI(
-			webrtc.WithMediaEngine(&webrtc.MediaEngine{}),
-			webrtc.WithInterceptorRegistry(&interceptor.Registry{}),
-			webrtc.WithSettingEngine(t.settings(mux)),
-		),
 	}
 }
 

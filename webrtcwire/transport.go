@@ -2,18 +2,11 @@ package webrtcwire
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/pion/ice/v4"
-	"github.com/pion/webrtc/v4"
 )
 
 // Errors of Transport's methods.
@@ -45,14 +38,6 @@ const (
 	relayWait = 500 * time.Millisecond
 )
 
-// sctpRTOMax bounds the pause before SCTP repeats what was lost again and again.
-// The 60 s of RFC 9260 section 16 would outlast the patience of any peer.
-const sctpRTOMax = 3 * time.Second
-
-// certificateMargin is how long before its end (a month, in pion) the DTLS
-// certificate is replaced.
-const certificateMargin = 24 * time.Hour
-
 // Transport makes connections. Its methods may be used from any goroutine.
 type Transport struct {
 	config   Config
@@ -74,7 +59,7 @@ type Transport struct {
 	sessions    map[*session]struct{}
 	counts      [stateCount]int // live sessions by state
 	totals      totals
-	certificate *webrtc.Certificate
+	certificate *certificate
 }
 
 // New starts a Transport. It owns config.PacketConns from here on.
@@ -123,33 +108,6 @@ func New(config Config) (*Transport, error) {
 		t.stun.Ask()
 	}
 	return t, nil
-}
-
-// settings are pion's settings for the connections over one socket.
-func (t *Transport) settings(mux *mux) webrtc.SettingEngine {
-	settings := webrtc.SettingEngine{LoggerFactory: pionLog{logger: t.config.Logger}}
-	settings.SetNet(pionNet{t.config.Network})
-	settings.SetICEUDPMux(mux)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
-	if t.tcp != nil {
-		settings.SetICETCPMux(t.tcp)
-		settings.SetNetworkTypes([]webrtc.NetworkType{
-			webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP4, webrtc.NetworkTypeTCP6,
-		})
-	}
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // see resolver
-	settings.SetIncludeLoopbackCandidate(t.config.IncludeLoopback)
-	settings.DisableActiveTCP(true)
-	settings.SetICETimeouts(iceDisconnected, iceFailed, iceKeepalive)
-	settings.SetSrflxAcceptanceMinWait(srflxWait)
-	settings.SetPrflxAcceptanceMinWait(prflxWait)
-	settings.SetRelayAcceptanceMinWait(relayWait)
-	settings.SetDTLSInsecureSkipHelloVerify(true) // ICE has checked the address: one round trip less
-	settings.DetachDataChannels()
-	settings.EnableSCTPZeroChecksum(true)
-	settings.SetSCTPRTOMax(sctpRTOMax)
-	settings.SetSCTPMaxReceiveBufferSize(receiveBuffer)
-	return settings
 }
 
 // LocalAddr is the address of the shared socket.
@@ -205,40 +163,4 @@ func (t *Transport) Close() error {
 		return fmt.Errorf("webrtcwire: close: %w", err)
 	}
 	return nil
-}
-
-// newPeerConnection makes a pion PeerConnection with the process's certificate. Servers that
-// strangers name are not for who wants to be seen by those of Config only.
-func (t *Transport) newPeerConnection(over *socket, more []ICEServer) (*webrtc.PeerConnection, error) {
-	certificate, err := t.currentCertificate()
-	if err != nil {
-		return nil, err
-	}
-	configuration := webrtc.Configuration{
-		ICEServers:   t.servers.turn,
-		Certificates: []webrtc.Certificate{*certificate},
-	}
-	if t.config.RelayOnly {
-		configuration.ICETransportPolicy = webrtc.ICETransportPolicyRelay
-	} else if len(more) > 0 {
-		turn, questions := forPeer(more)
-		configuration.ICEServers = slices.Concat(t.servers.turn, turn)
-		t.stun.add(questions)
-	}
-	return over.api.NewPeerConnection(configuration)
-}
-
-func (t *Transport) currentCertificate() (*webrtc.Certificate, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.certificate == nil || time.Until(t.certificate.Expires()) < certificateMargin {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, fmt.Errorf("make a DTLS key: %w", err)
-		}
-		if t.certificate, err = webrtc.GenerateCertificate(key); err != nil {
-			return nil, fmt.Errorf("make a DTLS certificate: %w", err)
-		}
-	}
-	return t.certificate, nil
 }

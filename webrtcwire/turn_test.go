@@ -235,9 +235,9 @@ func TestICEServerURLs(t *testing.T) {
 	if got := strings.Join(servers.stun, " "); got != "stun.example:3478 stun.example:1234" {
 		t.Errorf("STUN servers %s", got)
 	}
-	if len(servers.turn) != 2 || servers.turn[0].URLs[0] != "turn:turn.example:3478?transport=tcp" ||
-		servers.turn[0].Username != "me" || servers.turn[0].Credential != "pass:word" ||
-		servers.turn[1].URLs[0] != "turns:[2001:db8::1]:443" {
+	if len(servers.turn) != 2 || servers.turn[0].String() != "turn:turn.example:3478?transport=tcp" ||
+		servers.turn[0].Username != "me" || servers.turn[0].Password != "pass:word" ||
+		!strings.HasPrefix(servers.turn[1].String(), "turns:[2001:db8::1]:443") {
 		t.Errorf("TURN servers %+v", servers.turn)
 	}
 	for _, bad := range []string{"", "stun.example", "http://stun.example", "turn:turn.example", "turn:user@turn.example", "stuns:stun.example", "turn:a:b@"} {

@@ -1,0 +1,422 @@
+package webrtcwire
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/causeway-bt/causeway/webrtcwire/sctp"
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+	"github.com/pion/stun/v4"
+)
+
+// link is the stack of one connection: an ICE agent finds the path, pion/dtls makes the handshake over
+// it, and records and sctp carry the data. Packets come from the mux straight to receive where they
+// are DTLS records of the connection, on the goroutine that reads the socket, and else by the agent.
+type link struct {
+	s           *session
+	agent       *ice.Agent
+	certificate *certificate
+	ufrag       string
+	password    string
+
+	state    atomic.Int32 // ice.ConnectionState
+	selected atomic.Pointer[selected]
+
+	gathered chan struct{} // closed when there are all candidates
+	first    chan struct{} // closed when there is one
+
+	mu         sync.Mutex
+	candidates []string
+	flights    *flights
+	conn       *dtls.Conn
+	closing    bool
+
+	wg  sync.WaitGroup // what the link started
+	ice *ice.Conn
+
+	up atomic.Pointer[upper] // once the handshake is made
+}
+
+// upper is what is above DTLS.
+type upper struct {
+	records *records
+	sctp    *sctp.Association
+}
+
+// selected is the pair of candidates that ICE has settled on.
+type selected struct {
+	local, remote ice.Candidate
+	to            netip.AddrPort
+	direct        bool // from the shared socket, not by a relay
+}
+
+func (t *Transport) newLink(s *session, more []ICEServer) (*link, error) {
+	certificate, err := t.currentCertificate()
+	if err != nil {
+		return nil, err
+	}
+	servers := t.servers.turn
+	if !t.config.RelayOnly && len(more) > 0 {
+		turn, questions := forPeer(more)
+		servers = slices.Concat(servers, turn)
+		t.stun.add(questions)
+	}
+	agent, err := ice.NewAgentWithOptions(t.agentOptions(s.socket.mux, servers)...)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{s: s, agent: agent, certificate: certificate, gathered: make(chan struct{}), first: make(chan struct{})}
+	l.state.Store(int32(ice.ConnectionStateNew))
+	l.ufrag, l.password, err = agent.GetLocalUserCredentials()
+	err = errors.Join(err, agent.OnConnectionStateChange(l.onState),
+		agent.OnSelectedCandidatePairChange(l.onSelected), agent.OnCandidate(l.onCandidate))
+	if err != nil {
+		return nil, errors.Join(err, agent.GracefulClose())
+	}
+	return l, nil
+}
+
+func (t *Transport) agentOptions(mux *mux, servers []*stun.URI) []ice.AgentOption {
+	options := []ice.AgentOption{
+		ice.WithUrls(servers),
+		ice.WithLoggerFactory(pionLog{logger: t.config.Logger}),
+		ice.WithNet(pionNet{t.config.Network}),
+		ice.WithUDPMux(mux),
+		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
+		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled), // see resolver
+		ice.WithDisableActiveTCP(),
+		ice.WithDisconnectedTimeout(iceDisconnected),
+		ice.WithFailedTimeout(iceFailed),
+		ice.WithKeepaliveInterval(iceKeepalive),
+		ice.WithSrflxAcceptanceMinWait(srflxWait),
+		ice.WithPrflxAcceptanceMinWait(prflxWait),
+		ice.WithRelayAcceptanceMinWait(relayWait),
+	}
+	if t.tcp != nil {
+		options = append(options, ice.WithTCPMux(t.tcp), ice.WithNetworkTypes([]ice.NetworkType{
+			ice.NetworkTypeUDP4, ice.NetworkTypeUDP6, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6,
+		}))
+	}
+	if t.config.IncludeLoopback {
+		options = append(options, ice.WithIncludeLoopback())
+	}
+	if t.config.RelayOnly {
+		options = append(options, ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeRelay}))
+	}
+	return options
+}
+
+func (l *link) onState(state ice.ConnectionState) {
+	l.state.Store(int32(state))
+	if state == ice.ConnectionStateFailed {
+		l.s.shut(errPeerSilent)
+	}
+}
+
+// iceState names what ICE has reached.
+func (l *link) iceState() string {
+	return strings.ToLower(ice.ConnectionState(l.state.Load()).String())
+}
+
+// reached reports whether ICE has found a path to the peer.
+func (l *link) reached() bool {
+	switch ice.ConnectionState(l.state.Load()) {
+	case ice.ConnectionStateConnected, ice.ConnectionStateCompleted:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *link) onCandidate(c ice.Candidate) {
+	if c == nil {
+		close(l.gathered)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.candidates = append(l.candidates, c.Marshal()); len(l.candidates) == 1 {
+		close(l.first)
+	}
+}
+
+func (l *link) onSelected(local, remote ice.Candidate) {
+	to, _ := netip.ParseAddr(remote.Address())
+	l.selected.Store(&selected{
+		local: local, remote: remote,
+		to:     netip.AddrPortFrom(to.Unmap(), uint16(remote.Port())),
+		direct: to.IsValid() && local.Type() != ice.CandidateTypeRelay && local.NetworkType().IsUDP(),
+	})
+}
+
+// near reports whether the peer is on this machine.
+func (l *link) near() bool {
+	pair := l.selected.Load()
+	return pair != nil && pair.direct && (pair.to.Addr().IsLoopback() || pair.local.Address() == pair.remote.Address())
+}
+
+// description is our side, with the candidates that there are.
+func (l *link) description(setup, mid string) string {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	o := ours{
+		session: binary.BigEndian.Uint64(id[:]) >> 1, ufrag: l.ufrag, password: l.password,
+		fingerprint: l.certificate.fingerprint, setup: setup, mid: mid,
+	}
+	select {
+	case <-l.gathered:
+		o.complete = true
+	default:
+	}
+	l.mu.Lock()
+	o.candidates = slices.Clone(l.candidates)
+	l.mu.Unlock()
+	return o.String()
+}
+
+// add gives the agent a candidate of the peer's.
+func (l *link) add(candidate string) error {
+	c, err := ice.UnmarshalCandidate(candidate)
+	if err != nil {
+		return err
+	}
+	return l.agent.AddRemoteCandidate(c)
+}
+
+// start begins to connect: in the background, until close.
+func (l *link) start(remote parameters, offered, client bool) error {
+	for _, candidate := range remote.candidates {
+		if err := l.add(candidate); err != nil {
+			return fmt.Errorf("%w: candidate: %w", ErrBadSDP, err)
+		}
+	}
+	if err := l.agent.SetRemoteICELite(remote.lite); err != nil {
+		return err
+	}
+	begin := l.agent.StartAccept
+	if offered || remote.lite { // RFC 8445 section 6.1.1
+		begin = l.agent.StartDial
+	}
+	conn, err := begin(remote.ufrag, remote.password)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		return ErrClosed
+	}
+	l.ice = conn
+	l.wg.Go(func() {
+		err := l.s.guard("connect", func() error { return l.connect(remote, offered, client) })
+		if err != nil {
+			l.s.shut(err)
+		}
+	})
+	return nil
+}
+
+// connect makes the connection once there is a path.
+func (l *link) connect(remote parameters, offered, client bool) error {
+	ctx := l.s.ctx
+	if err := l.agent.AwaitConnect(ctx); err != nil {
+		return errPeerSilent
+	}
+	if pair, err := l.agent.GetSelectedCandidatePair(); err == nil && pair != nil {
+		l.onSelected(pair.Local, pair.Remote)
+	}
+	flights := newFlights(l.ice.LocalAddr(), l.ice.RemoteAddr(), l.ice.Write)
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		return ErrClosed
+	}
+	l.flights = flights
+	l.wg.Go(l.read)
+	l.mu.Unlock()
+	conn, err := l.s.t.shake(ctx, flights, client, l.certificate, remote.fingerprints)
+	if err != nil {
+		return fmt.Errorf("DTLS: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conn = conn
+	if l.closing {
+		return errors.Join(ErrClosed, conn.Close())
+	}
+	records, err := flights.take(conn)
+	if err != nil {
+		return err
+	}
+	up := &upper{records: records}
+	up.sctp = sctp.New(sctp.Config{
+		Outlet: &outlet{l: l, records: records}, Client: client, Near: l.near(), Logger: l.s.t.config.Logger,
+		Opened: func(c *sctp.Channel) { l.s.admit(c, offered) },
+		Ended:  l.onEnded,
+	})
+	l.up.Store(up)
+	l.s.socket.mux.attach(l.ufrag, l)
+	l.wg.Go(func() { l.readEarly(conn) })
+	if offered {
+		channel, err := up.sctp.Open(label())
+		if err != nil {
+			return err
+		}
+		l.s.open(channel)
+	}
+	return nil
+}
+
+// onEnded ends the session with the association.
+func (l *link) onEnded(err error) {
+	switch {
+	case errors.Is(err, sctp.ErrPeer):
+		err = errPeerClosed
+	case errors.Is(err, sctp.ErrDead):
+		err = errPeerSilent
+	}
+	l.s.shut(err)
+}
+
+// read takes what comes by the agent: a relay's packets, and all until the handshake is made.
+func (l *link) read() {
+	b := make([]byte, maxPacket)
+	for {
+		n, err := l.ice.Read(b)
+		if err != nil {
+			return
+		}
+		if l.receive(b[:n]) {
+			l.flush()
+		}
+	}
+}
+
+// readEarly takes what pion has decrypted before records took over, and waits for its end.
+func (l *link) readEarly(conn *dtls.Conn) {
+	b := make([]byte, maxPacket)
+	for {
+		n, err := conn.Read(b)
+		if err != nil {
+			return
+		}
+		up := l.up.Load()
+		up.sctp.Receive(b[:n])
+		up.sctp.Flush()
+	}
+}
+
+// receive takes a datagram of DTLS records, which it may overwrite; true: flush is to follow.
+func (l *link) receive(b []byte) (flush bool) {
+	up := l.up.Load()
+	for rest := b; ; {
+		var record []byte
+		if record, rest = cutRecord(rest); record == nil {
+			return flush
+		}
+		kind := record[0]
+		switch {
+		case up == nil, kind == typeHandshake, kind == typeChangeCipherSpec:
+			l.mu.Lock()
+			flights := l.flights
+			l.mu.Unlock()
+			if flights != nil {
+				flights.deliver(b) // all of it: pion sorts it out
+			}
+			return flush
+		case epoch(record) != recordEpoch:
+			continue // an alert that anybody may have sent
+		}
+		text, err := up.records.open(record)
+		if err != nil {
+			continue // RFC 6347 section 4.1.2.7
+		}
+		switch {
+		case kind == typeApplication:
+			up.sctp.Receive(text)
+			flush = true
+		case kind == typeAlert && len(text) == 2 && (text[0] == alertFatal || text[1] == alertCloseNotify):
+			l.s.shut(errPeerClosed)
+		}
+	}
+}
+
+// flush follows the last of a batch of packets.
+func (l *link) flush() {
+	if up := l.up.Load(); up != nil {
+		up.sctp.Flush()
+	}
+}
+
+// close ends everything, and waits for it. keep leaves what has arrived to be read.
+func (l *link) close(keep bool) error {
+	l.mu.Lock()
+	l.closing = true
+	conn, flights := l.conn, l.flights
+	l.mu.Unlock()
+	if up := l.up.Load(); up != nil {
+		if keep {
+			up.sctp.Abort()
+		} else {
+			up.sctp.Close()
+		}
+	}
+	var errs []error
+	if conn != nil {
+		errs = append(errs, conn.Close()) // with a close_notify
+	}
+	if flights != nil {
+		errs = append(errs, flights.Close())
+	}
+	errs = append(errs, l.agent.GracefulClose())
+	l.wg.Wait()
+	return errors.Join(errs...)
+}
+
+// discard drops what has arrived and was not read.
+func (l *link) discard() {
+	if up := l.up.Load(); up != nil {
+		up.sctp.Close()
+	}
+}
+
+// outlet is the way of an association's packets: sealed in place, and sent from the shared socket in
+// one go, or by a relay.
+type outlet struct {
+	l       *link
+	records *records
+}
+
+func (o *outlet) Room() (head, tail int) { return recordHead, recordTail }
+
+func (o *outlet) Send(b []byte, size int) {
+	for rest := b; len(rest) > 0; {
+		n := min(size, len(rest))
+		o.records.seal(typeApplication, rest[:n:n])
+		rest = rest[n:]
+	}
+	pair := o.l.selected.Load()
+	if pair != nil && pair.direct {
+		o.l.s.socket.mux.send(b, size, pair.to) // an error is a loss
+		return
+	}
+	for rest := b; len(rest) > 0; {
+		n := min(size, len(rest))
+		_, _ = o.l.ice.Write(rest[:n])
+		rest = rest[n:]
+	}
+}
+
+// udpAddr is a candidate's address.
+func udpAddr(c ice.Candidate) net.Addr {
+	return &net.UDPAddr{IP: net.ParseIP(c.Address()), Port: c.Port()}
+}

@@ -1,0 +1,82 @@
+package webrtcwire
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"runtime/debug"
+)
+
+// segmentConn is a connection that sends many packets with one system call: those of size bytes
+// that follow each other in b, of which the last may be shorter.
+type segmentConn interface {
+	WriteSegments(b []byte, size int, to netip.AddrPort) (int, error)
+}
+
+// segmentWriter sends packets as segmentConn does, or one by one. Errors of the network show as loss.
+func segmentWriter(conn net.PacketConn, write func([]byte, netip.AddrPort) (int, error)) func([]byte, int, netip.AddrPort) {
+	if many, ok := conn.(segmentConn); ok {
+		return func(b []byte, size int, to netip.AddrPort) { _, _ = many.WriteSegments(b, size, to) }
+	}
+	return func(b []byte, size int, to netip.AddrPort) {
+		for len(b) > 0 {
+			n := min(size, len(b))
+			_, _ = write(b[:n], to)
+			b = b[n:]
+		}
+	}
+}
+
+// pass hands DTLS records straight to the connection that they belong to, if it has made its
+// handshake; nil: there is none such. If flush, that is to follow.
+func (m *mux) pass(b []byte, from netip.AddrPort) (to *link, flush bool) {
+	if !isDTLS(b) {
+		return nil, false
+	}
+	m.mu.RLock()
+	owner := m.owners[from]
+	m.mu.RUnlock()
+	if owner == nil {
+		return nil, false
+	}
+	if to = owner.conn.link.Load(); to == nil {
+		return nil, false
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			m.logger.Error("panic", "doing", "taking a DTLS record", "from", from, "panic", r, "stack", string(debug.Stack()))
+			flush = false
+			to.s.shut(errors.New("webrtcwire: panic over a packet"))
+		}
+	}()
+	return to, to.receive(b)
+}
+
+// flushLater has a link flushed when the batch of packets is over.
+func (m *mux) flushLater(l *link) {
+	m.flushing.Lock()
+	defer m.flushing.Unlock()
+	if n := len(m.unsent); n == 0 || m.unsent[n-1] != l { // one twice does no harm
+		m.unsent = append(m.unsent, l)
+	}
+}
+
+// flush ends a batch of packets.
+func (m *mux) flush() {
+	m.flushing.Lock()
+	defer m.flushing.Unlock()
+	for i, l := range m.unsent {
+		l.flush()
+		m.unsent[i] = nil
+	}
+	m.unsent = m.unsent[:0]
+}
+
+// attach has the DTLS records of an agent's peer passed to l.
+func (m *mux) attach(ufrag string, l *link) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if conn := m.agents[ufrag]; conn != nil {
+		conn.link.Store(l)
+	}
+}

@@ -1,0 +1,95 @@
+// Package sctp is an SCTP association for data channels, over DTLS records that somebody else
+// carries: what WebRTC needs of the protocol, and a sender that is as fast at a distance as the path.
+//
+//	a := sctp.New(sctp.Config{Outlet: outlet, Client: true, Opened: take})
+//	a.Receive(packet); a.Flush()    // for each packet; Flush once after a batch
+//	c, err := a.Open("label")       // a data channel, as a stream of bytes
+//	sent, err := c.Write(message)   // false: wait for c.Writable()
+//	n, err := c.Read(buffer)        // 0: wait for c.Readable()
+//
+// There are no goroutines: packets are handled on the goroutine that calls Receive, from the socket
+// to the reader's queue, and what they call for is sent by the same, as is what a writer writes. One
+// timer does the rest.
+//
+// # What is implemented
+//
+// RFC 9260 as RFC 8831 profiles it, of: the handshake, with both sides beginning (section 5.2.1);
+// DATA, with fragmentation and bundling, reliable and in order (section 6); SACK with gap blocks and
+// duplicates; HEARTBEAT, which is answered; ABORT and SHUTDOWN, which both end the association at
+// once, since a connection ends with its peer. Not of: multi-homing, address changes, restarts
+// (an INIT with another tag is ignored), authentication, ERROR reports. Paths are checked by ICE.
+//
+//	RFC 8832  DCEP: OPEN is sent and answered; data follow without waiting for the answer (section 6)
+//	RFC 6525  requests of the peer to reset streams, which close a channel; we make none
+//	RFC 3758  FORWARD-TSN of the peer; we send none
+//	RFC 9653  zero checksums, in both directions where the peer says that it takes them
+//	RFC 7053  the I bit on the last chunk that there is to send
+//	RFC 8985  RACK-TLP, on TSNs and gap blocks, in place of RFC 9260's fast retransmit (section 7.2.4)
+//
+// Messages are not kept together: a channel is a stream of bytes, and each chunk that is in order is
+// handed over at once. Of unordered or unreliable channels that is not what their sender means, so
+// [Channel.Reliable] tells them apart.
+//
+// # Receiving
+//
+// A SACK goes out with a Flush if two packets have come since the last, at once if there is a gap, a
+// duplicate or the I bit, and after ackDelay (20 ms) else. The window is receiveWindow (4 MiB) less
+// what is held, each association's at least leastWindow (256 KiB), while all of the process's
+// together hold less than heldByAll (32 MiB); then they shrink. A chunk can be up to maxAhead (4,096)
+// TSNs ahead of one that is missing, with up to maxBlocks (240) gaps between.
+//
+// # Sending: the model of the path
+//
+// In the manner of BBR (draft-ietf-ccwg-bbr) and not of Reno, a loss is no sign of congestion by
+// itself. Two figures make the model (file model.go):
+//
+//	rate     the highest delivery rate of the last rateRounds (10) round trips. Each packet
+//	         remembers how much had been delivered when it was sent; what was delivered from then
+//	         to its acknowledgement, divided by the longer of the times to send and to
+//	         acknowledge that, is a sample. One of a sender that had too little to send counts
+//	         only if it is higher.
+//	minRTT   the least round trip of the last rttMemory (5 s).
+//
+// Their product is what the path holds, the pipe. Packets are paced at gain x rate: a sixteenth
+// (quantum) of a round trip's together, or of 1 ms or 4 ms; one that was held up may catch up a quarter of a
+// round trip, 2 to 10 ms, but no more than maxCredit (40 packets). Up to windowGain (2) x pipe, and
+// a little for the granularity of timers, may be under way. The gain follows the mode:
+//
+//	startup   2.77: the rate doubles each round trip, from initialWindow (20 packets), until it
+//	          grew by less than a quarter in each of three, or a queue overflows
+//	drain     0.35: until no more than the pipe is under way
+//	probeBW   a cycle of 8 phases of a minRTT each: 1.25, to find more; 0.75, to drain what that
+//	          has queued; and six of 1
+//	probeRTT  if none as short as minRTT was seen for rttMemory: half a pipe for probeTime (100 ms),
+//	          so that the path shows itself without our queue; a connection that began beside
+//	          others learns only so that part of its round trips is theirs
+//
+// A bottleneck's loss is heeded: where more than lossLimit (5 %) of a round's packets are lost, and
+// at least leastLosses (8), a queue overflows. Then no more may be under way than lossCut (0.85) of
+// what was, or the pipe; that ceiling rises by an eighth in each round that comes near it without
+// such losses. Less than that is taken for the path's own.
+//
+// On paths of less than shortPath (3 ms) scheduling is longer than the path, and the model says little:
+// shortWindow (80,000 bytes) may always be under way. That is what the socket of a Chromium takes.
+// To a peer on the same machine ([Config].Near) it is exactly that, so that thirty share evenly.
+//
+// # Sending: what is lost
+//
+// RACK (file ack.go): a packet is lost if one that was sent a reordering window later has arrived. The
+// window is a quarter of minRTT, and grows with each duplicate that the peer reports, up to a smoothed
+// round trip; it is none while no reordering was seen and three packets have arrived since. So a lost
+// repetition is repeated like everything else. What is lost is repeated before anything new.
+//
+// If nothing is acknowledged for two smoothed round trips (and probeDelay, 50 ms, if one packet alone is
+// under way), the last packet is sent again, or a new one, to have the peer speak: a tail loss probe.
+// After the timeout, srtt + 4 rttvar, leastRTO (200 ms) to maxRTO (3 s), doubled each time, all is taken
+// for lost, and the window begins at four packets. A peer that is silent for deadAfter (40 s) is dead.
+//
+// # Bounds
+//
+// What a peer can make us hold is bounded: the window, maxAhead and maxBlocks for what is received;
+// maxUnacked chunks and the sender's own room for what is sent; maxOpened channels; maxDCEP bytes of an
+// OPEN; maxControlChunksPerPacket answers to what comes in one packet; maxRenegs SACKs that take back what
+// others acknowledged. SACKs of what was not sent end the association. Others of its mistakes get a line at
+// debug level and are ignored.
+package sctp

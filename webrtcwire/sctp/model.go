@@ -1,0 +1,356 @@
+package sctp
+
+import "time"
+
+// See the package's documentation for the model as a whole.
+const (
+	startupGain = 2.77 // of pacing: 4 ln 2, doubles the rate each round trip (BBR's draft, section 4.1.1)
+	drainGain   = 0.35 // its inverse
+	windowGain  = 2.0  // of the congestion window over what the path holds
+	probeUp     = 1.25
+	probeDown   = 0.75
+	cycleLength = 8 // phases: probeUp, probeDown, and six at 1
+
+	// rateRounds is for how many round trips the highest delivery rate counts.
+	rateRounds = 10
+
+	// fullGrowth and fullRounds: the pipe is full if the rate grew by less in that many rounds.
+	fullGrowth = 1.25
+	fullRounds = 3
+
+	// lossLimit is the share of a round's packets whose loss means that a queue overflows, if they
+	// are at least leastLosses: a path may lose 2 % at random.
+	lossLimit   = 0.05
+	leastLosses = 8
+	lossCut     = 0.85 // of what was under way when it did
+
+	// rttMemory is how long the least round trip counts, probeTime how long the queue is then left
+	// to drain so that a new one can be seen.
+	rttMemory = 5 * time.Second
+	probeTime = 100 * time.Millisecond
+
+	// leastRound keeps rounds of very short paths long enough to measure something.
+	leastRound = 2 * time.Millisecond
+
+	initialWindow = 20 * packetSize
+	leastCwnd     = 4 * packetSize
+
+	// On a path shorter than shortPath the ends' scheduling is longer than the path, so what it holds
+	// says little: the window is what Chromium's socket takes (about 50 packets of ours, and the
+	// page takes some meanwhile), the same for everybody, and the packets go as acknowledgements come.
+	// To a peer on this machine it is always that: what is measured there beside thirty others is the
+	// wait for a processor, and whoever measured the longest would get the most.
+	shortPath   = 3 * time.Millisecond
+	shortWindow = 80_000
+
+	// A sender that was held up, by a timer or for a processor, may catch up for a quarter of a
+	// round trip, within these bounds: else it would send less than the rate, and then take
+	// that for the path's.
+	leastCredit = 2 * time.Millisecond
+	mostCredit  = 10 * time.Millisecond
+	maxCredit   = 40 * packetSize
+
+	// quantum is the part of a round trip's packets that go together, within these bounds of their
+	// time: a wake-up for each would cost more than all else.
+	quantum      = 16
+	leastQuantum = time.Millisecond
+	mostQuantum  = 4 * time.Millisecond
+)
+
+type mode int
+
+const (
+	startup mode = iota
+	drain
+	probeBW
+	probeRTT
+)
+
+// model is the sender's view of the path, in the manner of BBR: the rate at which it delivers and
+// its least round trip. All times are nanoseconds of the association's clock.
+type model struct {
+	near bool // the peer is on this machine
+	mode mode
+	cwnd int // bytes that may be under way
+	gain float64
+
+	delivered   int64 // bytes, ever
+	deliveredAt int64
+	firstSentAt int64
+	limitedTill int64 // of delivered: until there the application had too little to send
+
+	rates    [rateRounds]float64
+	round    int
+	roundEnd int64 // of delivered
+	roundAt  int64
+
+	minRTT, minRTTAt int64
+	srtt, rttvar     int64
+	probeEnd         int64
+	fullRate         float64
+	flatRounds       int
+	full             bool
+	phase            int
+	phaseAt          int64
+	lost, got        int // bytes of this round
+	most             int // under way in this round
+	ceiling          int // of what is under way, since a queue overflowed; 0: none
+	nextSend         int64
+	beforeProbe      int
+}
+
+func (m *model) begin(near bool) {
+	*m = model{near: near, mode: startup, cwnd: initialWindow, gain: startupGain}
+}
+
+// snapshot is what the model keeps with a packet.
+type snapshot struct {
+	sentAt, firstSentAt, deliveredAt, delivered int64
+	limited                                     bool
+}
+
+func (m *model) send(now int64, size, inflight int) snapshot {
+	if inflight == 0 {
+		m.firstSentAt, m.deliveredAt = now, now
+	}
+	m.most = max(m.most, inflight+size)
+	m.spend(now, size)
+	return snapshot{now, m.firstSentAt, m.deliveredAt, m.delivered, m.limitedTill > m.delivered}
+}
+
+// rate is the estimate of what the path delivers, in bytes per second; 0: not known.
+func (m *model) rate() (most float64) {
+	for _, r := range m.rates {
+		most = max(most, r)
+	}
+	return most
+}
+
+// pipe is what the path holds.
+func (m *model) pipe() int { return int(m.rate() * seconds(m.minRTT)) }
+
+func seconds(ns int64) float64 { return float64(ns) / 1e9 }
+
+func (m *model) short() bool { return m.near || m.minRTT > 0 && m.minRTT < int64(shortPath) }
+
+// pace is the rate to send at, in bytes per second.
+func (m *model) pace() float64 {
+	rate := m.rate()
+	if rate == 0 {
+		rtt := m.minRTT
+		if rtt == 0 {
+			rtt = int64(100 * time.Millisecond)
+		}
+		rate = initialWindow / seconds(max(rtt, int64(time.Millisecond)))
+	}
+	rate *= m.gain
+	if m.short() {
+		rate = max(rate, shortWindow/shortPath.Seconds())
+	}
+	return rate
+}
+
+// spend takes size bytes off the allowance.
+func (m *model) spend(now int64, size int) {
+	pace := m.pace()
+	allowed := min(max(int64(leastCredit), min(m.minRTT/4, int64(mostCredit))), int64(maxCredit/pace*1e9))
+	m.nextSend = max(m.nextSend, now-allowed) + int64(float64(size)/pace*1e9)
+}
+
+// wakeAt is when it is worth to send again after nextSend.
+func (m *model) wakeAt() int64 {
+	return m.nextSend + max(int64(leastQuantum), min(m.minRTT/quantum, int64(mostQuantum)))
+}
+
+// sample is what an acknowledgement tells.
+type sample struct {
+	newest      snapshot
+	any         bool
+	size        int // newly delivered
+	rtt         int64
+	cumulative  bool
+	outstanding int // still under way
+}
+
+// take notes the delivery of one packet.
+func (m *model) take(now int64, s *sample, p snapshot, size int) {
+	m.delivered += int64(size)
+	m.deliveredAt = now
+	m.got += size
+	s.size += size
+	if !s.any || p.delivered > s.newest.delivered || p.delivered == s.newest.delivered && p.sentAt > s.newest.sentAt {
+		s.any, s.newest = true, p
+	}
+}
+
+// lose notes the loss of one.
+func (m *model) lose(size int) { m.lost += size }
+
+// update follows take.
+func (m *model) update(now int64, s *sample) {
+	if !s.any {
+		return
+	}
+	m.firstSentAt = s.newest.sentAt
+	m.updateRTT(now, s)
+	newRound := s.newest.delivered >= m.roundEnd && now-m.roundAt >= int64(leastRound)
+	if newRound {
+		m.roundEnd, m.roundAt = m.delivered, now
+	}
+	m.updateRate(now, s, newRound)
+	if newRound {
+		m.endRound(s)
+	}
+	m.updateMode(now, s)
+	m.updateWindow(s)
+}
+
+func (m *model) updateRTT(now int64, s *sample) {
+	if s.rtt <= 0 {
+		return
+	}
+	if m.srtt == 0 {
+		m.srtt, m.rttvar = s.rtt, s.rtt/2
+	} else { // RFC 6298 section 2.3
+		m.rttvar += (max(m.srtt-s.rtt, s.rtt-m.srtt) - m.rttvar) / 4
+		m.srtt += (s.rtt - m.srtt) / 8
+	}
+	expired := m.minRTTAt > 0 && now-m.minRTTAt > int64(rttMemory)
+	if m.minRTT == 0 || s.rtt <= m.minRTT || expired && m.mode == probeRTT {
+		m.minRTT, m.minRTTAt = s.rtt, now
+	}
+}
+
+func (m *model) updateRate(now int64, s *sample, newRound bool) {
+	interval := max(s.newest.sentAt-s.newest.firstSentAt, now-s.newest.deliveredAt)
+	if interval < m.minRTT || interval <= 0 {
+		return // BBR's draft, section 4.1.2.3: too short to be true
+	}
+	rate := float64(m.delivered-s.newest.delivered) / seconds(interval)
+	if s.newest.limited && rate < m.rate() {
+		return
+	}
+	if newRound && !s.newest.limited {
+		m.round++
+		m.rates[m.round%rateRounds] = 0
+	}
+	at := &m.rates[m.round%rateRounds]
+	*at = max(*at, rate)
+}
+
+// endRound looks at the losses of a round, and at whether the rate still grows.
+func (m *model) endRound(s *sample) {
+	lossy := m.lost >= leastLosses*packetSize && float64(m.lost) > lossLimit*float64(m.lost+m.got)
+	switch {
+	case lossy:
+		m.ceiling = max(int(lossCut*float64(m.most)), m.pipe(), leastCwnd)
+		m.full = true
+	case m.ceiling > 0 && m.most >= m.ceiling*9/10:
+		m.ceiling += max(m.ceiling/8, packetSize)
+	}
+	if m.ceiling > 2*int(windowGain)*m.pipe()+initialWindow {
+		m.ceiling = 0
+	}
+	m.lost, m.got, m.most = 0, 0, s.outstanding
+	if m.full || s.newest.limited {
+		return
+	}
+	if rate := m.rate(); rate >= m.fullRate*fullGrowth {
+		m.fullRate, m.flatRounds = rate, 0
+	} else if m.flatRounds++; m.flatRounds >= fullRounds {
+		m.full = true
+	}
+}
+
+func (m *model) updateMode(now int64, s *sample) {
+	switch m.mode {
+	case startup:
+		if m.full {
+			m.mode, m.gain = drain, drainGain
+		}
+	case probeRTT:
+		if now < m.probeEnd {
+			return
+		}
+		m.minRTTAt = now
+		m.cwnd = max(m.cwnd, m.beforeProbe)
+		m.mode, m.gain = startup, startupGain
+		if m.full {
+			m.cruise(now)
+		}
+	case probeBW:
+		m.cycle(now, s)
+	}
+	if m.mode == drain && s.outstanding <= m.pipe() {
+		m.cruise(now)
+	}
+	if m.mode != probeRTT && !m.short() && now-m.minRTTAt > int64(rttMemory) {
+		m.mode, m.gain, m.beforeProbe = probeRTT, 1, m.cwnd
+		m.probeEnd = now + max(int64(probeTime), m.srtt)
+	}
+}
+
+func (m *model) cruise(now int64) {
+	m.mode, m.phase, m.phaseAt, m.gain = probeBW, int(now/1000)%(cycleLength-2)+2, now, 1
+}
+
+// cycle moves to the next phase of probeBW when it is time.
+func (m *model) cycle(now int64, s *sample) {
+	long := now-m.phaseAt > max(m.minRTT, int64(leastRound))
+	switch m.phase {
+	case 0: // until the queue is there, or a loss shows that none can be
+		if !long || s.outstanding < int(probeUp*float64(m.pipe())) && m.lost < leastLosses*packetSize &&
+			now-m.phaseAt < 4*m.minRTT {
+			return
+		}
+	case 1:
+		if !long && s.outstanding > m.pipe() {
+			return
+		}
+	default:
+		if !long {
+			return
+		}
+	}
+	m.phase, m.phaseAt = (m.phase+1)%cycleLength, now
+	switch m.phase {
+	case 0:
+		m.gain = probeUp
+	case 1:
+		m.gain = probeDown
+	default:
+		m.gain = 1
+	}
+}
+
+func (m *model) updateWindow(s *sample) {
+	target := int(windowGain*float64(m.pipe())) + 3*max(2*packetSize, int(m.pace()*0.001))
+	switch {
+	case m.mode == probeRTT:
+		m.cwnd = max(leastCwnd, m.pipe()/2)
+		return
+	case m.full:
+		m.cwnd = min(m.cwnd+s.size, target)
+	case m.cwnd < target || m.delivered < initialWindow:
+		m.cwnd += s.size
+	}
+	m.cwnd = max(m.cwnd, leastCwnd)
+}
+
+// window is how much may be under way.
+func (m *model) window() int {
+	window := m.cwnd
+	switch {
+	case m.near:
+		window = shortWindow
+	case m.short():
+		window = max(window, shortWindow)
+	}
+	if m.ceiling > 0 {
+		window = min(window, m.ceiling)
+	}
+	return window
+}
+
+// timedOut restarts from little: nothing is known of the path any more.
+func (m *model) timedOut() { m.cwnd = leastCwnd }
