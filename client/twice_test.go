@@ -139,7 +139,7 @@ func TestPeerIDIsNoProof(t *testing.T) {
 	if err := introduce(t, page, seed); err != nil {
 		t.Fatal(err)
 	}
-	until(t, 10*time.Second, "served", func() bool { return page.Stats().Downloaded > 0 })
+	until(t, 10*time.Second, "served", func() bool { return seed.Stats().Uploaded > 0 })
 	conn := claim(t, seed, page.swarms[0].PeerID())
 	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)

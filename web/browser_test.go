@@ -109,7 +109,7 @@ func TestPlaysOverHTTPWhereWebRTCIsBlocked(t *testing.T) {
 	needPage(t, realpeer.Chromium)
 	dir := folderOf(t, "film.mp4")
 	host, tracker := share(t, testhost.Options{Path: dir})
-	seed(t, host, dir, tracker)
+	seed(t, host, dir, tracker, "--no-tcp") // ICE over TCP would get through
 	var p played
 	do(t, realpeer.Chromium, "plays", host.URL(), &p, map[string]any{
 		"tracks": false, "direct": false, "flags": []string{"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--webrtc-ip-handling-policy=disable_non_proxied_udp"},

@@ -228,15 +228,6 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 }
 
 // Parts that are not there yet are off, as scripts may say.
-func TestMissingPartsAreOff(t *testing.T) {
-	root := album(t)
-	causeway(t, root, "create", "album").want(t, exitDone)
-	causeway(t, root, slices.Concat([]string{"download", "album.torrent", "--no-portmap"}, loopback)...).want(t, exitDone)
-	if r := causeway(t, root, "download", "album.torrent", "--no-portmap=false").want(t, exitUsage); !strings.Contains(r.stderr, "no port mapping") {
-		t.Errorf("got %q", r.stderr)
-	}
-}
-
 func TestSlotsForBrowsers(t *testing.T) {
 	for _, test := range []struct {
 		flags, environment string
