@@ -249,7 +249,12 @@ func (c *Client) startUTP() {
 		c.utp.Deliver(packet, from, received)
 		return true
 	}, c.utp.Flush)
-	c.shared.DialUTP = c.utp.DialContext
+	c.shared.DialUTP = func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
+		if err := c.net.Uses(addr.Addr()); err != nil {
+			return nil, err
+		}
+		return c.utp.DialContext(ctx, addr)
+	}
 }
 
 // startWeb starts what connects to browsers.

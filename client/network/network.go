@@ -83,6 +83,12 @@ func (n *Network) local(to netip.Addr) (netip.Addr, error) {
 	return own, nil
 }
 
+// Uses returns an error if nothing goes to addresses of a's family.
+func (n *Network) Uses(a netip.Addr) error {
+	_, err := n.local(a)
+	return err
+}
+
 // DialContext connects to host:port; network is "tcp", "udp" or one of these with 4
 // or 6 behind it. Names are looked up, and their addresses tried one after the other
 // and in both families side by side (RFC 8305). With a context of [From], addresses

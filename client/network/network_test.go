@@ -45,6 +45,12 @@ func TestBoundAddressIsWhereThingsComeFrom(t *testing.T) {
 	if _, err := n.DialContext(t.Context(), "tcp6", "[::1]:1"); !errors.Is(err, errFamily) {
 		t.Errorf("of the other family: %v", err)
 	}
+	if err := n.Uses(netip.IPv6LinkLocalAllNodes()); !errors.Is(err, errFamily) {
+		t.Errorf("the other family is used: %v", err)
+	}
+	if err := n.Uses(own); err != nil {
+		t.Error(err)
+	}
 	listener, err := n.Listen(t.Context(), "tcp", ":0")
 	if err != nil {
 		t.Fatal(err)

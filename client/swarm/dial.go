@@ -135,6 +135,7 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	})
 	slow.Stop()
 	kind, connected := conn.Kind, err == nil
+	noHandshake := errors.Is(err, errNoHandshake)
 	if err == nil {
 		if err = s.host.Attach(ctx, conn); err != nil {
 			conn.Close()
@@ -143,8 +144,11 @@ func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	s.host.Do(func() {
 		s.dialling--
 		c.outcome = outcomeOf(err)
-		if connected {
+		switch {
+		case connected:
 			c.byUTP = kind == UTP
+		case noHandshake:
+			c.byUTP = kind != UTP // the other one is first the next time
 		}
 		if err != nil {
 			s.log.Debug("dial failed", "peer", c.Addr, "err", err)
@@ -169,26 +173,34 @@ func (s *Swarm) guard(f func() error) (err error) {
 	return f()
 }
 
-// connect dials a peer, and exchanges handshakes with it.
+// errNoHandshake: a connection was made, and no handshake came over it.
+var errNoHandshake = errors.New("no handshake")
+
+// connect dials a peer, and exchanges handshakes with it. With errNoHandshake it tells the Kind.
 func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort, by order) (Conn, error) {
 	if err := s.shared.Dials.Take(ctx); err != nil {
 		return Conn{}, err
 	}
 	defer s.shared.Dials.Done()
+	made := false
 	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{
 		Encryption: s.shared.Encryption,
 		Connect: func(ctx context.Context) (conn net.Conn, err error) {
 			conn, by.first, err = s.race(ctx, addr, by)
+			made = made || err == nil
 			return conn, err
 		},
 	})
 	if err != nil {
-		return Conn{}, fmt.Errorf("%w: %w", errUnreached, err)
+		if made {
+			err = fmt.Errorf("%w: %w", errNoHandshake, err)
+		}
+		return Conn{Kind: by.first}, fmt.Errorf("%w: %w", errUnreached, err)
 	}
 	theirs, err := s.greet(ctx, conn)
 	if err != nil {
 		conn.Close()
-		return Conn{}, err
+		return Conn{Kind: by.first}, fmt.Errorf("%w: %w", errNoHandshake, err)
 	}
 	return Conn{Conn: conn, Swarm: s, Kind: by.first, Addr: addr, Outgoing: true, Handshake: theirs}, nil
 }

@@ -85,6 +85,16 @@ func TestWhoWinsTheRaceIsRemembered(t *testing.T) {
 	if dial(); dials != 3 || c.byUTP {
 		t.Errorf("after TCP came through (%d dials): %+v", dials, c.order())
 	}
+	// TCP is accepted, and hung up on.
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			conn.Close()
+		}
+	}()
+	if dial(); dials != 3 || !c.byUTP {
+		t.Errorf("after TCP was hung up on (%d dials): %+v", dials, c.order())
+	}
+	c.byUTP = false
 	c.UTP = true // somebody says so
 	if got := c.order(); got != (order{TCP, 0}) {
 		t.Errorf("one that is said to speak uTP is tried by %+v", got)
