@@ -124,7 +124,7 @@ func send(t *testing.T, p *path.Path, n int, gap time.Duration) (came []uint32) 
 			came = append(came, binary.BigEndian.Uint32(b))
 		} else if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
-		} else if there, _ := p.Counters(); there.Lost+there.Dropped+int64(len(came)) == int64(n) || time.Now().After(deadline) {
+		} else if there, _ := p.Counters(); there.Lost+there.Dropped+int64(len(came)) >= int64(n) || time.Now().After(deadline) {
 			break
 		}
 	}
@@ -139,7 +139,9 @@ func TestPathLosesAndReorders(t *testing.T) {
 	const n = 1000
 	came := send(t, p, n, 200*time.Microsecond)
 	there, _ := p.Counters()
-	if len(came) < n*90/100 || len(came) > n*98/100 || there.Lost != int64(n-len(came)) || there.Overruns != 0 {
+	lost := int64(n - len(came))
+	// What the hosts say of their addresses may be lost, too.
+	if len(came) < n*90/100 || len(came) > n*98/100 || there.Lost < lost || there.Lost > lost+5 || there.Overruns != 0 {
 		t.Errorf("%d of %d came: %+v", len(came), n, there)
 	}
 	overtaken := 0

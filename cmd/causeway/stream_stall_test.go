@@ -57,8 +57,8 @@ func TestStreamDoesNotStall(t *testing.T) {
 	play(httptest.NewRecorder(), fmt.Sprintf("-%d", pieceLength))
 	player := &pacedPlayer{header: http.Header{}, server: server, bitrate: bitrate}
 	play(player, fmt.Sprintf("%d-", torrent.Info.Length/2))
-	if player.got < torrent.Info.Length/2 || player.stalls != 0 {
-		t.Errorf("%d bytes of %d played, with %d stalls", player.got, torrent.Info.Length/2, player.stalls)
+	if player.got < torrent.Info.Length/2 || player.stalled >= playerBuffer.Seconds()/2 { // a busy machine may pause
+		t.Errorf("%d bytes of %d played, which waited for %.1f s", player.got, torrent.Info.Length/2, player.stalled)
 	}
 	select {
 	case <-arriving.Complete():
@@ -75,8 +75,8 @@ type pacedPlayer struct {
 	bitrate int64
 	got     int64
 	started time.Time
-	stalled int // before the start
-	stalls  int // since
+	before  float64 // seconds stalled before the start
+	stalled float64 // and since
 }
 
 // playerBuffer is how much of a film the player keeps.
@@ -89,10 +89,10 @@ func (p *pacedPlayer) Write(b []byte) (int, error) {
 	p.got += int64(len(b))
 	surplus := time.Duration(p.got*int64(time.Second)/p.bitrate) - playerBuffer
 	for _, reader := range p.server.Readers() {
-		p.stalls = reader.Stalls - p.stalled
+		p.stalled = reader.StalledSeconds - p.before
 	}
 	if p.started.IsZero() && surplus >= 0 {
-		p.started, p.stalled, p.stalls = time.Now(), p.stalls, 0
+		p.started, p.before, p.stalled = time.Now(), p.stalled, 0
 	}
 	if !p.started.IsZero() {
 		time.Sleep(time.Until(p.started.Add(surplus)))
