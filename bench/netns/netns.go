@@ -10,7 +10,8 @@
 //	... host.Do(func() { conn, err = net.ListenPacket("udp4", ":0") }) ...
 //
 // Everything goes when the test ends. Namespaces have names of their own, so tests may run
-// side by side.
+// side by side. A World is for one goroutine: subtests that run side by side get hosts that
+// were made before.
 package netns
 
 import (

@@ -134,9 +134,13 @@ func TestDoctorIsRight(t *testing.T) {
 	upnpRouter(t, good.Router)
 	bad := o.world.Home(netns.Config{NAT: netns.Symmetric})
 	deaf := o.world.Home(netns.Config{BlockUDP: true})
-	for name, test := range map[string]func(*testing.T){
-		"all well": func(t *testing.T) {
-			v := o.doctor(t, good.Host(), args(o.well(), []string{o.tor.Path, "--turn", "turn:us:secret@" + o.tracker})...)
+	const noRoute = "no route"
+	for name, test := range map[string]struct {
+		home *netns.Home
+		run  func(t *testing.T, host *netns.Host)
+	}{
+		"all well": {good, func(t *testing.T, host *netns.Host) {
+			v := o.doctor(t, host, args(o.well(), []string{o.tor.Path, "--turn", "turn:us:secret@" + o.tracker})...)
 			for _, check := range []string{"network", "ipv6", "ports", "nat", "udp", "webrtc", "clock", "open files", "disk", "state", "torrent", "tracker", "peers", "dht"} {
 				v.says(t, check, "ok", "")
 			}
@@ -148,59 +152,61 @@ func TestDoctorIsRight(t *testing.T) {
 			if v.diagnosis.State != "ok" {
 				t.Errorf("the diagnosis: %+v", v.diagnosis)
 			}
-		},
-		"symmetric, no IPv6, no mapping": func(t *testing.T) {
-			v := o.doctor(t, bad.Host(), args(o.well(), []string{"--turn", "turn:us:wrong@" + o.tracker})...)
+		}},
+		"symmetric, no IPv6, no mapping": {bad, func(t *testing.T, host *netns.Host) {
+			v := o.doctor(t, host, args(o.well(), []string{"--turn", "turn:us:wrong@" + o.tracker})...)
 			v.says(t, "webrtc", "fail", "does not relay for us")
 			v.says(t, "nat", "warn", "symmetric")
 			v.says(t, "ipv6", "none", "No IPv6")
 			v.says(t, "mapping", "warn", "no gateway answers")
 			v.says(t, "tcp", "warn", "cannot connect to us")
 			v.says(t, "udp", "ok", "the DHT")
-		},
-		"UDP blocked": func(t *testing.T) {
-			v := o.doctor(t, deaf.Host(), "--stun", o.stun, "--dht-bootstrap", o.node, "--tracker", "http://"+o.tracker+"/announce")
+		}},
+		"UDP blocked": {deaf, func(t *testing.T, host *netns.Host) {
+			v := o.doctor(t, host, "--stun", o.stun, "--dht-bootstrap", o.node, "--tracker", "http://"+o.tracker+"/announce")
 			v.says(t, "udp", "fail", "UDP is blocked")
 			v.says(t, "dht", "warn", "peers are found by trackers only")
 			v.says(t, "tracker", "ok", "answers")
 			v.says(t, "webrtc", "warn", "no STUN server answers")
-		},
-		"DHT and trackers down": func(t *testing.T) {
-			v := o.doctor(t, bad.Host(), "--stun", o.stun, "--dht-bootstrap", o.server.IPv4[0].String()+":9",
+		}},
+		"DHT and trackers down": {bad, func(t *testing.T, host *netns.Host) {
+			v := o.doctor(t, host, "--stun", o.stun, "--dht-bootstrap", o.server.IPv4[0].String()+":9",
 				"--tracker", "http://"+o.server.IPv4[0].String()+":9/announce", o.tor.Magnet())
 			v.says(t, "dht", "fail", "Name a node that is up")
 			v.says(t, "tracker", "fail", "refuse")
 			v.says(t, "peers", "fail", "nobody who could name them answers: no tracker answers (1 tracker asked), and the DHT is not reached")
-		},
-		"nobody has it": func(t *testing.T) {
-			v := o.doctor(t, bad.Host(), args(o.well(), []string{"0123456789012345678901234567890123456789"})...)
+		}},
+		"nobody has it": {bad, func(t *testing.T, host *netns.Host) {
+			v := o.doctor(t, host, args(o.well(), []string{"0123456789012345678901234567890123456789"})...)
 			v.says(t, "peers", "fail", "trackers and the DHT answer, and know nobody who has it")
-		},
-		"no route": func(t *testing.T) {
-			host := bad.Host()
-			host.IP("route del default")
+		}},
+		noRoute: {bad, func(t *testing.T, host *netns.Host) {
 			v := o.doctor(t, host, o.well()...)
 			v.says(t, "network", "fail", "no way to the outside")
 			if len(v.diagnosis.Broken) != 1 {
 				t.Errorf("consequences are told as causes: %q", v.diagnosis.Broken)
 			}
-		},
-		"a peer that refuses": func(t *testing.T) {
-			v := o.doctor(t, bad.Host(), "--no-dht", "--stun", o.stun, "--peer", o.server.IPv4[0].String()+":9", o.tor.Magnet())
+		}},
+		"a peer that refuses": {bad, func(t *testing.T, host *netns.Host) {
+			v := o.doctor(t, host, "--no-dht", "--stun", o.stun, "--peer", o.server.IPv4[0].String()+":9", o.tor.Magnet())
 			v.says(t, "peers", "fail", "1 address of a peer is known, but none can be connected to: ")
 			v.says(t, "peers", "fail", "refused the connection")
-		},
-		"disk read-only": func(t *testing.T) {
+		}},
+		"disk read-only": {bad, func(t *testing.T, _ *netns.Host) {
 			dir := t.TempDir()
 			v := doctorBy(t, []string{"CAUSEWAY_NO_PORTMAP=true"}, "unshare", "--mount", "sh", "-c", `mount -t tmpfs -o ro none "$0" && exec "$@"`,
 				dir, program(t), "doctor", "--json", "--listen", "127.0.0.1", "--port", "0", "--no-dht", "--no-lsd", "-o", dir, "--state", dir)
 			v.says(t, "disk", "fail", "mounted read-only")
 			v.says(t, "state", "fail", "cannot be written")
-		},
+		}},
 	} {
+		host := test.home.Host()
+		if name == noRoute {
+			host.IP("route del default")
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t)
+			test.run(t, host)
 		})
 	}
 }
