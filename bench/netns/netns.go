@@ -119,11 +119,28 @@ func (w *World) link(a *Host, deviceA string, b *Host, deviceB string) {
 // Args is the command line, without its "ip", that runs a program in the namespace and
 // without a proxy.
 func (h *Host) Args(program string, arguments ...string) []string {
-	args := []string{"netns", "exec", h.Name, "env"}
-	for _, name := range []string{"http_proxy", "https_proxy", "all_proxy", "no_proxy"} {
-		args = append(args, "-u", name, "-u", strings.ToUpper(name))
+	return append(append(Exec(h.Name)[1:], program), arguments...)
+}
+
+// Exec is what is put before a command line to have it run in a network namespace, and without
+// a proxy, which is not to be reached from there. The process keeps the id that it is started
+// with.
+func Exec(name string) []string {
+	words := []string{"ip", "netns", "exec", name, "env"}
+	for _, proxy := range []string{"http_proxy", "https_proxy", "all_proxy", "no_proxy"} {
+		words = append(words, "-u", proxy, "-u", strings.ToUpper(proxy))
 	}
-	return append(append(args, program), arguments...)
+	return words
+}
+
+// Do runs f on a thread of the host, so that the sockets which it opens are the host's; they
+// stay so. Goroutines that f starts are elsewhere: an address must be literal, and of one
+// family.
+func (h *Host) Do(f func()) {
+	h.world.t.Helper()
+	if err := Enter(h.Name, func() error { f(); return nil }); err != nil {
+		h.world.t.Fatal(err)
+	}
 }
 
 // IP runs commands of ip in the namespace, one a line, as "address del 203.0.113.10/32 dev eth0".

@@ -3,6 +3,7 @@ package netns_test
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -130,5 +131,21 @@ func TestOutsidePort(t *testing.T) {
 	send(t, second, mapped)
 	if from, came := come(t, inside, true); !came || from != addrPort(second) {
 		t.Errorf("a packet of %s came: %t as from %s", addrPort(second), came, from)
+	}
+}
+
+// TestDoEndsWithItsGoroutine: what ends its goroutine inside of a namespace, as t.Fatal does,
+// hangs nobody.
+func TestDoEndsWithItsGoroutine(t *testing.T) {
+	host := netns.New(t).Public(1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		host.Do(runtime.Goexit)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("it hangs")
 	}
 }

@@ -3,10 +3,8 @@ package path
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -88,35 +86,6 @@ func hurry() {
 			_ = unix.SchedSetAttr(id, &first, 0) // without, it is as late as any
 		}
 	}
-}
-
-// within runs f on a thread that is in a network namespace meanwhile. The thread does not end
-// then: that would end the programs which it has started before (PR_SET_PDEATHSIG).
-func within(name string, f func() error) (err error) {
-	runtime.LockOSThread()
-	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("enter network namespace %s: %w", name, err)
-	}
-	defer unix.Close(home)
-	there, err := unix.Open("/run/netns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		defer unix.Close(there)
-		err = unix.Setns(there, unix.CLONE_NEWNET)
-	}
-	if err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("enter network namespace %s: %w", name, err)
-	}
-	defer func() {
-		if back := unix.Setns(home, unix.CLONE_NEWNET); back != nil {
-			err = errors.Join(err, fmt.Errorf("leave network namespace %s: %w", name, back))
-			return // and the thread is nobody else's
-		}
-		runtime.UnlockOSThread()
-	}()
-	return f()
 }
 
 // dropped returns how many packets a device of the calling thread's namespace has not sent.

@@ -21,7 +21,6 @@ func (*tap) write([]byte)                 {}
 func await(time.Duration, *tap, *tap)     {}
 func nap(time.Duration)                   {}
 func hurry()                              {}
-func within(string, func() error) error   { return errLinux }
 func dropped(string) (int64, error)       { return 0, errLinux }
 func setCongestion(uintptr, string) error { return errLinux }
 

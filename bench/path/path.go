@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/causeway-bt/causeway/bench/netns"
 )
 
 // The hosts' addresses. Each namespace has its own, so paths side by side may have the same.
@@ -103,7 +105,7 @@ func (h *Host) make(ctx context.Context, other *Host) error {
 	if err := ip(ctx, "netns", "add", h.name); err != nil {
 		return err
 	}
-	if err := within(h.name, func() (err error) { h.device, err = openTAP(device); return err }); err != nil {
+	if err := netns.Enter(h.name, func() (err error) { h.device, err = openTAP(device); return err }); err != nil {
 		return err
 	}
 	for _, words := range []string{
@@ -209,17 +211,11 @@ func (h *Host) overruns() (n int64) {
 // Do runs f on a thread of the host, so that the sockets which it opens are the host's; they
 // stay so. Goroutines that f starts are elsewhere: an address must be literal, and of one
 // family.
-func (h *Host) Do(f func() error) error { return within(h.name, f) }
+func (h *Host) Do(f func() error) error { return netns.Enter(h.name, f) }
 
 // Exec is what is put before a command line to have it run at the host. The process keeps
 // the id that it is started with.
-func (h *Host) Exec() []string {
-	exec := []string{"ip", "netns", "exec", h.name, "env"}
-	for _, proxy := range []string{"http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
-		exec = append(exec, "-u", proxy) // which is not to be reached from there
-	}
-	return exec
-}
+func (h *Host) Exec() []string { return netns.Exec(h.name) }
 
 // Command is exec.CommandContext at the host.
 func (h *Host) Command(ctx context.Context, name string, arguments ...string) *exec.Cmd {
