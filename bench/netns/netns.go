@@ -6,7 +6,7 @@
 //	server := world.Public(2) // a host with two addresses of either family
 //	home := world.Home(netns.Config{NAT: netns.PortRestricted})
 //	host := home.Host()
-//	... proc.Spec{Path: "ip", Args: host.Args("causeway", "seed", ...)} ...
+//	... proc.Spec{Command: host.Exec(), Path: "causeway", Args: ...} ...
 //	... host.Do(func() { conn, err = net.ListenPacket("udp4", ":0") }) ...
 //
 // Everything goes when the test ends. Namespaces have names of their own, so tests may run
@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -116,11 +117,8 @@ func (w *World) link(a *Host, deviceA string, b *Host, deviceB string) {
 	b.batch("link set " + deviceB + " up")
 }
 
-// Args is the command line, without its "ip", that runs a program in the namespace and
-// without a proxy.
-func (h *Host) Args(program string, arguments ...string) []string {
-	return append(append(Exec(h.Name)[1:], program), arguments...)
-}
+// Exec is what is put before a command line to have it run at the host, as Exec.
+func (h *Host) Exec() []string { return Exec(h.Name) }
 
 // Exec is what is put before a command line to have it run in a network namespace, and without
 // a proxy, which is not to be reached from there. The process keeps the id that it is started
@@ -162,7 +160,8 @@ func (h *Host) batch(commands ...string) {
 
 func (h *Host) exec(stdin, program string, arguments ...string) {
 	h.world.t.Helper()
-	h.world.run(stdin, "ip", h.Args(program, arguments...)...)
+	words := slices.Concat(h.Exec(), []string{program}, arguments)
+	h.world.run(stdin, words[0], words[1:]...)
 }
 
 // run runs a command, and skips or fails the test if it fails.

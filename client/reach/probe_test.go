@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -76,7 +77,8 @@ func coturnAt(t *testing.T, host *netns.Host) {
 	for _, ip := range host.IPv4 {
 		flags = append(flags, "--listening-ip="+ip.String())
 	}
-	cmd := exec.Command("ip", host.Args("turnserver", flags...)...)
+	command := slices.Concat(host.Exec(), []string{"turnserver"}, flags)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Dir = dir
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -17,20 +17,7 @@ import (
 func startTimed(t *testing.T, arguments ...string) (*cli.Run, *storm.Lateness) {
 	t.Helper()
 	late := &storm.Lateness{}
-	run, err := cli.StartSpec(proc.Spec{
-		Path: program(t), Args: args(arguments, []string{"--json", "-v"}), OnErrorLine: late.Line,
-		Env: append([]string{"CAUSEWAY_STATE=" + t.TempDir()}, cli.Isolated...),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		run.Stop()
-		if t.Failed() {
-			t.Logf("output of causeway %v:\n%s", arguments, run.Output())
-		}
-	})
-	return run, late
+	return launch(t, proc.Spec{Args: args(arguments, []string{"-v"}), OnErrorLine: late.Line, Env: cli.Isolated}), late
 }
 
 // listening returns where a run takes connections.

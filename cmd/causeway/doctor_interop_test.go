@@ -14,10 +14,8 @@ import (
 
 	"github.com/pion/stun/v4"
 
-	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/fixture"
 	"github.com/causeway-bt/causeway/bench/netns"
-	"github.com/causeway-bt/causeway/bench/proc"
 )
 
 // verdict is what doctor says of one thing.
@@ -96,17 +94,10 @@ func newOutside(t *testing.T) *outside {
 	o.tracker, o.stun, o.node = first+":8000", "stun:"+first+":3478", first+":6881"
 	testerOfNATs(t, o.server)
 	for _, command := range [][]string{
-		{"tracker", "--listen", first, "--port", "8000", "--turn-user", "us:secret", "--json"},
-		{"seed", o.tor.Path, "--data", o.tor.Dir, "--tracker", "udp://" + o.tracker, "--dht-bootstrap", "203.0.113.1:1", "--json"},
+		{"tracker", "--listen", first, "--port", "8000", "--turn-user", "us:secret"},
+		{"seed", o.tor.Path, "--data", o.tor.Dir, "--tracker", "udp://" + o.tracker, "--dht-bootstrap", "203.0.113.1:1"},
 	} {
-		run, err := cli.StartSpec(proc.Spec{
-			Path: "ip", Args: o.server.Args(program(t), command...),
-			Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_LSD=true", "CAUSEWAY_NO_WEBRTC=true"},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(run.Stop)
+		run := runAt(t, o.server, command...)
 		if _, err := run.WaitEvent(within(t, patience), "listening"); err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +109,7 @@ func newOutside(t *testing.T) *outside {
 func (o *outside) doctor(t *testing.T, host *netns.Host, flags ...string) visit {
 	t.Helper()
 	all := append([]string{"doctor", "--json", "-o", t.TempDir(), "--no-lsd"}, flags...)
-	return doctorBy(t, []string{"CAUSEWAY_NO_PORTMAP=false"}, append([]string{"ip"}, host.Args(program(t), all...)...)...)
+	return doctorBy(t, []string{"CAUSEWAY_NO_PORTMAP=false"}, args(host.Exec(), []string{program(t)}, all)...)
 }
 
 // well are the flags by which all is found that there is.

@@ -63,24 +63,29 @@ func args(lists ...[]string) []string {
 	return all
 }
 
-// start runs causeway, with a state folder of its own unless a flag names one. It is
-// stopped when the test ends, and its output logged if the test failed.
-func start(t *testing.T, args ...string) *cli.Run {
+// launch runs causeway, with a state folder of its own unless the environment or a flag names
+// one. It is stopped when the test ends, and its output logged if the test failed.
+func launch(t *testing.T, s proc.Spec) *cli.Run {
 	t.Helper()
-	run, err := cli.StartSpec(proc.Spec{
-		Path: program(t), Args: append(args[:len(args):len(args)], "--json"),
-		Env: append([]string{"CAUSEWAY_STATE=" + t.TempDir()}, cli.Isolated...),
-	})
+	s.Path, s.Args = program(t), append(s.Args[:len(s.Args):len(s.Args)], "--json")
+	s.Env = append([]string{"CAUSEWAY_STATE=" + t.TempDir()}, s.Env...)
+	run, err := cli.StartSpec(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		run.Stop()
 		if t.Failed() {
-			t.Logf("output of causeway %v:\n%s", args, run.Output())
+			t.Logf("output of causeway %v:\n%s", s.Args, run.Output())
 		}
 	})
 	return run
+}
+
+// start launches causeway with nothing on that its arguments do not name.
+func start(t *testing.T, args ...string) *cli.Run {
+	t.Helper()
+	return launch(t, proc.Spec{Args: args, Env: cli.Isolated})
 }
 
 // seed runs `causeway seed` and returns it with the address it listens on, once it

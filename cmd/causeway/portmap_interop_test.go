@@ -26,15 +26,8 @@ func TestPeersComeThroughTheMappedPort(t *testing.T) {
 	home, stranger := world.Home(netns.Config{}), world.Public(1)
 	upnpRouter(t, home.Router)
 	tor := single(t, 1<<20)
-	offline := []string{"--no-dht", "--no-lsd", "--no-trackers", "--json"}
-	run, err := cli.StartSpec(proc.Spec{
-		Path: "ip", Args: home.Host().Args(program(t), args([]string{"seed", tor.Path, "--data", tor.Dir}, offline)...),
-		Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_PORTMAP=false", "CAUSEWAY_NO_WEBRTC=true"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(run.Stop)
+	offline := []string{"--no-dht", "--no-trackers"}
+	run := behindGateway(t, home.Host(), args([]string{"seed", tor.Path, "--data", tor.Dir}, offline)...)
 	mapped, err := run.WaitFor(within(t, patience), "a mapped port", func(e cli.Event) bool { return e.Event == "portmap" && e.State == "ok" })
 	if err != nil {
 		t.Fatal(err)
@@ -44,20 +37,19 @@ func TestPeersComeThroughTheMappedPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	download, err := cli.StartSpec(proc.Spec{
-		Path: "ip", Args: stranger.Args(program(t), args([]string{"download", tor.Path, "-o", dir, "--port", "0", "--state", t.TempDir(),
-			"--peer", net.JoinHostPort(home.Router.IPv4[0].String(), port)}, offline)...),
-		Env: cli.Isolated,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(download.Stop)
+	download := runAt(t, stranger, args([]string{"download", tor.Path, "-o", dir, "--port", "0",
+		"--peer", net.JoinHostPort(home.Router.IPv4[0].String(), port)}, offline)...)
 	finish(t, download, tor, dir)
 	run.Stop()
 	if rules := upnpRules(t, home.Router); len(rules) != 0 {
 		t.Errorf("still mapped after the end: %q", rules)
 	}
+}
+
+// behindGateway runs causeway at a host whose gateway it may ask for ports.
+func behindGateway(t *testing.T, host *netns.Host, arguments ...string) *cli.Run {
+	t.Helper()
+	return launch(t, proc.Spec{Command: host.Exec(), Args: arguments, Env: args(cli.Isolated, []string{"CAUSEWAY_NO_PORTMAP=false"})})
 }
 
 // upnpRouter has a router map ports. miniupnpd would map nothing if it knew that its public
@@ -80,7 +72,8 @@ func upnpRouter(t *testing.T, router *netns.Host, settings ...string) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command("ip", router.Args("miniupnpd", "-d", "-f", config, "-P", config+".pid")...)
+	command := args(router.Exec(), []string{"miniupnpd", "-d", "-f", config, "-P", config + ".pid"})
+	daemon := exec.Command(command[0], command[1:]...)
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +89,8 @@ const upnpAddr = "6.6.6.6"
 // upnpRules lists what a router passes on.
 func upnpRules(t *testing.T, router *netns.Host) (rules []string) {
 	t.Helper()
-	out, err := exec.Command("ip", router.Args("nft", "list", "chain", "inet", "upnp", "prerouting")...).CombinedOutput()
+	command := args(router.Exec(), []string{"nft", "list", "chain", "inet", "upnp", "prerouting"})
+	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("nft: %v: %s", err, out)
 	}
@@ -137,15 +131,7 @@ func TestOtherMappedPortIsAnnounced(t *testing.T) {
 		serving.Wait()
 	})
 	tor := single(t, 1<<16)
-	run, err := cli.StartSpec(proc.Spec{
-		Path: "ip", Args: home.Host().Args(program(t), "seed", tor.Path, "--data", tor.Dir, "--tracker", "http://"+listener.Addr().String()+"/announce",
-			"--no-dht", "--no-lsd", "--json"),
-		Env: []string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_PORTMAP=false", "CAUSEWAY_NO_WEBRTC=true"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(run.Stop)
+	run := behindGateway(t, home.Host(), "seed", tor.Path, "--data", tor.Dir, "--tracker", "http://"+listener.Addr().String()+"/announce", "--no-dht")
 	ctx := within(t, patience)
 	for {
 		select {

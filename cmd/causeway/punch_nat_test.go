@@ -16,24 +16,13 @@ import (
 // startAt runs causeway at a host of a small internet.
 func startAt(t *testing.T, h *netns.Host, env []string, arguments ...string) *cli.Run {
 	t.Helper()
-	run, err := cli.StartSpec(proc.Spec{
-		Path: "ip", Args: h.Args(program(t), append(arguments, "--json", "-v")...),
-		Env: append([]string{"CAUSEWAY_STATE=" + t.TempDir(), "CAUSEWAY_NO_LSD=true"}, env...),
+	return launch(t, proc.Spec{
+		Command: h.Exec(), Args: args(arguments, []string{"-v"}), Env: args([]string{"CAUSEWAY_NO_LSD=true"}, env),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		run.Stop()
-		if t.Failed() {
-			t.Logf("output of causeway %v at %s:\n%s", arguments, h.Name, run.Output())
-		}
-	})
-	return run
 }
 
-// noWeb are the parts of the program that are no matter of a test of the classic swarm.
-var noWeb = []string{"CAUSEWAY_NO_PORTMAP=true", "CAUSEWAY_NO_WEBRTC=true"}
+// noWeb leaves out what is no matter of a test of the classic swarm.
+var noWeb = []string{"CAUSEWAY_NO_WEBRTC=true"}
 
 // peerPort is the port of peers in namespaces, which are theirs alone.
 const peerPort = 6881
@@ -94,7 +83,7 @@ func (p *punching) start(h *netns.Host, libtorrent bool, dir string, relay bool)
 	if libtorrent {
 		o := realpeer.Options{
 			Program: realpeer.Libtorrent, Torrent: p.tor.Path, Dir: dir, Seed: seeds, PEX: true, UTP: true,
-			Host: h.IPv4[0].String(), Port: peerPort, Command: args([]string{"ip"}, h.Args("env")),
+			Host: h.IPv4[0].String(), Port: peerPort, Command: h.Exec(),
 		}
 		if relay {
 			o.UpLimit, o.DownLimit = 4000, 4000 // of which it takes handshakes, too

@@ -24,20 +24,7 @@ import (
 // runAt runs causeway at a host of a small internet.
 func runAt(t *testing.T, host *netns.Host, arguments ...string) *cli.Run {
 	t.Helper()
-	run, err := cli.StartSpec(proc.Spec{
-		Path: "ip", Args: host.Args(program(t), append(arguments, "--json")...),
-		Env: append([]string{"CAUSEWAY_STATE=" + t.TempDir()}, cli.Isolated...),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		run.Stop()
-		if t.Failed() {
-			t.Logf("output of causeway %v:\n%s", arguments, run.Output())
-		}
-	})
-	return run
+	return launch(t, proc.Spec{Command: host.Exec(), Args: arguments, Env: cli.Isolated})
 }
 
 // TestPortThatTheWorldSees: behind a NAT that gives our port another number, and the same to

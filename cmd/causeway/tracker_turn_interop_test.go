@@ -71,20 +71,7 @@ func twoIslands(t *testing.T) (middle string, outer [2]island) {
 // startIn runs causeway in a network namespace.
 func startIn(t *testing.T, namespace string, env []string, arguments ...string) *cli.Run {
 	t.Helper()
-	run, err := cli.StartSpec(proc.Spec{
-		Path: "ip", Args: append([]string{"netns", "exec", namespace, program(t)}, append(arguments, "--json")...),
-		Env: append(append([]string{"CAUSEWAY_STATE=" + t.TempDir()}, cli.Isolated...), env...),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		run.Stop()
-		if t.Failed() {
-			t.Logf("output of causeway %v:\n%s", arguments, run.Output())
-		}
-	})
-	return run
+	return launch(t, proc.Spec{Command: inNamespace(namespace), Args: arguments, Env: args(cli.Isolated, env)})
 }
 
 // selfSigned writes a certificate for addresses and names, and its key.

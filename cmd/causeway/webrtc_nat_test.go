@@ -31,9 +31,8 @@ func TestWebRTCThroughNATs(t *testing.T) {
 				"--no-tcp", "--no-utp", "--no-dht", "--no-web-trackers", "--port", strconv.Itoa(peerPort),
 				"--stun", "stun:" + at, "--tracker", "ws://" + at + "/announce",
 			}
-			env := []string{"CAUSEWAY_NO_PORTMAP=true"}
-			startAt(t, world.Home(netns.Config{NAT: test.nat}).Host(), env, args([]string{"seed", tor.Path, "--data", tor.Dir}, webOnly)...)
-			run := startAt(t, world.Home(netns.Config{NAT: test.nat}).Host(), env, args([]string{"download", tor.Path, "-o", dir}, webOnly)...)
+			startAt(t, world.Home(netns.Config{NAT: test.nat}).Host(), nil, args([]string{"seed", tor.Path, "--data", tor.Dir}, webOnly)...)
+			run := startAt(t, world.Home(netns.Config{NAT: test.nat}).Host(), nil, args([]string{"download", tor.Path, "-o", dir}, webOnly)...)
 			finish(t, run, tor, dir)
 			if got := relayed(t, host.Name, "ws", port); test.relayed && got < 2e6 || !test.relayed && got > 2e5 {
 				t.Errorf("%v bytes went through the relay", got)
