@@ -22,7 +22,7 @@ LEAKFLAGS   := -timeout 10m -run LeaveNothing
 CHECKFLAGS  ?= -short -p 2 -parallel 4 -timeout 5m
 # Nothing is shared there, or the race detector makes it too slow for a check; make test
 # has it everywhere. A new package is under it unless it is named here.
-CHECKPLAIN  := causeway$$|/bench|/cmd/|/webrtcwire|/client/meta|/client/picker|/stream/(media|subtitle)
+CHECKPLAIN  := causeway$$|/bench|/cmd/|/webrtcwire$$|/client/meta|/client/picker|/stream/(media|subtitle)
 # The race detector needs a C compiler; without one, Go does not use cgo either.
 RACE        = $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
