@@ -99,7 +99,7 @@ func Available(p Program) error {
 	}
 	if _, err := exec.LookPath(string(p)); err != nil {
 		packages := map[Program]string{
-			Aria2: "aria2", Transmission: "transmission-daemon", OpenTracker: "opentracker",
+			Aria2: "aria2", Transmission: "transmission-daemon", QBittorrent: "qbittorrent-nox", OpenTracker: "opentracker",
 			Chromium: "chromium", Firefox: "firefox-esr", Coturn: "coturn",
 		}
 		return fmt.Errorf("%s is missing (Debian: %s): %w", p, packages[p], err)
