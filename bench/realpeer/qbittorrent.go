@@ -24,8 +24,7 @@ const qbittorrentConfig = `[LegalNotice]
 Accepted=true
 
 [BitTorrent]
-Session\Interface=%[3]s
-Session\InterfaceAddress=%[4]s
+Session\InterfaceAddress=%[3]s
 Session\Port=%[2]d
 Session\QueueingSystemEnabled=false
 Session\MultiConnectionsPerIp=true
@@ -52,7 +51,7 @@ func launchQBittorrent(ctx context.Context, dir string, o Options) (*Peer, error
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf(qbittorrentConfig, port, o.Port, "", o.Host)
+	config := fmt.Sprintf(qbittorrentConfig, port, o.Port, o.Host)
 	if err := os.WriteFile(filepath.Join(folder, "qBittorrent.conf"), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
