@@ -81,8 +81,7 @@ type Run struct {
 }
 
 // Isolated is the environment that keeps a run on this machine in what its flags do
-// not say: by variables, because a program built without one of these parts does not
-// know the flag either.
+// not say.
 var Isolated = []string{"CAUSEWAY_NO_PORTMAP=true", "CAUSEWAY_NO_WEBRTC=true", "CAUSEWAY_NO_LSD=true"}
 
 // Start runs the program at bin, isolated, with --json added to args.

@@ -227,7 +227,6 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// Parts that are not there yet are off, as scripts may say.
 func TestSlotsForBrowsers(t *testing.T) {
 	for _, test := range []struct {
 		flags, environment string
