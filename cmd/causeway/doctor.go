@@ -55,7 +55,7 @@ func (a *app) doctor(ctx context.Context, sources []string, out string, engine *
 			return err
 		}
 	}
-	a.line("looking, for some ten seconds at most")
+	a.line("looking, for some ten seconds")
 	report, err := doctor.Run(ctx, look)
 	if err != nil {
 		return err
