@@ -1,64 +1,28 @@
 package utp_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
 var infoHash = [20]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}
 
 // libtorrent starts a session of the real libtorrent that speaks uTP only and connects to
-// peer unless that is "-". It returns its address.
-func libtorrent(t *testing.T, peer string) netip.AddrPort {
+// peers. It returns its address.
+func libtorrent(t *testing.T, peers ...string) netip.AddrPort {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("runs libtorrent: not with -short")
-	}
-	const python = "/usr/bin/python3" // the one that Debian's python3-libtorrent is for
-	if err := exec.Command(python, "-c", "import libtorrent").Run(); err != nil {
-		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {
-			t.Fatal("python3-libtorrent is not installed and CAUSEWAY_REQUIRE_PEERS=1")
-		}
-		t.Skip("python3-libtorrent is not installed")
-	}
-	cmd := exec.Command(python, "testdata/libtorrent_utp.py", hex.EncodeToString(infoHash[:]), peer)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stdin.Close()
-		kill := time.AfterFunc(3*time.Second, func() { cmd.Process.Kill() })
-		defer kill.Stop()
-		cmd.Wait()
-	})
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var port uint16
-	if _, err := fmt.Sscanf(line, "port %d", &port); err != nil {
-		t.Fatalf("libtorrent said %q", line)
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+	return netip.MustParseAddrPort(realpeer.Start(t, realpeer.Options{
+		Program: realpeer.Libtorrent, Magnet: "magnet:?xt=urn:btih:" + hex.EncodeToString(infoHash[:]), Dir: t.TempDir(),
+		UTP: true, NoTCP: true, Peers: peers,
+	}).Addr)
 }
 
 // shakeHands exchanges the handshakes of BEP 3 over c, and then messages until the peer has
@@ -85,7 +49,7 @@ func shakeHands(t *testing.T, c net.Conn) {
 
 func TestDialLibtorrent(t *testing.T) {
 	t.Parallel()
-	peer := libtorrent(t, "-")
+	peer := libtorrent(t)
 	s := listen(t, "127.0.0.1")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
