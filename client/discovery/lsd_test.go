@@ -211,23 +211,28 @@ func loopback(t *testing.T) []net.Interface {
 	return nil
 }
 
-func TestMulticastOnLoopback(t *testing.T) {
+// announcing is two on loopback, of which the second announces a torrent with port 1002, and
+// what the first hears of it.
+func announcing(t *testing.T, hash [20]byte) (l [2]*LSD, found <-chan []netip.AddrPort) {
+	t.Helper()
 	interfaces := loopback(t)
-	var l [2]*LSD
 	for i := range l {
 		var err error
 		if l[i], err = NewLSD(LSDConfig{Interfaces: interfaces}); err != nil {
 			t.Skip("no multicast on this host:", err)
 		}
-		defer l[i].Close()
+		t.Cleanup(func() { l[i].Close() })
 	}
+	heard, done := make(chan []netip.AddrPort, 10), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
-	hash := [20]byte{1, 2, 3}
-	found := make(chan []netip.AddrPort, 10)
-	done := make(chan struct{})
-	defer func() { cancel(); <-done }()
-	defer l[0].watch(hash, func(p []netip.AddrPort) { found <- p })()
+	unwatch := l[0].watch(hash, func(p []netip.AddrPort) { heard <- p })
 	go func() { l[1].Announce(ctx, hash, 1002, func([]netip.AddrPort) {}); close(done) }()
+	t.Cleanup(func() { unwatch(); cancel(); <-done })
+	return l, heard
+}
+
+func TestMulticastOnLoopback(t *testing.T) {
+	_, found := announcing(t, [20]byte{1, 2, 3})
 	select {
 	case p := <-found:
 		if p[0].Port() != 1002 || !p[0].Addr().IsLoopback() {
@@ -240,22 +245,7 @@ func TestMulticastOnLoopback(t *testing.T) {
 
 // On another network, the groups are joined anew and all torrents announced there at once.
 func TestRejoinAnnouncesAgain(t *testing.T) {
-	interfaces := loopback(t)
-	var l [2]*LSD
-	for i := range l {
-		var err error
-		if l[i], err = NewLSD(LSDConfig{Interfaces: interfaces}); err != nil {
-			t.Skip("no multicast on this host:", err)
-		}
-		defer l[i].Close()
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	hash := [20]byte{1, 2, 4}
-	found := make(chan []netip.AddrPort, 10)
-	done := make(chan struct{})
-	defer func() { cancel(); <-done }()
-	defer l[0].watch(hash, func(p []netip.AddrPort) { found <- p })()
-	go func() { l[1].Announce(ctx, hash, 1002, func([]netip.AddrPort) {}); close(done) }()
+	l, found := announcing(t, [20]byte{1, 2, 4})
 	hear := func(when string) {
 		t.Helper()
 		select {
