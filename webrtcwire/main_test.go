@@ -2,10 +2,12 @@ package webrtcwire
 
 import (
 	"context"
+	"io"
 	"net"
 	"testing"
 	"time"
 
+	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
 )
 
@@ -72,6 +74,90 @@ func connect(t testing.TB, a, b *Transport) (*Conn, *Conn) {
 func pair(t testing.TB) (*Conn, *Conn) {
 	t.Helper()
 	return connect(t, loopbackTransport(t, nil), loopbackTransport(t, nil))
+}
+
+// pionPeer is pion/webrtc on loopback, with its defaults but for what is changed.
+func pionPeer(t *testing.T, change func(*webrtc.SettingEngine)) *webrtc.PeerConnection {
+	t.Helper()
+	settings := webrtc.SettingEngine{}
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
+	settings.DetachDataChannels()
+	if change != nil {
+		change(&settings)
+	}
+	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pc.GracefulClose(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pc
+}
+
+// gathered sets a peer's own description, and returns it when all candidates are in it.
+func gathered(t *testing.T, pc *webrtc.PeerConnection, d webrtc.SessionDescription, err error) string {
+	t.Helper()
+	all := webrtc.GatheringCompletePromise(pc)
+	if err == nil {
+		err = pc.SetLocalDescription(d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-all
+	return pc.LocalDescription().SDP
+}
+
+// connectPion joins a transport and a peer of pion, and returns both ends.
+func connectPion(t *testing.T, transport *Transport, pc *webrtc.PeerConnection, pionOffers bool) (conn *Conn, theirs io.ReadWriteCloser) {
+	t.Helper()
+	opened := make(chan io.ReadWriteCloser, 1)
+	use := func(channel *webrtc.DataChannel) {
+		channel.OnOpen(func() {
+			raw, err := channel.Detach()
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- raw
+		})
+	}
+	ctx := testContext(t)
+	if !pionOffers {
+		pc.OnDataChannel(use)
+		offer, err := transport.Offer(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer.SDP}); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := pc.CreateAnswer(nil)
+		if conn, err = offer.Accept(ctx, gathered(t, pc, answer, err)); err != nil {
+			t.Fatal(err)
+		}
+		return conn, <-opened
+	}
+	channel, err := pc.CreateDataChannel("pion", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	use(channel)
+	offer, err := pc.CreateOffer(nil)
+	answer, err := transport.Answer(ctx, gathered(t, pc, offer, err))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err = answer.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return conn, <-opened
 }
 
 // eventually waits for a condition that other goroutines bring about.

@@ -1,7 +1,6 @@
 package webrtcwire
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -50,107 +49,35 @@ func withTCP(t *testing.T, change func(*Config)) (transport *Transport, port int
 	return transport, port, errs
 }
 
-// overTCP is a bare pion peer that has no UDP.
-func overTCP(t *testing.T) *webrtc.PeerConnection {
-	t.Helper()
-	settings := webrtc.SettingEngine{}
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	settings.DetachDataChannels()
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{})
+func TestOffersNameTheTCPPort(t *testing.T) {
+	hub, port, _ := withTCP(t, nil)
+	offer, err := hub.Offer(testContext(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = pc.GracefulClose() })
-	return pc
-}
-
-// gathered sets a peer's own description, and returns it when all candidates are in it.
-func gathered(t *testing.T, pc *webrtc.PeerConnection, d webrtc.SessionDescription, err error) string {
-	t.Helper()
-	all := webrtc.GatheringCompletePromise(pc)
-	if err == nil {
-		err = pc.SetLocalDescription(d)
+	defer offer.Close()
+	if !strings.Contains(offer.SDP, fmt.Sprintf(" 127.0.0.1 %d typ host tcptype passive", port)) {
+		t.Errorf("the offer has no passive candidate:\n%s", offer.SDP)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-all
-	return pc.LocalDescription().SDP
 }
 
 // A peer that has no UDP reaches us at our TCP port, whoever made the offer.
 func TestICEOverTCP(t *testing.T) {
 	for _, ours := range []bool{true, false} {
 		t.Run(fmt.Sprintf("our offer %t", ours), func(t *testing.T) {
-			hub, port, _ := withTCP(t, nil)
-			pc, ctx := overTCP(t), testContext(t)
-			opened := make(chan io.ReadWriteCloser, 1)
-			detach := func(channel *webrtc.DataChannel) {
-				channel.OnOpen(func() {
-					if raw, err := channel.Detach(); err == nil {
-						opened <- raw
-					}
-				})
-			}
-			passive := fmt.Sprintf(" 127.0.0.1 %d typ host tcptype passive", port)
-			var conn *Conn
-			if ours {
-				offer, err := hub.Offer(ctx)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !strings.Contains(offer.SDP, passive) {
-					t.Fatalf("the offer has no passive candidate:\n%s", offer.SDP)
-				}
-				pc.OnDataChannel(detach)
-				if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer.SDP}); err != nil {
-					t.Fatal(err)
-				}
-				answer, err := pc.CreateAnswer(nil)
-				if conn, err = offer.Accept(ctx, gathered(t, pc, answer, err)); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				channel, err := pc.CreateDataChannel("x", nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				detach(channel)
-				offer, err := pc.CreateOffer(nil)
-				answer, err := hub.Answer(ctx, gathered(t, pc, offer, err))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}); err != nil {
-					t.Fatal(err)
-				}
-				if conn, err = answer.Wait(ctx); err != nil {
-					t.Fatal(err)
-				}
-			}
-			peer := <-opened
+			hub, _, _ := withTCP(t, nil)
+			conn, peer := connectPion(t, hub, pionPeer(t, func(s *webrtc.SettingEngine) {
+				s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeTCP4})
+				s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+			}), !ours)
 			t.Cleanup(func() { peer.Close() })
-			want := randomBytes(1, 4<<20)
-			sent := make(chan error, 1)
-			go func() { _, err := conn.Write(want); sent <- err }()
-			got, buffer := []byte(nil), make([]byte, 64<<10)
-			for len(got) < len(want) {
-				n, err := peer.Read(buffer)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, buffer[:n]...)
-			}
-			if err := <-sent; err != nil || !bytes.Equal(got, want) {
-				t.Fatalf("what came is not what was sent: %v", err)
-			}
+			throughPion(t, conn, conn, peer)
 			if _, err := peer.Write([]byte("back")); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.ReadFull(conn, buffer[:4]); err != nil || string(buffer[:4]) != "back" {
-				t.Fatalf("back came %q: %v", buffer[:4], err)
+			back := make([]byte, 4)
+			if _, err := io.ReadFull(conn, back); err != nil || string(back) != "back" {
+				t.Fatalf("back came %q: %v", back, err)
 			}
 			if err := conn.Close(); err != nil {
 				t.Fatal(err)
