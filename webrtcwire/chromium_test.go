@@ -10,22 +10,17 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
 const (
-	chromiumName = "chromium"
-
-	// requirePeers makes a missing program a failure instead of a skip.
-	requirePeers = "CAUSEWAY_REQUIRE_PEERS"
-
 	browserTimeout = 90 * time.Second
 	echoSize       = 32 << 20
 )
@@ -33,31 +28,16 @@ const (
 // showAddresses makes Chromium name its addresses instead of hiding them.
 var showAddresses = chromedp.Flag("disable-features", "WebRtcHideLocalIpsWithMdns")
 
-// need skips the test where a program is missing.
-func need(t testing.TB, program, debianPackage string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skipf("runs %s: not with -short", program)
-	}
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv(requirePeers) == "1" {
-		t.Fatalf("%s=1, but %s is missing (Debian: %s)", requirePeers, program, debianPackage)
-	}
-	t.Skipf("%s is missing (Debian: %s)", program, debianPackage)
-}
-
 // browse opens a page of testdata in a headless Chromium with a fresh profile.
 func browse(t testing.TB, name string, flags ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
-	need(t, chromiumName, "chromium")
+	realpeer.Need(t, realpeer.Chromium)
 	server := httptest.NewServer(http.FileServer(http.Dir("testdata")))
 	t.Cleanup(server.Close)
 	ctx, cancel := context.WithTimeout(context.Background(), browserTimeout)
 	t.Cleanup(cancel)
 	options := append([]chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(chromiumName), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.ExecPath(string(realpeer.Chromium)), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),

@@ -7,9 +7,12 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
 // recordingNetwork knows one name, which package net does not, and remembers what it was
@@ -58,11 +61,11 @@ func (n *recordingNetwork) Interfaces() ([]net.Interface, error) {
 
 // TestTheNetworkIsTheOnlyWayOut names servers that only the Network can find.
 func TestTheNetworkIsTheOnlyWayOut(t *testing.T) {
-	_, port, err := net.SplitHostPort(freeAddress(t))
+	free, err := realpeer.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	network := &recordingNetwork{}
+	port, network := strconv.Itoa(free), &recordingNetwork{}
 	transport, err := New(Config{
 		Network: network, IncludeLoopback: true,
 		ICEServers: []string{

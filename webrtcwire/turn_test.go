@@ -7,86 +7,24 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
-const (
-	turnUser     = "causeway"
-	turnPassword = "secret"
-)
-
-// coturn runs a TURN server on loopback for a test and returns its host:port. It has no
-// TLS unless flags say so.
-func coturn(t *testing.T, flags ...string) string {
-	t.Helper()
-	need(t, "turnserver", "coturn")
-	address := freeAddress(t)
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if flags == nil {
-		flags = []string{"--no-tls"}
-	}
-	cmd := exec.Command("turnserver", append(flags, "-n", "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1",
-		"--listening-port="+port, "--allow-loopback-peers", "--no-dtls", "--no-cli",
-		"--lt-cred-mech", "--user="+turnUser+":"+turnPassword, "--realm=causeway.test",
-		"--log-file="+filepath.Join(dir, "log"), "--simple-log", "--pidfile="+filepath.Join(dir, "pid"),
-		"--userdb="+filepath.Join(dir, "db"))...)
-	cmd.Dir = dir
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Logf("turnserver wrote: %s", log)
-		}
-	})
-	eventually(t, "coturn to listen", func() bool {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err != nil {
-			return false
-		}
-		_ = conn.Close()
-		return true
-	})
-	return address
-}
-
-// freeAddress returns a loopback host:port that is free for TCP and UDP.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tcp.Close()
-	udp, err := net.ListenPacket("udp", tcp.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer udp.Close()
-	return tcp.Addr().String()
-}
-
-func turnURL(address, transport string) string {
-	return fmt.Sprintf("turn:%s:%s@%s?transport=%s", turnUser, turnPassword, address, transport)
+func turnURL(server *realpeer.TURN, transport string) string {
+	return server.URL() + "?transport=" + transport
 }
 
 func TestRelayOnlyThroughCoturn(t *testing.T) {
-	address := coturn(t)
+	server := realpeer.StartTURN(t)
 	for _, transport := range []string{"udp", "tcp"} {
-		t.Run(transport, func(t *testing.T) { relayed(t, turnURL(address, transport)) })
+		t.Run(transport, func(t *testing.T) { relayed(t, turnURL(server, transport)) })
 	}
 }
 
@@ -108,13 +46,13 @@ func TestRelayOnlyOverTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, port, err := net.SplitHostPort(freeAddress(t))
+	port, err := realpeer.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("SSL_CERT_FILE", certificate) // read once: no other test here may need it
-	coturn(t, "--cert="+certificate, "--pkey="+keyFile, "--tls-listening-port="+port)
-	relayed(t, fmt.Sprintf("turns:%s:%s@127.0.0.1:%s?transport=tcp", turnUser, turnPassword, port))
+	server := realpeer.StartTURN(t, "--cert="+certificate, "--pkey="+keyFile, fmt.Sprint("--tls-listening-port=", port))
+	relayed(t, fmt.Sprintf("turns:%s:%s@127.0.0.1:%d?transport=tcp", server.User, server.Password, port))
 }
 
 // relayed transfers over a TURN server, from the side that uses nothing else and to it.
@@ -150,7 +88,7 @@ func silentServer(t *testing.T) string {
 func TestOffersNeverWaitForAServerThatIsDown(t *testing.T) {
 	silent := silentServer(t)
 	transport := loopbackTransport(t, func(c *Config) {
-		c.ICEServers = []string{"stun:" + silent, turnURL(silent, "udp")}
+		c.ICEServers = []string{"stun:" + silent, "turn:u:p@" + silent + "?transport=udp"}
 		c.GatherTimeout = 200 * time.Millisecond
 	})
 	start := time.Now()
@@ -169,13 +107,13 @@ func TestOffersNeverWaitForAServerThatIsDown(t *testing.T) {
 // TestReflexiveCandidates asks coturn, which is a STUN server too, and beside it one
 // that is down.
 func TestReflexiveCandidates(t *testing.T) {
-	address := coturn(t)
+	server := realpeer.StartTURN(t)
 	udp, err := net.ListenPacket("udp4", ":0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	transport, err := New(Config{
-		PacketConns: []net.PacketConn{udp}, ICEServers: []string{"stun:" + silentServer(t), "stun:" + address},
+		PacketConns: []net.PacketConn{udp}, ICEServers: []string{"stun:" + silentServer(t), "stun:" + server.Addr},
 		GatherTimeout: testTimeout,
 	})
 	if err != nil {
@@ -200,7 +138,7 @@ func TestReflexiveCandidates(t *testing.T) {
 // TestChromiumRelayOnly has a page that uses nothing but the relay, over UDP and
 // over TCP, with us reached directly and by the relay too.
 func TestChromiumRelayOnly(t *testing.T) {
-	address := coturn(t)
+	server := realpeer.StartTURN(t)
 	page := browse(t, "echo.html", chromedp.Flag("allow-loopback-in-peer-connection", true))
 	for _, test := range []struct {
 		transport string
@@ -209,10 +147,10 @@ func TestChromiumRelayOnly(t *testing.T) {
 		t.Run(fmt.Sprintf("%s, both relayed: %v", test.transport, test.relayOnly), func(t *testing.T) {
 			call(t, page, fmt.Sprintf(
 				`Promise.resolve((config = {iceTransportPolicy: "relay", iceServers: [{urls: "turn:%s?transport=%s", username: "%s", credential: "%s"}]}).iceTransportPolicy)`,
-				address, test.transport, turnUser, turnPassword))
+				server.Addr, test.transport, server.User, server.Password))
 			transport := loopbackTransport(t, func(c *Config) {
 				if test.relayOnly {
-					c.ICEServers, c.RelayOnly = []string{turnURL(address, test.transport)}, true
+					c.ICEServers, c.RelayOnly = []string{turnURL(server, test.transport)}, true
 				}
 			})
 			conn := connectPage(t, page, transport, true)

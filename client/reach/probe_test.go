@@ -5,10 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"testing"
 	"time"
 
@@ -71,26 +67,7 @@ func probeFrom(t *testing.T, host *netns.Host, servers ...netip.AddrPort) (n NAT
 // coturnAt runs coturn as a STUN server at port 3478 of all addresses of a host.
 func coturnAt(t *testing.T, host *netns.Host) {
 	t.Helper()
-	dir := t.TempDir()
-	flags := []string{"-n", "--listening-port=3478", "--no-tls", "--no-dtls", "--no-cli", "--no-auth", "--stun-only",
-		"--log-file=" + filepath.Join(dir, "log"), "--simple-log", "--pidfile=" + filepath.Join(dir, "pid"), "--userdb=" + filepath.Join(dir, "db")}
-	for _, ip := range host.IPv4 {
-		flags = append(flags, "--listening-ip="+ip.String())
-	}
-	command := slices.Concat(host.Exec(), []string{"turnserver"}, flags)
-	cmd := exec.Command(command[0], command[1:]...)
-	cmd.Dir = dir
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Logf("turnserver wrote: %s", log)
-		}
-	})
+	realpeer.StartSTUN(t, host.Exec(), host.IPv4...)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		_, err := probeFrom(t, host, netip.AddrPortFrom(host.IPv4[0], 3478))
 		if err == nil {

@@ -9,13 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
-
-	"github.com/pion/stun/v4"
 
 	"github.com/causeway-bt/causeway/bench/fixture"
 	"github.com/causeway-bt/causeway/bench/netns"
+	"github.com/causeway-bt/causeway/bench/realpeer"
+	"github.com/causeway-bt/causeway/client/reach"
 )
 
 // verdict is what doctor says of one thing.
@@ -202,56 +201,21 @@ func TestDoctorIsRight(t *testing.T) {
 	}
 }
 
-// testerOfNATs is a STUN server with two addresses and two ports, by which the kind of a NAT
-// can be told (RFC 5780).
+// testerOfNATs runs a STUN server with two addresses and two ports, by which the kind of a NAT
+// can be told (RFC 5780), until it answers.
 func testerOfNATs(t *testing.T, host *netns.Host) {
 	t.Helper()
-	ports := [2]uint16{3478, 3479}
-	var sockets [2][2]*net.UDPConn // by address and port
-	for i := range sockets {
-		for j := range sockets[i] {
-			at := net.UDPAddrFromAddrPort(netip.AddrPortFrom(host.IPv4[i], ports[j]))
-			var err error
-			host.Do(func() { sockets[i][j], err = net.ListenUDP("udp4", at) })
+	realpeer.StartSTUN(t, host.Exec(), host.IPv4...)
+	eventually(t, patience, "an answer of the STUN server", func() (answered bool) {
+		host.Do(func() {
+			conn, err := net.ListenPacket("udp4", ":0")
 			if err != nil {
 				t.Fatal(err)
 			}
-		}
-	}
-	var serving sync.WaitGroup
-	t.Cleanup(func() {
-		for i := range sockets {
-			for j := range sockets[i] {
-				sockets[i][j].Close()
-			}
-		}
-		serving.Wait()
+			defer conn.Close()
+			_, err = reach.Probe(t.Context(), conn, []netip.AddrPort{netip.AddrPortFrom(host.IPv4[0], 3478)})
+			answered = err == nil
+		})
+		return answered
 	})
-	for i := range sockets {
-		for j := range sockets[i] {
-			serving.Go(func() {
-				b := make([]byte, 1500)
-				for {
-					n, from, err := sockets[i][j].ReadFromUDP(b)
-					if err != nil {
-						return
-					}
-					m := &stun.Message{Raw: bytes.Clone(b[:n])}
-					if m.Decode() != nil {
-						continue
-					}
-					byAddress, byPort := i, j
-					if change, err := m.Get(stun.AttrChangeRequest); err == nil && len(change) == 4 {
-						byAddress, byPort = i^int(change[3]>>2&1), j^int(change[3]>>1&1)
-					}
-					answer, err := stun.Build(stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess,
-						&stun.XORMappedAddress{IP: from.IP, Port: from.Port},
-						&stun.OtherAddress{IP: host.IPv4[i^1].AsSlice(), Port: int(ports[j^1])})
-					if err == nil {
-						_, _ = sockets[byAddress][byPort].WriteToUDP(answer.Raw, from)
-					}
-				}
-			})
-		}
-	}
 }
