@@ -121,7 +121,7 @@ func TestDoctorIsRight(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t)
 	good := o.world.Home(netns.Config{IPv6: true})
-	upnpRouter(t, good.Router)
+	good.UPnP()
 	bad := o.world.Home(netns.Config{NAT: netns.Symmetric})
 	deaf := o.world.Home(netns.Config{BlockUDP: true})
 	const noRoute = "no route"

@@ -5,11 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 
@@ -24,7 +20,7 @@ func TestPeersComeThroughTheMappedPort(t *testing.T) {
 	t.Parallel()
 	world := netns.New(t)
 	home, stranger := world.Home(netns.Config{}), world.Public(1)
-	upnpRouter(t, home.Router)
+	router := home.UPnP()
 	tor := single(t, 1<<20)
 	offline := []string{"--no-dht", "--no-trackers"}
 	run := behindGateway(t, home.Host(), args([]string{"seed", tor.Path, "--data", tor.Dir}, offline)...)
@@ -41,7 +37,7 @@ func TestPeersComeThroughTheMappedPort(t *testing.T) {
 		"--peer", net.JoinHostPort(home.Router.IPv4[0].String(), port)}, offline)...)
 	finish(t, download, tor, dir)
 	run.Stop()
-	if rules := upnpRules(t, home.Router); len(rules) != 0 {
+	if rules := router.Rules(); len(rules) != 0 {
 		t.Errorf("still mapped after the end: %q", rules)
 	}
 }
@@ -50,56 +46,6 @@ func TestPeersComeThroughTheMappedPort(t *testing.T) {
 func behindGateway(t *testing.T, host *netns.Host, arguments ...string) *cli.Run {
 	t.Helper()
 	return launch(t, proc.Spec{Command: host.Exec(), Args: arguments, Env: args(cli.Isolated, []string{"CAUSEWAY_NO_PORTMAP=false"})})
-}
-
-// upnpRouter has a router map ports. miniupnpd would map nothing if it knew that its public
-// address is one for documentation, so it is told another.
-func upnpRouter(t *testing.T, router *netns.Host, settings ...string) {
-	t.Helper()
-	if _, err := exec.LookPath("miniupnpd"); err != nil {
-		if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	router.Nft("table inet upnp {\nchain forwarding {}\nchain prerouting { type nat hook prerouting priority -100; }\nchain postrouting {}\n}\n")
-	config := filepath.Join(t.TempDir(), "miniupnpd.conf")
-	text := strings.Join(append(settings,
-		"ext_ifname=wide", "ext_ip="+upnpAddr, "listening_ip=home", "enable_upnp=yes", "secure_mode=yes", "system_uptime=no",
-		"upnp_table_name=upnp", "upnp_nat_table_name=upnp", "upnp_forward_chain=forwarding", "upnp_nat_chain=prerouting", "upnp_nat_postrouting_chain=postrouting",
-		"uuid=00000000-0000-0000-0000-000000000002", "lease_file="+config+".leases",
-		"allow 1024-65535 192.168.0.0/16 1024-65535", "deny 0-65535 0.0.0.0/0 0-65535", ""), "\n")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := args(router.Exec(), []string{"miniupnpd", "-d", "-f", config, "-P", config + ".pid"})
-	daemon := exec.Command(command[0], command[1:]...)
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = daemon.Process.Kill()
-		_ = daemon.Wait()
-	})
-}
-
-// upnpAddr is the public address that miniupnpd tells.
-const upnpAddr = "6.6.6.6"
-
-// upnpRules lists what a router passes on.
-func upnpRules(t *testing.T, router *netns.Host) (rules []string) {
-	t.Helper()
-	command := args(router.Exec(), []string{"nft", "list", "chain", "inet", "upnp", "prerouting"})
-	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("nft: %v: %s", err, out)
-	}
-	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "dnat") {
-			rules = append(rules, strings.TrimSpace(line))
-		}
-	}
-	return rules
 }
 
 // TestOtherMappedPortIsAnnounced: where the gateway maps another port than ours, that is the one
