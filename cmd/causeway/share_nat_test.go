@@ -2,13 +2,12 @@ package main_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/causeway-bt/causeway/bench/cli"
+	"github.com/causeway-bt/causeway/bench/netns"
 	"github.com/causeway-bt/causeway/bench/webpage"
 )
 
@@ -56,6 +55,18 @@ func loadRules(t *testing.T, namespace, rules string) {
 	}
 }
 
+// shareFirewall lets in what comes to the share's --http port.
+const shareFirewall = `table ip firewall {
+	chain guard {
+		type filter hook input priority 0; policy drop
+		iifname "lo" accept
+		ct state established,related accept
+		tcp dport 8080 accept
+		udp dport 8080 accept
+	}
+}
+`
+
 // TestShareReachesViewersBehindNATs: the share's firewall lets in its --http port only, the viewer
 // is behind a NAT. Where the NAT keeps a socket's port for all addresses, both find a way
 // through; where each address sees another port, it goes through the share's TURN server.
@@ -63,14 +74,17 @@ func TestShareReachesViewersBehindNATs(t *testing.T) {
 	needSharedPage(t)
 	film := playable(t, "30")
 	for _, test := range []struct {
-		name, nat string
-		direct    bool
-	}{{"plain", "masquerade", true}, {"symmetric", "masquerade fully-random", false}} {
+		name   string
+		nat    netns.NAT
+		direct bool
+	}{{"plain", netns.PortRestricted, true}, {"symmetric", netns.Symmetric, false}} {
 		t.Run(test.name, func(t *testing.T) {
-			share, viewer := behindNAT(t, test.nat)
-			run, link := sharingIn(t, share, film, natShare)
+			world := netns.New(t)
+			share, viewer := world.Public(1), world.Home(netns.Config{NAT: test.nat}).Host()
+			share.Nft(shareFirewall)
+			run, link := sharingIn(t, share.Name, film, share.IPv4[0].String())
 			var found pageFigures
-			inPage(t, webpage.Scenario{Name: "plays", URL: link, Command: inNamespace(viewer), Options: map[string]any{
+			inPage(t, webpage.Scenario{Name: "plays", URL: link, Command: viewer.Exec(), Options: map[string]any{
 				"tracks": false, "flags": []string{asIfSecure(link)},
 			}}, &found)
 			relayed, came := relayedByShare(run), found.Figures.Came
@@ -92,76 +106,6 @@ func sharingIn(t *testing.T, namespace, film, host string, flags ...string) (*cl
 // asIfSecure is a flag by which Chromium allows a page WebRTC that comes without TLS.
 func asIfSecure(link string) string {
 	return "--unsafely-treat-insecure-origin-as-secure=" + strings.TrimSuffix(link, "/")
-}
-
-// natShare is the address of the share in behindNAT.
-const natShare = "203.0.113.1"
-
-// behindNAT makes three network namespaces: that of a share, with a firewall; a router; and
-// that of a viewer behind it, whose packets leave as the statement nat of nft says. It skips
-// the test where that cannot be.
-func behindNAT(t *testing.T, nat string) (share, viewer string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("runs ip: not with -short")
-	}
-	id := fmt.Sprint("cn", os.Getpid()%100000)
-	share, router, viewer := id+"s", id+"r", id+"v"
-	run := func(stdin, name string, arguments ...string) {
-		t.Helper()
-		cmd := exec.Command(name, arguments...)
-		cmd.Stdin = strings.NewReader(stdin)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			why := fmt.Sprintf("no NAT can be made here: %s %s: %v: %s", name, strings.Join(arguments, " "), err, out)
-			if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" && os.Getuid() == 0 {
-				t.Fatal(why)
-			}
-			t.Skip(why)
-		}
-	}
-	for _, name := range []string{share, router, viewer} {
-		run("", "ip", "netns", "add", name)
-		t.Cleanup(func() { _ = exec.Command("ip", "netns", "delete", name).Run() })
-		run("", "ip", "-n", name, "link", "set", "lo", "up")
-	}
-	link := func(from, fromAddress, to, toAddress, inner string) {
-		run("", "ip", "-n", from, "link", "add", inner+"a", "type", "veth", "peer", "name", inner+"b", "netns", to)
-		run("", "ip", "-n", from, "address", "add", fromAddress, "dev", inner+"a")
-		run("", "ip", "-n", to, "address", "add", toAddress, "dev", inner+"b")
-		run("", "ip", "-n", from, "link", "set", inner+"a", "up")
-		run("", "ip", "-n", to, "link", "set", inner+"b", "up")
-	}
-	link(router, "203.0.113.2/24", share, natShare+"/24", "wide")
-	link(router, "192.168.7.1/24", viewer, "192.168.7.2/24", "home")
-	run("", "ip", "-n", viewer, "route", "add", "default", "via", "192.168.7.1")
-	run("", "ip", "netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-	run(`table ip router {
-	chain out {
-		type nat hook postrouting priority 100
-		oifname "widea" `+nat+`
-	}
-	chain own {
-		type filter hook input priority 0; policy drop
-		iifname "homea" accept
-	}
-	chain guard {
-		type filter hook forward priority 0; policy drop
-		iifname "homea" accept
-		ct state established,related accept
-	}
-}
-`, "ip", "netns", "exec", router, "nft", "-f", "-")
-	run(`table ip firewall {
-	chain guard {
-		type filter hook input priority 0; policy drop
-		iifname "lo" accept
-		ct state established,related accept
-		tcp dport 8080 accept
-		udp dport 8080 accept
-	}
-}
-`, "ip", "netns", "exec", share, "nft", "-f", "-")
-	return share, viewer
 }
 
 // relayedByShare is what the share's TURN server relayed, by the last event that says so.
