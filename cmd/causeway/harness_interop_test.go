@@ -3,7 +3,9 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,6 +170,21 @@ func eventually(t *testing.T, d time.Duration, what string, condition func() boo
 			t.Fatalf("%s: not within %v", what, d)
 		}
 	}
+}
+
+// page is what is at a URL.
+func page(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // make a torrent for one test.

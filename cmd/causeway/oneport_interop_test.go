@@ -3,8 +3,6 @@ package main_test
 import (
 	"encoding/hex"
 	"fmt"
-	"io"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -158,14 +156,5 @@ var relaysNow = regexp.MustCompile(`(?m)^causeway_turn_allocations ([1-9][0-9]*)
 // hasRelay asks a tracker whether it has an allocation.
 func hasRelay(t *testing.T, tracker string) bool {
 	t.Helper()
-	resp, err := http.Get("http://" + tracker + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	metrics, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return relaysNow.Match(metrics)
+	return relaysNow.MatchString(page(t, "http://"+tracker+"/metrics"))
 }

@@ -3,9 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -57,16 +55,7 @@ func (n *natsOnLoopback) url() string { return fmt.Sprintf("nats://%s:%d", realp
 // page is what the tracker has at a path.
 func (m *meetingPoint) page(t *testing.T, path string) string {
 	t.Helper()
-	r, err := http.Get(strings.TrimSuffix(m.http, "/announce") + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return page(t, strings.TrimSuffix(m.http, "/announce")+path)
 }
 
 // clusterStats is as much of /stats.json as these tests look at.
