@@ -94,16 +94,23 @@ func start(t *testing.T, args ...string) *cli.Run {
 // seeds.
 func seed(t *testing.T, tor *fixture.Torrent, flags ...string) (*cli.Run, string) {
 	t.Helper()
-	run := start(t, args([]string{"seed", tor.Path, "--data", tor.Dir}, flags)...)
+	run, listening := seeding(t, tor, flags...)
+	return run, loopbackAddr(t, listening.TCP)
+}
+
+// seeding runs `causeway seed` and returns it with its event "listening", once it seeds.
+func seeding(t *testing.T, tor *fixture.Torrent, flags ...string) (run *cli.Run, listening cli.Event) {
+	t.Helper()
+	run = start(t, args([]string{"seed", tor.Path, "--data", tor.Dir}, flags)...)
 	ctx := within(t, patience)
-	l, err := run.WaitEvent(ctx, "listening")
+	listening, err := run.WaitEvent(ctx, "listening")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := run.WaitEvent(ctx, "seeding"); err != nil {
 		t.Fatal(err)
 	}
-	return run, loopbackAddr(t, l.TCP)
+	return run, listening
 }
 
 func loopbackAddr(t *testing.T, addr string) string {

@@ -91,14 +91,7 @@ func TestSeedOverUTP(t *testing.T) {
 // seedUTP starts a seed, and returns the address of its UDP socket.
 func seedUTP(t *testing.T, tor *fixture.Torrent, flags ...string) (*cli.Run, string) {
 	t.Helper()
-	run := start(t, args([]string{"seed", tor.Path, "--data", tor.Dir}, flags)...)
-	listening, err := run.WaitEvent(within(t, patience), "listening")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := run.WaitEvent(within(t, patience), "seeding"); err != nil {
-		t.Fatal(err)
-	}
+	run, listening := seeding(t, tor, flags...)
 	return run, listening.UDP
 }
 
