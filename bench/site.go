@@ -9,6 +9,7 @@ import (
 	"github.com/causeway-bt/causeway/bench/path"
 	"github.com/causeway-bt/causeway/bench/realpeer"
 	"github.com/causeway-bt/causeway/bench/relay"
+	"github.com/causeway-bt/causeway/bench/webpeer"
 	"github.com/causeway-bt/causeway/webrtcwire"
 )
 
@@ -63,7 +64,7 @@ func (s site) transport() (*webrtcwire.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return webrtcwire.New(webrtcwire.Config{PacketConns: []net.PacketConn{udp}})
+	return webpeer.Transport(udp)
 }
 
 // reach returns the URL by which a program at the site reaches a server on this machine's

@@ -199,11 +199,7 @@ func handshake(conn net.Conn, infoHash [20]byte, number int) error {
 	return err
 }
 
-// Transport returns a WebRTC socket on loopback; the caller closes it.
-func Transport() (*webrtcwire.Transport, error) {
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
+// Transport returns a WebRTC socket, which the caller closes.
+func Transport(udp net.PacketConn) (*webrtcwire.Transport, error) {
 	return webrtcwire.New(webrtcwire.Config{PacketConns: []net.PacketConn{udp}})
 }

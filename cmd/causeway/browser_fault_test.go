@@ -3,6 +3,7 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"testing"
 	"time"
@@ -26,7 +27,11 @@ func webTracker(t *testing.T) *webpeer.Tracker {
 // ownTransport is a WebRTC socket on loopback.
 func ownTransport(t *testing.T) *webrtcwire.Transport {
 	t.Helper()
-	transport, err := webpeer.Transport()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport, err := webpeer.Transport(udp)
 	if err != nil {
 		t.Fatal(err)
 	}
