@@ -51,8 +51,9 @@ type Config struct {
 	// If they have the methods ReadFromUDPAddrPort and WriteToUDPAddrPort of
 	// *net.UDPConn these are used, which saves allocations. If they have
 	//
-	//	Handle(f func(packet []byte, from netip.AddrPort) (taken bool))
+	//	HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func())
 	//	Queue(packet []byte, to netip.AddrPort) (int, error)
+	//	WriteSegments(packets []byte, size int, to netip.AddrPort) (int, error)
 	//
 	// packets are taken from, and given to, whoever has read many together and can send many
 	// together. Those that are of no connection of ours f does not take: requests to a STUN

@@ -133,15 +133,16 @@ func seconds(ns int64) float64 { return float64(ns) / 1e9 }
 
 func (m *model) short() bool { return m.near || m.minRTT > 0 && m.minRTT < int64(shortPath) }
 
-// pace is the rate to send at, in bytes per second.
+// pace is the rate to send at, in bytes per second. Until the pipe is full it is not below that of
+// the initial window: what was measured may be that of a few small messages.
 func (m *model) pace() float64 {
 	rate := m.rate()
-	if rate == 0 {
+	if !m.full {
 		rtt := m.minRTT
 		if rtt == 0 {
 			rtt = int64(100 * time.Millisecond)
 		}
-		rate = initialWindow / seconds(max(rtt, int64(time.Millisecond)))
+		rate = max(rate, initialWindow/seconds(max(rtt, int64(time.Millisecond))))
 	}
 	rate *= m.gain
 	if m.short() {
@@ -168,7 +169,6 @@ type sample struct {
 	any         bool
 	size        int // newly delivered
 	rtt         int64
-	cumulative  bool
 	outstanding int // still under way
 }
 
