@@ -25,8 +25,8 @@ const (
 	// an open data channel. webtorrent.js gives up after 25 s.
 	DefaultNegotiationTimeout = 28 * time.Second
 
-	// DefaultMaxPending bounds live offers and negotiations together. One costs
-	// about 60 KB and 15 goroutines.
+	// DefaultMaxPending bounds live offers and negotiations together. An offer costs
+	// about 30 KB and 3 goroutines.
 	DefaultMaxPending = 200
 
 	// DefaultMaxConns bounds open connections.
