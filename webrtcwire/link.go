@@ -161,10 +161,16 @@ func (l *link) onSelected(local, remote ice.Candidate) {
 	})
 }
 
-// near reports whether the peer is on this machine.
-func (l *link) near() bool {
+// nearWindow is how much may be under way to a peer on this machine, 0 if it is not.
+func (l *link) nearWindow(own bool) int {
 	pair := l.selected.Load()
-	return pair != nil && pair.direct && (pair.to.Addr().IsLoopback() || pair.local.Address() == pair.remote.Address())
+	switch {
+	case pair == nil || !pair.direct || !pair.to.Addr().IsLoopback() && pair.local.Address() != pair.remote.Address():
+		return 0
+	case own:
+		return sctp.OwnWindow
+	}
+	return sctp.ShortWindow
 }
 
 // description is our side, with the candidates that there are.
@@ -266,7 +272,7 @@ func (l *link) connect(remote parameters, offered, client bool) error {
 	}
 	up := &upper{records: records}
 	up.sctp = sctp.New(sctp.Config{
-		Outlet: &outlet{l: l, records: records}, Client: client, Near: l.near(), Logger: l.s.t.config.Logger,
+		Outlet: &outlet{l: l, records: records}, Client: client, Near: l.nearWindow(remote.own), Logger: l.s.t.config.Logger,
 		Opened: func(c *sctp.Channel) { l.s.admit(c, offered) },
 		Ended:  l.onEnded,
 	})

@@ -62,8 +62,9 @@ type Config struct {
 	// (RFC 8832 section 6).
 	Client bool
 
-	// Near says that the peer is on this machine: there is no path to learn of.
-	Near bool
+	// Near is how much may be under way to a peer on this machine, in bytes: there is no path to
+	// learn of. 0: it is elsewhere.
+	Near int
 
 	// Opened and Ended may be nil. They are called without locks, in the order in which things
 	// happen: the peer has opened a channel; the association has ended, other than by Close.
