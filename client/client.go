@@ -111,7 +111,10 @@ var ErrClosed = errors.New("the client is closed")
 
 // New starts a client.
 func New(cfg Config) (*Client, error) {
-	stunChosen := cfg.STUN != nil
+	stun, err := cfg.STUNServers()
+	if err != nil {
+		return nil, err
+	}
 	cfg.setDefaults()
 	bind, err := network.ParseBind(cfg.ListenHost)
 	if err != nil {
@@ -155,10 +158,7 @@ func New(cfg Config) (*Client, error) {
 		c.startUTP()
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	if err := c.startReach(stunChosen); err != nil {
-		c.closeSockets()
-		return nil, err
-	}
+	c.startReach(stun)
 	if err := c.startWeb(); err != nil {
 		c.mirror.Close()
 		c.reach.Close()

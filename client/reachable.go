@@ -14,19 +14,11 @@ import (
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
-// startReach starts to find out where the world reaches us. STUN servers are asked if WebRTC
-// asks them anyway, or if the user has named some.
-func (c *Client) startReach(stunChosen bool) error {
+// startReach starts to find out where the world reaches us; asked are STUN servers.
+func (c *Client) startReach(asked []string) {
 	cfg := reach.Config{
 		Port: uint16(c.port()), TCP: c.listener != nil, UTP: c.utp != nil,
 		Interfaces: c.net.Interfaces, OnNetwork: c.networkChanged, Logger: c.log,
-	}
-	var asked []string
-	if !c.cfg.RelayOnly && (stunChosen || !c.cfg.DisableWebRTC) {
-		var err error
-		if asked, err = webrtcwire.STUNServers(c.cfg.STUN); err != nil {
-			return err
-		}
 	}
 	lent := c.udp.Lend(transport.ClassSTUN)
 	c.mirror = webrtcwire.NewMirror(webrtcwire.MirrorConfig{
@@ -42,7 +34,6 @@ func (c *Client) startReach(stunChosen bool) error {
 	c.reach = reach.New(cfg)
 	c.shared.Reach = c.reach
 	c.mirror.Ask()
-	return nil
 }
 
 // trusted are the answers of the servers that the user has chosen: those that a tracker names

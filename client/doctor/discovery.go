@@ -127,7 +127,11 @@ func (v *visit) trackers() []string {
 	urls := slices.Concat(tiers...)
 	var once []string
 	for _, u := range urls {
-		if u = strings.TrimSpace(u); !slices.Contains(once, u) && len(once) < maxTrackers {
+		u = strings.TrimSpace(u)
+		if v.cfg.Client.DisableWebRTC && tracker.IsWebSocket(u) {
+			continue // that is where browsers are found
+		}
+		if !slices.Contains(once, u) && len(once) < maxTrackers {
 			once = append(once, u)
 		}
 	}

@@ -147,6 +147,36 @@ func TestWhyNoPeers(t *testing.T) {
 	}
 }
 
+// Nobody is asked whom a download with the same configuration would leave alone.
+func TestWhomADownloadAsks(t *testing.T) {
+	ours, turn := []string{"stun:stun.example:3478"}, []string{"turn:us:secret@turn.example:3478"}
+	classic, web := "udp://tracker.example:6969", "wss://tracker.example"
+	for _, test := range []struct {
+		name     string
+		cfg      client.Config
+		stun     []string
+		trackers []string
+	}{
+		{"no WebRTC", client.Config{DisableWebRTC: true}, nil, []string{classic}},
+		{"no WebRTC, servers named", client.Config{DisableWebRTC: true, STUN: ours}, []string{"stun.example:3478"}, []string{classic}},
+		{"servers named", client.Config{STUN: ours}, []string{"stun.example:3478"}, []string{classic, web}},
+		{"none named", client.Config{STUN: []string{}}, nil, []string{classic, web}},
+		{"relay only", client.Config{STUN: ours, TURN: turn, RelayOnly: true}, nil, []string{classic, web}},
+		{"no trackers", client.Config{STUN: ours, DisableTrackers: true}, []string{"stun.example:3478"}, nil},
+	} {
+		v := &visit{cfg: Config{Client: test.cfg, Trackers: []string{classic, web}}}
+		if got := v.stunServers(); !slices.Equal(got, test.stun) {
+			t.Errorf("%s: STUN servers %v, want %v", test.name, got, test.stun)
+		}
+		if got := v.trackers(); !slices.Equal(got, test.trackers) {
+			t.Errorf("%s: trackers %v, want %v", test.name, got, test.trackers)
+		}
+	}
+	if v := (&visit{}); len(v.stunServers()) == 0 {
+		t.Error("by default no STUN server is asked")
+	}
+}
+
 // What a NAT does is put into words.
 func TestNATInWords(t *testing.T) {
 	seen := netip.MustParseAddrPort("203.0.113.1:5000")

@@ -11,8 +11,6 @@ import (
 
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/reach"
-	"github.com/causeway-bt/causeway/client/swarm"
-	"github.com/causeway-bt/causeway/webrtcwire"
 )
 
 const (
@@ -49,15 +47,11 @@ type nat struct {
 	Mapped  string     `json:"mapped,omitempty"` // where the first server sees us
 }
 
-// stunServers are those that are asked, host:port each.
+// stunServers are those that a download asks, host:port each, or the first of them.
 func (v *visit) stunServers() []string {
-	urls := v.cfg.Client.STUN
-	if urls == nil {
-		urls = swarm.DefaultICEServers
-	}
-	servers, err := webrtcwire.STUNServers(urls)
+	servers, err := v.cfg.Client.STUNServers()
 	if err != nil {
-		return nil
+		return nil // the client does not start, and says why
 	}
 	return servers[:min(len(servers), maxSTUN)]
 }
