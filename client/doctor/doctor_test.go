@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -177,22 +178,45 @@ func TestWhomADownloadAsks(t *testing.T) {
 	}
 }
 
-// What a NAT does is put into words.
+// What a NAT does is told in words, and to programs.
 func TestNATInWords(t *testing.T) {
 	seen := netip.MustParseAddrPort("203.0.113.1:5000")
 	for _, test := range []struct {
-		found reach.NAT
-		want  nat
+		found   reach.NAT
+		state   State
+		text    string
+		details string
 	}{
-		{reach.NAT{}, nat{mapUnknown, filterUnknown, ""}},
-		{reach.NAT{Mapped: seen}, nat{mapUnknown, filterUnknown, seen.String()}},
-		{reach.NAT{Mapped: seen, Mapping: reach.EndpointIndependent, Filtering: reach.AddressDependent}, nat{mapIndependent, filterAddress, seen.String()}},
-		{reach.NAT{Mapped: seen, Mapping: reach.Dependent}, nat{mapDependent, filterUnknown, seen.String()}},
-		{reach.NAT{Mapped: seen, Mapping: reach.AddressAndPortDependent, Filtering: reach.AddressAndPortDependent}, nat{mapDependent, filterPort, seen.String()}},
-		{reach.NAT{Mapped: seen, None: true, Mapping: reach.EndpointIndependent, Filtering: reach.EndpointIndependent}, nat{mapNone, filterIndependent, seen.String()}},
+		{reach.NAT{}, None, "no STUN server answers", `null`},
+		{reach.NAT{Mapped: seen, Answers: 1}, None, "takes a second STUN server", `{"mapping":"unknown","filtering":"unknown","mapped":"203.0.113.1:5000"}`},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, Mapping: reach.EndpointIndependent, Filtering: reach.AddressDependent}, OK, "lets in addresses that we have sent to",
+			`{"mapping":"endpoint-independent","filtering":"address-dependent","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 2, Mapping: reach.Dependent}, Warn, "symmetric",
+			`{"mapping":"dependent","filtering":"unknown","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, Mapping: reach.AddressDependent, Filtering: reach.EndpointIndependent}, Warn, "symmetric",
+			`{"mapping":"address-dependent","filtering":"endpoint-independent","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, Mapping: reach.AddressAndPortDependent, Filtering: reach.AddressAndPortDependent}, Warn, "lets in address and port that we have sent to",
+			`{"mapping":"address-and-port-dependent","filtering":"address-and-port-dependent","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, None: true, Mapping: reach.EndpointIndependent, Filtering: reach.EndpointIndependent}, OK, "There is no NAT",
+			`{"mapping":"none","filtering":"endpoint-independent","mapped":"203.0.113.1:5000"}`,
+		},
 	} {
-		if got := natOf(test.found); got != test.want {
-			t.Errorf("%+v: %+v, want %+v", test.found, got, test.want)
+		v := &visit{client: &client.Client{}}
+		v.found.nat, v.found.stunAsked, v.found.stunAnswers = test.found, 2, test.found.Answers
+		v.concludeNAT()
+		c := v.checks[0]
+		details, err := json.Marshal(c.Details)
+		if c.State != test.state || !strings.Contains(c.Text, test.text) || string(details) != test.details || err != nil {
+			t.Errorf("%+v: %s, %q, %s, %v; want %s, %q, %s", test.found, c.State, c.Text, details, err, test.state, test.text, test.details)
 		}
 	}
 }

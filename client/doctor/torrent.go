@@ -100,8 +100,7 @@ func (v *visit) own(addr netip.AddrPort) bool {
 	status, _ := v.client.PortMapping()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	mapped, _ := netip.ParseAddrPort(v.found.nat.Mapped)
-	outer := addr.Addr() == mapped.Addr() || addr.Addr() == status.External.Addr()
+	outer := addr.Addr() == v.found.nat.Mapped.Addr() || addr.Addr() == status.External.Addr()
 	return outer && !v.found.public || (outer || addr.Addr() == status.Internal.Addr()) && int(addr.Port()) == v.port()
 }
 
