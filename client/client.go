@@ -85,7 +85,7 @@ type Client struct {
 	conns  *allot.Connections
 	gate   *allot.Gate  // handshakes of incoming connections
 	checks *allot.Turns // to hash files
-	cameIn atomic.Int64 // connections that peers of other networks opened
+	cameIn atomic.Int64 // TCP connections that peers of other networks opened
 	// Bytes: see earlyBytes and the like.
 	early, incoming, metadata *allot.Budget
 

@@ -137,9 +137,15 @@ func (c *Client) heardOfUs(p *peer, h wire.ExtHandshake) {
 	}
 }
 
-// cameFrom takes in that somebody connected to us.
+// cameFrom takes in that somebody connected to us. By uTP they come through NATs that we have
+// opened ourselves, which says nothing of our port.
 func (c *Client) cameFrom(conn net.Conn, kind swarm.Transport) {
-	if kind == swarm.TCP {
-		c.reach.Came(swarm.AddrPort(conn.RemoteAddr()).Addr())
+	if kind != swarm.TCP {
+		return
 	}
+	from := swarm.AddrPort(conn.RemoteAddr()).Addr()
+	if network.IsGlobal(from) {
+		c.cameIn.Add(1)
+	}
+	c.reach.Came(from)
 }
