@@ -17,7 +17,7 @@ func (c connFrom) RemoteAddr() net.Addr { return c.addr }
 
 // TestWhoCameByTCP: only TCP from another network shows that our port can be connected to.
 func TestWhoCameByTCP(t *testing.T) {
-	c := newClient(t, quiet(t))
+	c := newClient(t, plain(t))
 	for _, test := range []struct {
 		kind swarm.Transport
 		from net.Addr

@@ -111,6 +111,12 @@ func TestAnnouncedPort(t *testing.T) {
 			{func(r *Reach) { r.Came(addr("192.168.1.5")) }, 40000, true},
 			{func(r *Reach) { r.Came(addr("5.5.5.5")) }, 6881, true},
 		}},
+		{"a peer that came by a gateway's port says nothing of ours", Config{TCP: true, UTP: true}, []step{
+			{stun(two), 40000, true},
+			{gateway(Mapping{public, 50000, 50000}), 50000, true},
+			{func(r *Reach) { r.Came(addr("5.5.5.5")) }, 50000, true},
+			{gateway(Mapping{}), 40000, true},
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := quiet(t, test.cfg)
