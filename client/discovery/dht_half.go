@@ -111,8 +111,7 @@ func (d *DHT) distribute() {
 		if !ok {
 			continue
 		}
-		ap := addr.AddrPort()
-		ap = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+		ap := plainAddr(addr.AddrPort())
 		if !sendable(ap) {
 			continue
 		}
