@@ -2,9 +2,11 @@ package discovery
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -154,5 +156,47 @@ func TestQuestionsAreBounded(t *testing.T) {
 	}
 	if len(q.sent) != 2 || !q.answered(node, transaction(1), late) {
 		t.Errorf("%d are remembered when all others have expired", len(q.sent))
+	}
+}
+
+// Nodes of one family that do not answer keep none of the other from being tried.
+func TestASilentFamilyStarvesNotTheOther(t *testing.T) {
+	pc, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6:", err)
+	}
+	defer pc.Close()
+	silent := pc.LocalAddr().(*net.UDPAddr).AddrPort()
+	_, node := newNode(t, DHTConfig{})
+	d, _ := dualNode(t, DHTConfig{})
+	for range 4 * maxPendingPings {
+		d.ping(silent)
+	}
+	d.ping(node)
+	eventually(t, "the node of IPv4 is known", func() bool { return d.halves[0].server.NumNodes() == 1 })
+}
+
+// lookupNetwork writes down what names are looked up.
+type lookupNetwork struct {
+	plainNetwork
+	looked chan string
+}
+
+func (n lookupNetwork) LookupNetIP(_ context.Context, network, host string) ([]netip.Addr, error) {
+	select {
+	case n.looked <- network + " " + host:
+	default:
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+// A bootstrap node's name is looked up once for each family.
+func TestBootstrapNamesAreLookedUpOnce(t *testing.T) {
+	looked := make(chan string, 100)
+	newNode(t, DHTConfig{Bootstrap: []string{"node.example:6881"}, Network: lookupNetwork{looked: looked}})
+	got := []string{<-looked, <-looked}
+	slices.Sort(got)
+	if want := []string{"ip4 node.example", "ip6 node.example"}; !slices.Equal(got, want) {
+		t.Errorf("looked up %q", got)
 	}
 }
