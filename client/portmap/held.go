@@ -226,7 +226,7 @@ func (m *Mapper) probe(ctx context.Context, w way) []gateway {
 	}
 	for _, address := range w.gateways {
 		asking.Go(func() {
-			if g, err := probePCP(ctx, m.cfg.Network, address); err == nil {
+			if g, err := probePCP(ctx, m.cfg.Network, address, m.nonce); err == nil {
 				answer(g)
 			}
 		})

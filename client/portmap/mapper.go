@@ -61,6 +61,7 @@ type Mapper struct {
 	log    *slog.Logger
 	timing timing
 	way    func() (way, error) // to the gateway
+	nonce  nonce
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -85,7 +86,7 @@ func prepare(cfg Config) *Mapper {
 		cfg.OnChange = func(Status) {}
 	}
 	m := &Mapper{
-		cfg: cfg, log: cfg.Logger, timing: defaultTiming, done: make(chan struct{}),
+		cfg: cfg, log: cfg.Logger, timing: defaultTiming, nonce: newNonce(), done: make(chan struct{}),
 		status: Status{State: Searching}, changed: make(chan struct{}),
 	}
 	m.way = func() (way, error) { return findWay(cfg.Network) }

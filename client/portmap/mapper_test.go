@@ -1,9 +1,12 @@
 package portmap
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -171,6 +174,48 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	if len(second.table()) != 2 {
 		t.Errorf("the second gateway maps %v", second.table())
 	}
+}
+
+// An interface that has its address taken, and given back, keeps its mapping: it cannot be removed
+// meanwhile, and is still ours after it.
+func TestMappingOfALostInterfaceIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.change(func() { s.natpmp = false })
+	var down atomic.Bool
+	_, told := mapping(t, s, func(m *Mapper) {
+		m.cfg.Network = failingServer{onlyServer{s}, &down}
+		find := m.way
+		m.way = func() (way, error) {
+			if down.Load() {
+				return way{}, errUnreachable
+			}
+			return find()
+		}
+	})
+	await(t, told, "that it is mapped", isOK)
+	down.Store(true)
+	await(t, told, "that it is lost", func(s Status) bool { return s.State == Lost })
+	if n := len(s.table()); n != 2 {
+		t.Fatalf("the gateway maps %d ports, want those that could not be removed", n)
+	}
+	down.Store(false)
+	await(t, told, "that it is mapped again", isOK)
+}
+
+var errUnreachable = errors.New("network is unreachable")
+
+// failingServer is a network that fails at times.
+type failingServer struct {
+	onlyServer
+	down *atomic.Bool
+}
+
+func (n failingServer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if n.down.Load() {
+		return nil, errUnreachable
+	}
+	return n.onlyServer.DialContext(ctx, network, address)
 }
 
 // Where PCP refuses because a former run's mapping is still there, NAT-PMP is used.
