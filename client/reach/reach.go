@@ -178,7 +178,7 @@ func (r *Reach) watch() {
 		switch moved := r.look(); {
 		case moved:
 			r.cfg.OnNetwork()
-		case time.Since(asked) < r.interval():
+		case time.Since(asked) < r.interval()-lookInterval/2: // another tick is nearer
 			continue
 		}
 		if r.cfg.Ask != nil {
