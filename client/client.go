@@ -167,7 +167,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
-	c.wg.Go(c.tellMoves)
+	c.wg.Go(tellMoves(c.ctx, c.reach, c.moved))
 	if !cfg.DisablePortMap {
 		c.mapper = portmap.New(portmap.Config{
 			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/portmap"
@@ -47,18 +49,56 @@ func trusted(round []webrtcwire.Reflection, chosen []string) (answers []reach.Re
 	return answers
 }
 
-// tellMoves tells everybody when we are reached elsewhere, until the client is closed. Who is
-// told sees to it that it is not too often.
-func (c *Client) tellMoves() {
-	for {
-		_, changed := c.reach.Announced()
-		select {
-		case <-c.ctx.Done():
-			return
-		case <-changed:
-			c.moved()
+// movesInterval is the least time between two moves that everybody is told of. Trackers and the
+// DHT have longer ones of their own.
+const movesInterval = time.Second
+
+// tellMoves returns what calls moved when we are reached elsewhere than when tellMoves was
+// called, and so on, until ctx ends.
+func tellMoves(ctx context.Context, r *reach.Reach, moved func()) func() {
+	var told told
+	announced, changed := r.Announced()
+	told.take(announced)
+	return func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+			announced, changed = r.Announced()
+			if !told.take(announced) {
+				continue
+			}
+			moved()
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(movesInterval):
+			}
 		}
 	}
+}
+
+// told is where others were told last that they reach us, by IPv4 and by IPv6.
+type told struct {
+	ports [2]uint16
+	addrs [2]netip.Addr // the last that was known
+}
+
+// take takes in where we are reached now, and reports whether others have to be told: not that
+// our address is known now, or not agreed on for a while.
+func (t *told) take(now reach.Announced) (moved bool) {
+	for i, v4 := range [2]bool{true, false} {
+		port, addr := now.Port(v4), now.Addr(v4)
+		moved = moved || port != t.ports[i]
+		t.ports[i] = port
+		if addr.IsValid() {
+			moved = moved || t.addrs[i].IsValid() && addr != t.addrs[i]
+			t.addrs[i] = addr
+		}
+	}
+	return moved
 }
 
 // followMapping passes on what the gateway maps, until the client is closed.
