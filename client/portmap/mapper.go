@@ -175,8 +175,8 @@ func (m *Mapper) run(ctx context.Context) {
 	}
 }
 
-// failed tells why there is no mapping. A mapping that was lost stays lost where nobody
-// answers any more.
+// failed tells why there is no mapping. A mapping that was lost stays lost where no gateway
+// answers any more, but not where none is needed.
 func (m *Mapper) failed(w way, err error) {
 	m.log.Debug("no port is mapped", "err", err)
 	before, _ := m.Status()
@@ -187,7 +187,7 @@ func (m *Mapper) failed(w way, err error) {
 			State: Failed, Protocol: refused.protocol, Gateway: refused.gateway,
 			Internal: netip.AddrPortFrom(w.local, m.cfg.Port), Err: err,
 		})
-	case before.State != Lost:
+	case before.State != Lost || !errors.Is(err, ErrNoGateway):
 		m.tell(Status{State: None, Internal: netip.AddrPortFrom(w.local, m.cfg.Port), Err: err})
 	}
 }

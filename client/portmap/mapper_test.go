@@ -255,13 +255,19 @@ func TestRubbishIsNoAnswer(t *testing.T) {
 	s := newServer(t)
 	s.change(func() { s.pcp, s.natpmp, s.first = false, false, []byte("\x02\x81") })
 	m, _ := mapping(t, s, func(m *Mapper) { m.timing.probe = 300 * time.Millisecond })
+	if got := awaitNone(t, m); !errors.Is(got.Err, ErrNoGateway) {
+		t.Errorf("the reason is %v", got.Err)
+	}
+	m.Close()
+}
+
+// awaitNone returns the status when there is no mapping, which is not told.
+func awaitNone(t *testing.T, m *Mapper) Status {
+	t.Helper()
 	for {
 		status, changed := m.Status()
 		if status.State == None {
-			if !errors.Is(status.Err, ErrNoGateway) {
-				t.Errorf("the reason is %v", status.Err)
-			}
-			break
+			return status
 		}
 		select {
 		case <-changed:
@@ -269,7 +275,28 @@ func TestRubbishIsNoAnswer(t *testing.T) {
 			t.Fatalf("still %+v", status)
 		}
 	}
-	m.Close()
+}
+
+// On a network that needs no mapping, the one of another network is not missed.
+func TestLostMappingIsNotMissedWhereNoneIsNeeded(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var public atomic.Bool
+	m, told := mapping(t, s, func(m *Mapper) {
+		find := m.way
+		m.way = func() (way, error) {
+			if public.Load() {
+				return way{local: netip.MustParseAddr("203.0.113.1")}, ErrPublic
+			}
+			return find()
+		}
+	})
+	await(t, told, "that it is mapped", isOK)
+	public.Store(true)
+	await(t, told, "that it is lost", func(s Status) bool { return s.State == Lost })
+	if got := awaitNone(t, m); !errors.Is(got.Err, ErrPublic) {
+		t.Errorf("the reason is %v", got.Err)
+	}
 }
 
 // A gateway that gives up answering does not hold up the end.
