@@ -48,6 +48,9 @@ func TestBoundAddressIsWhereThingsComeFrom(t *testing.T) {
 	if err := n.Uses(netip.IPv6LinkLocalAllNodes()); !errors.Is(err, errFamily) {
 		t.Errorf("the other family is used: %v", err)
 	}
+	if _, err := n.Outgoing(false); !errors.Is(err, errFamily) {
+		t.Errorf("the other family goes out: %v", err)
+	}
 	if err := n.Uses(own); err != nil {
 		t.Error(err)
 	}
@@ -58,6 +61,26 @@ func TestBoundAddressIsWhereThingsComeFrom(t *testing.T) {
 	defer listener.Close()
 	if got := listener.Addr().(*net.TCPAddr).AddrPort().Addr(); got != own {
 		t.Errorf("listens at %v", got)
+	}
+}
+
+// The address that the world would be reached by is one of ours.
+func TestOutgoing(t *testing.T) {
+	n, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v4 := range []bool{true, false} {
+		out, err := n.Outgoing(v4)
+		if err != nil {
+			t.Logf("IPv4 %v: %v", v4, err) // there is no way from here
+			continue
+		}
+		conn, err := net.ListenPacket("udp", netip.AddrPortFrom(out, 0).String())
+		if err != nil || out.Is4() != v4 || out.IsLoopback() {
+			t.Fatalf("IPv4 %v: %v, %v", v4, out, err)
+		}
+		conn.Close()
 	}
 }
 

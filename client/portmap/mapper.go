@@ -18,6 +18,8 @@ type Network interface {
 	// Bound is the address that everything of a family comes from, zero if the system
 	// chooses.
 	Bound(v4 bool) netip.Addr
+	// Outgoing is the address by which the world would be reached in a family.
+	Outgoing(v4 bool) (netip.Addr, error)
 }
 
 // Config configures a Mapper.

@@ -183,6 +183,7 @@ func (onlyServer) ListenPacket(context.Context, string, string) (net.PacketConn,
 
 func (onlyServer) Interfaces() ([]net.Interface, error) { return nil, nil }
 func (onlyServer) Bound(bool) netip.Addr                { return netip.Addr{} }
+func (onlyServer) Outgoing(bool) (netip.Addr, error)    { return ourAddr, nil }
 
 const ourPort = 6881
 
