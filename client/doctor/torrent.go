@@ -174,13 +174,11 @@ func among(browsers int) string {
 func (v *visit) whyNoPeers(r *torrentResult) (why, advice string) {
 	f, s, cfg := &v.found, r.search, v.cfg.Client
 	dht := !cfg.DisableDHT && !r.private
-	up, seeds, leeches, torrentDown := 0, 0, 0, 0
+	up, seeds, leeches := 0, 0, 0
 	for _, t := range f.trackers {
 		if t.err == nil {
 			up++
 			seeds, leeches = max(seeds, t.swarm.Seeds), max(leeches, t.swarm.Leeches)
-		} else {
-			torrentDown++
 		}
 	}
 	const another = "Name a tracker that has it with --tracker, or a peer's address with --peer"
