@@ -170,7 +170,7 @@ func New(cfg Config) (*Client, error) {
 	c.wg.Go(tellMoves(c.ctx, c.reach, c.moved))
 	if !cfg.DisablePortMap {
 		c.mapper = portmap.New(portmap.Config{
-			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
+			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, Logger: c.log,
 			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
 		})
 		c.wg.Go(c.followMapping)

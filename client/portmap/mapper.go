@@ -24,9 +24,9 @@ type Network interface {
 
 // Config configures a Mapper.
 type Config struct {
-	Network  Network
-	Port     uint16 // ours, for TCP and UDP alike; the gateway is asked for the same
-	TCP, UDP bool
+	Network Network
+	Port    uint16 // ours; the gateway is asked for the same
+	TCP     bool   // it is mapped for TCP, too, beside UDP
 	// OnChange is told of each change of State or of what is mapped, from one goroutine. It
 	// is not told of States Searching and None.
 	OnChange func(Status)
