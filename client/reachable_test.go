@@ -81,9 +81,15 @@ func TestMovesAreToldWithoutAStorm(t *testing.T) {
 			announced, _ := r.Announced()
 			last = announced.Port4
 		})()
+		for _, voter := range []string{"5.5.0.1", "6.6.0.1", "7.7.0.1"} {
+			r.Heard(reach.Peer, netip.MustParseAddr(voter), netip.MustParseAddr("203.0.113.7"))
+		}
+		if announced, _ := r.Announced(); !announced.IP4.IsValid() {
+			t.Error("our address is not known")
+		}
 		synctest.Wait()
 		if moves != 0 {
-			t.Errorf("told %d times of nothing", moves)
+			t.Errorf("told %d times that our address is known", moves)
 		}
 		for i := range 100 {
 			r.Mapped(true, reach.Mapping{TCP: uint16(100 + i)})
