@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -84,9 +83,6 @@ func (c *Client) welcome(raw net.Conn, kind swarm.Transport) (err error) {
 	c.cameFrom(raw, kind)
 	if err := wire.WriteHandshake(conn, m.swarm.Handshake()); err != nil {
 		return err
-	}
-	if network.IsGlobal(swarm.AddrPort(conn.RemoteAddr()).Addr()) {
-		c.cameIn.Add(1)
 	}
 	return swarmHost{m.torrent}.Attach(ctx, swarm.Conn{
 		Conn: conn, Swarm: m.swarm, Kind: kind, Addr: swarm.AddrPort(conn.RemoteAddr()), Handshake: theirs,

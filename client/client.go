@@ -85,7 +85,7 @@ type Client struct {
 	conns  *allot.Connections
 	gate   *allot.Gate  // handshakes of incoming connections
 	checks *allot.Turns // to hash files
-	cameIn atomic.Int64 // connections that peers of other networks opened
+	cameIn atomic.Int64 // TCP connections that peers of other networks opened
 	// Bytes: see earlyBytes and the like.
 	early, incoming, metadata *allot.Budget
 
@@ -111,7 +111,10 @@ var ErrClosed = errors.New("the client is closed")
 
 // New starts a client.
 func New(cfg Config) (*Client, error) {
-	stunChosen := cfg.STUN != nil
+	stun, err := cfg.STUNServers()
+	if err != nil {
+		return nil, err
+	}
 	cfg.setDefaults()
 	bind, err := network.ParseBind(cfg.ListenHost)
 	if err != nil {
@@ -155,10 +158,7 @@ func New(cfg Config) (*Client, error) {
 		c.startUTP()
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	if err := c.startReach(stunChosen); err != nil {
-		c.closeSockets()
-		return nil, err
-	}
+	c.startReach(stun)
 	if err := c.startWeb(); err != nil {
 		c.mirror.Close()
 		c.reach.Close()
@@ -167,10 +167,10 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.pool = disk.NewPool(runtime.GOMAXPROCS(0))
 	c.startDiscovery()
-	c.wg.Go(c.tellMoves)
+	c.wg.Go(tellMoves(c.ctx, c.reach, c.moved))
 	if !cfg.DisablePortMap {
 		c.mapper = portmap.New(portmap.Config{
-			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, UDP: true, Logger: c.log,
+			Network: c.net, Port: uint16(c.port()), TCP: c.listener != nil, Logger: c.log,
 			OnChange: func(s portmap.Status) { c.cfg.OnEvent(PortMapEvent{s}) },
 		})
 		c.wg.Go(c.followMapping)

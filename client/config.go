@@ -6,6 +6,7 @@ import (
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/disk"
 	"github.com/causeway-bt/causeway/client/swarm"
+	"github.com/causeway-bt/causeway/webrtcwire"
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
@@ -70,6 +71,20 @@ type Config struct {
 	// OnEvent is called for every event, from the goroutines of the client: it
 	// must not wait. nil: events are dropped.
 	OnEvent func(Event)
+}
+
+// STUNServers are the servers, host:port each, that are asked where the world sees us: if
+// WebRTC asks them anyway, or if the user has named some. With RelayOnly nobody is to see
+// our address.
+func (c *Config) STUNServers() ([]string, error) {
+	if c.RelayOnly || c.DisableWebRTC && c.STUN == nil {
+		return nil, nil
+	}
+	urls := c.STUN
+	if urls == nil {
+		urls = swarm.DefaultICEServers
+	}
+	return webrtcwire.STUNServers(urls)
 }
 
 func (c *Config) setDefaults() {

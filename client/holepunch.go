@@ -75,8 +75,9 @@ func (t *Torrent) mayPunch(kind swarm.Transport) bool {
 	return kind.Classic() && t.client.shared.DialUTP != nil && t.mayDiscover()
 }
 
-// punches reports whether a peer knows the extension.
-func (p *peer) punches() bool { return p.ext.M[wire.ExtHolepunch] != 0 }
+// punches reports whether a peer knows the extension. A browser that says so is no relay: it is
+// connected to nobody who can be dialled.
+func (p *peer) punches() bool { return p.kind.Classic() && p.ext.M[wire.ExtHolepunch] != 0 }
 
 // name remembers whom a peer can introduce us to.
 func (p *peer) name(m *wire.PEXMessage) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/swarm"
 	"github.com/causeway-bt/causeway/wire"
 )
 
@@ -208,6 +209,16 @@ func TestInitiatorAsksThoseWhoKnowTheTarget(t *testing.T) {
 		t.Error("not by uTP")
 	}
 	until(t, 20*time.Second, "a peer over uTP", func() bool { return torrent.Stats().Peers.TCP+torrent.Stats().Peers.UTP == 4 })
+}
+
+// A browser's page that claims to know the extension is no relay.
+func TestWhoPunchesHoles(t *testing.T) {
+	for kind, want := range map[swarm.Transport]bool{swarm.TCP: true, swarm.UTP: true, swarm.WebRTC: false} {
+		p := &peer{kind: kind, ext: wire.ExtHandshake{M: map[string]byte{wire.ExtHolepunch: theirHolepunch}}}
+		if got := p.punches(); got != want {
+			t.Errorf("%v: %v", kind, got)
+		}
+	}
 }
 
 // As target, we dial whom a relay names, but few, and nobody that may not be named.

@@ -33,7 +33,7 @@ func (c *Client) DHTNodes() int {
 	return c.shared.DHT.NumNodes()
 }
 
-// CameIn is how many connections peers of other networks have opened to us.
+// CameIn is how many TCP connections peers of other networks have opened to us.
 func (c *Client) CameIn() int { return int(c.cameIn.Load()) }
 
 // ErrNoWebRTC says that WebRTC is switched off.

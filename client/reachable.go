@@ -1,9 +1,11 @@
 package client
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/portmap"
@@ -14,19 +16,11 @@ import (
 	"github.com/causeway-bt/causeway/wire/transport"
 )
 
-// startReach starts to find out where the world reaches us. STUN servers are asked if WebRTC
-// asks them anyway, or if the user has named some.
-func (c *Client) startReach(stunChosen bool) error {
+// startReach starts to find out where the world reaches us; asked are STUN servers.
+func (c *Client) startReach(asked []string) {
 	cfg := reach.Config{
 		Port: uint16(c.port()), TCP: c.listener != nil, UTP: c.utp != nil,
 		Interfaces: c.net.Interfaces, OnNetwork: c.networkChanged, Logger: c.log,
-	}
-	var asked []string
-	if !c.cfg.RelayOnly && (stunChosen || !c.cfg.DisableWebRTC) {
-		var err error
-		if asked, err = webrtcwire.STUNServers(c.cfg.STUN); err != nil {
-			return err
-		}
 	}
 	lent := c.udp.Lend(transport.ClassSTUN)
 	c.mirror = webrtcwire.NewMirror(webrtcwire.MirrorConfig{
@@ -42,7 +36,6 @@ func (c *Client) startReach(stunChosen bool) error {
 	c.reach = reach.New(cfg)
 	c.shared.Reach = c.reach
 	c.mirror.Ask()
-	return nil
 }
 
 // trusted are the answers of the servers that the user has chosen: those that a tracker names
@@ -56,18 +49,56 @@ func trusted(round []webrtcwire.Reflection, chosen []string) (answers []reach.Re
 	return answers
 }
 
-// tellMoves tells everybody when we are reached elsewhere, until the client is closed. Who is
-// told sees to it that it is not too often.
-func (c *Client) tellMoves() {
-	for {
-		_, changed := c.reach.Announced()
-		select {
-		case <-c.ctx.Done():
-			return
-		case <-changed:
-			c.moved()
+// movesInterval is the least time between two moves that everybody is told of. Trackers and the
+// DHT have longer ones of their own.
+const movesInterval = time.Second
+
+// tellMoves returns what calls moved when we are reached elsewhere than when tellMoves was
+// called, and so on, until ctx ends.
+func tellMoves(ctx context.Context, r *reach.Reach, moved func()) func() {
+	var told told
+	announced, changed := r.Announced()
+	told.take(announced)
+	return func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+			announced, changed = r.Announced()
+			if !told.take(announced) {
+				continue
+			}
+			moved()
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(movesInterval):
+			}
 		}
 	}
+}
+
+// told is where others were told last that they reach us, by IPv4 and by IPv6.
+type told struct {
+	ports [2]uint16
+	addrs [2]netip.Addr // the last that was known
+}
+
+// take takes in where we are reached now, and reports whether others have to be told: not that
+// our address is known now, or not agreed on for a while.
+func (t *told) take(now reach.Announced) (moved bool) {
+	for i, v4 := range [2]bool{true, false} {
+		port, addr := now.Port(v4), now.Addr(v4)
+		moved = moved || port != t.ports[i]
+		t.ports[i] = port
+		if addr.IsValid() {
+			moved = moved || t.addrs[i].IsValid() && addr != t.addrs[i]
+			t.addrs[i] = addr
+		}
+	}
+	return moved
 }
 
 // followMapping passes on what the gateway maps, until the client is closed.
@@ -146,9 +177,15 @@ func (c *Client) heardOfUs(p *peer, h wire.ExtHandshake) {
 	}
 }
 
-// cameFrom takes in that somebody connected to us.
+// cameFrom takes in that somebody connected to us. By uTP they come through NATs that we have
+// opened ourselves, which says nothing of our port.
 func (c *Client) cameFrom(conn net.Conn, kind swarm.Transport) {
-	if kind == swarm.TCP {
-		c.reach.Came(swarm.AddrPort(conn.RemoteAddr()).Addr())
+	if kind != swarm.TCP {
+		return
 	}
+	from := swarm.AddrPort(conn.RemoteAddr()).Addr()
+	if network.IsGlobal(from) {
+		c.cameIn.Add(1)
+	}
+	c.reach.Came(from)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pion/ice/v4"
 )
 
 // agentQueue bounds the packets that wait for one ICE agent; more are dropped, as
@@ -14,16 +16,24 @@ import (
 // queue means that the whole machine is behind.
 const agentQueue = 512
 
-// agentConn is what the mux keeps for one ICE agent.
-type agentConn struct {
-	mux    *mux
+// share is what a mux keeps for one ICE agent.
+type share struct {
 	ufrag  string
 	queues families
 	closed chan struct{}
-	link   atomic.Pointer[link] // takes DTLS records; nil: the queues do
+	refs   int // guarded by the mux's mu
+}
 
-	refs  int              // guarded by mux.mu
-	owned []netip.AddrPort // addresses that are or were ours; guarded by mux.mu
+func newShare(ufrag string) share {
+	return share{ufrag: ufrag, queues: newFamilies(), closed: make(chan struct{})}
+}
+
+// agentConn is an agent's share of the UDP socket.
+type agentConn struct {
+	share
+	mux   *mux
+	link  atomic.Pointer[link] // takes DTLS records; nil: the queues do
+	owned []netip.AddrPort     // addresses that are or were ours; guarded by mux.mu
 }
 
 // families holds a queue for IPv4 and one for IPv6. pion/ice takes a packet for
@@ -50,77 +60,88 @@ func (c *agentConn) deliver(p *packet) bool {
 	}
 }
 
-// agentRef is an agentConn as pion/ice uses it: one for each candidate.
-type agentRef struct {
-	*agentConn
-	queue chan *packet // of the candidate's family
-	once  sync.Once
-	done  chan struct{}
+// write sends one packet, and remembers of whom a question was.
+func (c *agentConn) write(b []byte, to netip.AddrPort) (int, error) {
+	if isSTUN(b) && isRequest(b) {
+		c.mux.remember(b, c.ufrag)
+	}
+	return c.mux.write(b, to)
 }
 
-var _ net.PacketConn = (*agentRef)(nil)
+// candidateConn is a share as pion/ice uses it: one for each candidate.
+type candidateConn struct {
+	*share
+	queue   chan *packet // of the candidate's family
+	local   net.Addr
+	write   func(b []byte, to netip.AddrPort) (int, error)
+	release func() // gives the share back
+
+	once sync.Once
+	done chan struct{}
+}
+
+var (
+	_ net.PacketConn           = (*candidateConn)(nil)
+	_ ice.AddrPortReaderWriter = (*candidateConn)(nil)
+)
 
 // ReadFromAddrPort reads the agent's next packet; pion/ice prefers it to ReadFrom.
-func (r *agentRef) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+func (c *candidateConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 	select {
-	case p := <-r.queue:
+	case p := <-c.queue:
 		n, from := copy(b, p.data[:p.n]), p.from
 		packets.Put(p)
 		return n, from, nil
-	case <-r.done:
-	case <-r.closed:
+	case <-c.done:
+	case <-c.closed:
 	}
 	return 0, netip.AddrPort{}, io.EOF // which pion does not log
 }
 
 // WriteToAddrPort sends one packet; pion/ice prefers it to WriteTo.
-func (r *agentRef) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+func (c *candidateConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	select {
-	case <-r.done:
+	case <-c.done:
 		return 0, io.ErrClosedPipe
-	case <-r.closed:
+	case <-c.closed:
 		return 0, io.ErrClosedPipe
 	default:
 	}
-	if isSTUN(b) && isRequest(b) {
-		r.mux.remember(b, r.ufrag)
-	}
-	return r.mux.write(b, to)
+	return c.write(b, to)
 }
 
-func (r *agentRef) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, from, err := r.ReadFromAddrPort(b)
+func (c *candidateConn) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.ReadFromAddrPort(b)
 	if err != nil {
 		return n, nil, err
+	}
+	if _, ok := c.local.(*net.TCPAddr); ok {
+		return n, net.TCPAddrFromAddrPort(from), nil
 	}
 	return n, net.UDPAddrFromAddrPort(from), nil
 }
 
-func (r *agentRef) WriteTo(b []byte, to net.Addr) (int, error) {
-	addr, ok := to.(*net.UDPAddr)
+func (c *candidateConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	addr, ok := to.(interface{ AddrPort() netip.AddrPort })
 	if !ok {
-		return 0, &net.AddrError{Err: "want a UDP address", Addr: to.String()}
+		return 0, &net.AddrError{Err: "want an address with a port", Addr: to.String()}
 	}
-	return r.WriteToAddrPort(b, addr.AddrPort())
+	return c.WriteToAddrPort(b, addr.AddrPort())
 }
 
-// Close ends this candidate's share, and with the last one the agent's.
-func (r *agentRef) Close() error {
-	r.once.Do(func() {
-		close(r.done)
-		r.mux.mu.Lock()
-		defer r.mux.mu.Unlock()
-		if r.refs--; r.refs == 0 {
-			r.mux.remove(r.agentConn)
-		}
+// Close ends this candidate's part, and with the last one the agent's.
+func (c *candidateConn) Close() error {
+	c.once.Do(func() {
+		close(c.done)
+		c.release()
 	})
 	return nil
 }
 
-func (r *agentRef) LocalAddr() net.Addr { return r.mux.localAddr() }
+func (c *candidateConn) LocalAddr() net.Addr { return c.local }
 
 // Deadlines are not kept: pion/ice sets one only right before Close.
 
-func (r *agentRef) SetDeadline(time.Time) error      { return nil }
-func (r *agentRef) SetReadDeadline(time.Time) error  { return nil }
-func (r *agentRef) SetWriteDeadline(time.Time) error { return nil }
+func (c *candidateConn) SetDeadline(time.Time) error      { return nil }
+func (c *candidateConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *candidateConn) SetWriteDeadline(time.Time) error { return nil }

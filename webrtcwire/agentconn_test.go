@@ -25,7 +25,7 @@ func TestPacketsGoToTheirAddressFamily(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		read[local] = conn.(*agentRef).ReadFromAddrPort
+		read[local] = conn.(*candidateConn).ReadFromAddrPort
 	}
 	m.mu.Lock()
 	agent := m.agents["ufrag"]

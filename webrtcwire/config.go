@@ -25,8 +25,8 @@ const (
 	// an open data channel. webtorrent.js gives up after 25 s.
 	DefaultNegotiationTimeout = 28 * time.Second
 
-	// DefaultMaxPending bounds live offers and negotiations together. One costs
-	// about 60 KB and 15 goroutines.
+	// DefaultMaxPending bounds live offers and negotiations together. An offer costs
+	// about 30 KB and 3 goroutines.
 	DefaultMaxPending = 200
 
 	// DefaultMaxConns bounds open connections.
@@ -51,8 +51,9 @@ type Config struct {
 	// If they have the methods ReadFromUDPAddrPort and WriteToUDPAddrPort of
 	// *net.UDPConn these are used, which saves allocations. If they have
 	//
-	//	Handle(f func(packet []byte, from netip.AddrPort) (taken bool))
+	//	HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func())
 	//	Queue(packet []byte, to netip.AddrPort) (int, error)
+	//	WriteSegments(packets []byte, size int, to netip.AddrPort) (int, error)
 	//
 	// packets are taken from, and given to, whoever has read many together and can send many
 	// together. Those that are of no connection of ours f does not take: requests to a STUN

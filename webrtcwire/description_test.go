@@ -147,7 +147,7 @@ func FuzzPacket(f *testing.F) {
 	f.Add([]byte("\x16\xfe\xfd"))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		m := &mux{
-			agents: map[string]*agentConn{"a": {ufrag: "a", queues: newFamilies()}},
+			agents: map[string]*agentConn{"a": {share: newShare("a")}},
 			owners: map[netip.AddrPort]*ownership{},
 			mirror: &Mirror{asker: asker{questions: map[transactionID]chan<- netip.AddrPort{transactionID([]byte("abcdefghijkl")): make(chan netip.AddrPort, 1)}}},
 		}

@@ -29,7 +29,7 @@ const (
 	shortLife = 300 * time.Millisecond
 
 	// rssMargin is what allocators and the runtime may keep, in bytes. A leak of one
-	// session in ten would be more: it has 60 KB.
+	// session in eight would be more: it has 30 KB.
 	rssMargin = 32 << 20
 
 	leakTimeout = 2 * time.Minute

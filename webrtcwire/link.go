@@ -40,8 +40,9 @@ type link struct {
 	conn       *dtls.Conn
 	closing    bool
 
-	wg  sync.WaitGroup // what the link started
-	ice *ice.Conn
+	wg     sync.WaitGroup // what the link started
+	ice    *ice.Conn
+	detour *detour
 
 	up atomic.Pointer[upper] // once the handshake is made
 }
@@ -86,12 +87,16 @@ func (t *Transport) newLink(s *session, more []ICEServer) (*link, error) {
 }
 
 func (t *Transport) agentOptions(mux *mux, servers []*stun.URI) []ice.AgentOption {
+	types := []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}
+	if t.tcp != nil {
+		types = append(types, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6)
+	}
 	options := []ice.AgentOption{
 		ice.WithUrls(servers),
 		ice.WithLoggerFactory(pionLog{logger: t.config.Logger}),
 		ice.WithNet(pionNet{t.config.Network}),
 		ice.WithUDPMux(mux),
-		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
+		ice.WithNetworkTypes(types),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled), // see resolver
 		ice.WithDisableActiveTCP(),
 		ice.WithDisconnectedTimeout(iceDisconnected),
@@ -102,9 +107,7 @@ func (t *Transport) agentOptions(mux *mux, servers []*stun.URI) []ice.AgentOptio
 		ice.WithRelayAcceptanceMinWait(relayWait),
 	}
 	if t.tcp != nil {
-		options = append(options, ice.WithTCPMux(t.tcp), ice.WithNetworkTypes([]ice.NetworkType{
-			ice.NetworkTypeUDP4, ice.NetworkTypeUDP6, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6,
-		}))
+		options = append(options, ice.WithTCPMux(t.tcp))
 	}
 	if t.config.IncludeLoopback {
 		options = append(options, ice.WithIncludeLoopback())
@@ -158,10 +161,16 @@ func (l *link) onSelected(local, remote ice.Candidate) {
 	})
 }
 
-// near reports whether the peer is on this machine.
-func (l *link) near() bool {
+// nearWindow is how much may be under way to a peer on this machine, 0 if it is not.
+func (l *link) nearWindow(own bool) int {
 	pair := l.selected.Load()
-	return pair != nil && pair.direct && (pair.to.Addr().IsLoopback() || pair.local.Address() == pair.remote.Address())
+	switch {
+	case pair == nil || !pair.direct || !pair.to.Addr().IsLoopback() && pair.local.Address() != pair.remote.Address():
+		return 0
+	case own:
+		return sctp.OwnWindow
+	}
+	return sctp.ShortWindow
 }
 
 // description is our side, with the candidates that there are.
@@ -215,14 +224,18 @@ func (l *link) start(remote parameters, offered, client bool) error {
 	if l.closing {
 		return ErrClosed
 	}
-	l.ice = conn
+	l.ice, l.detour = conn, newDetour(conn.Write)
+	l.run("connect", func() error { return l.connect(remote, offered, client) })
+	return nil
+}
+
+// run starts f, whose error ends the session. A panic in it ends the session alone.
+func (l *link) run(doing string, f func() error) {
 	l.wg.Go(func() {
-		err := l.s.guard("connect", func() error { return l.connect(remote, offered, client) })
-		if err != nil {
+		if err := l.s.guard(doing, f); err != nil {
 			l.s.shut(err)
 		}
 	})
-	return nil
 }
 
 // connect makes the connection once there is a path.
@@ -234,14 +247,14 @@ func (l *link) connect(remote parameters, offered, client bool) error {
 	if pair, err := l.agent.GetSelectedCandidatePair(); err == nil && pair != nil {
 		l.onSelected(pair.Local, pair.Remote)
 	}
-	flights := newFlights(l.ice.LocalAddr(), l.ice.RemoteAddr(), l.ice.Write)
+	flights := newFlights(l.ice.LocalAddr(), l.ice.RemoteAddr(), l.write)
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
 		return ErrClosed
 	}
 	l.flights = flights
-	l.wg.Go(l.read)
+	l.run("read by ICE", l.read)
 	l.mu.Unlock()
 	conn, err := l.s.t.shake(ctx, flights, client, l.certificate, remote.fingerprints)
 	if err != nil {
@@ -259,13 +272,13 @@ func (l *link) connect(remote parameters, offered, client bool) error {
 	}
 	up := &upper{records: records}
 	up.sctp = sctp.New(sctp.Config{
-		Outlet: &outlet{l: l, records: records}, Client: client, Near: l.near(), Logger: l.s.t.config.Logger,
+		Outlet: &outlet{l: l, records: records}, Client: client, Near: l.nearWindow(remote.own), Logger: l.s.t.config.Logger,
 		Opened: func(c *sctp.Channel) { l.s.admit(c, offered) },
 		Ended:  l.onEnded,
 	})
 	l.up.Store(up)
 	l.s.socket.mux.attach(l.ufrag, l)
-	l.wg.Go(func() { l.readEarly(conn) })
+	l.run("read by DTLS", func() error { return l.readEarly(conn) })
 	if offered {
 		channel, err := up.sctp.Open(label())
 		if err != nil {
@@ -288,12 +301,12 @@ func (l *link) onEnded(err error) {
 }
 
 // read takes what comes by the agent: a relay's packets, and all until the handshake is made.
-func (l *link) read() {
+func (l *link) read() error {
 	b := make([]byte, maxPacket)
 	for {
 		n, err := l.ice.Read(b)
 		if err != nil {
-			return
+			return nil // the agent says why, or it is the end
 		}
 		if l.receive(b[:n]) {
 			l.flush()
@@ -302,12 +315,12 @@ func (l *link) read() {
 }
 
 // readEarly takes what pion has decrypted before records took over, and waits for its end.
-func (l *link) readEarly(conn *dtls.Conn) {
+func (l *link) readEarly(conn *dtls.Conn) error {
 	b := make([]byte, maxPacket)
 	for {
 		n, err := conn.Read(b)
 		if err != nil {
-			return
+			return errPeerClosed // unless it is we who have closed
 		}
 		up := l.up.Load()
 		up.sctp.Receive(b[:n])
@@ -361,7 +374,7 @@ func (l *link) flush() {
 func (l *link) close(keep bool) error {
 	l.mu.Lock()
 	l.closing = true
-	conn, flights := l.conn, l.flights
+	conn, flights, detour := l.conn, l.flights, l.detour
 	l.mu.Unlock()
 	if up := l.up.Load(); up != nil {
 		if keep {
@@ -377,9 +390,21 @@ func (l *link) close(keep bool) error {
 	if flights != nil {
 		errs = append(errs, flights.Close())
 	}
+	if detour != nil {
+		detour.close()
+	}
 	errs = append(errs, l.agent.GracefulClose())
 	l.wg.Wait()
 	return errors.Join(errs...)
+}
+
+// write sends a packet of the handshake's.
+func (l *link) write(b []byte) {
+	if pair := l.selected.Load(); pair != nil && pair.direct {
+		_, _ = l.ice.Write(b) // an error is a loss
+		return
+	}
+	l.detour.send(b)
 }
 
 // discard drops what has arrived and was not read.
@@ -411,7 +436,7 @@ func (o *outlet) Send(b []byte, size int) {
 	}
 	for rest := b; len(rest) > 0; {
 		n := min(size, len(rest))
-		_, _ = o.l.ice.Write(rest[:n])
+		o.l.detour.send(rest[:n])
 		rest = rest[n:]
 	}
 }

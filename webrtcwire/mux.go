@@ -308,10 +308,7 @@ func (m *mux) GetConn(ufrag string, local net.Addr) (net.PacketConn, error) {
 	}
 	conn := m.agents[ufrag]
 	if conn == nil {
-		conn = &agentConn{
-			mux: m, ufrag: ufrag,
-			queues: newFamilies(), closed: make(chan struct{}),
-		}
+		conn = &agentConn{share: newShare(ufrag), mux: m}
 		m.agents[ufrag] = conn
 	}
 	conn.refs++
@@ -319,7 +316,10 @@ func (m *mux) GetConn(ufrag string, local net.Addr) (net.PacketConn, error) {
 	if udp, ok := local.(*net.UDPAddr); ok {
 		addr = udp.AddrPort().Addr()
 	}
-	return &agentRef{agentConn: conn, queue: conn.queues.of(addr), done: make(chan struct{})}, nil
+	return &candidateConn{
+		share: &conn.share, queue: conn.queues.of(addr), local: m.localAddr(),
+		write: conn.write, release: func() { m.release(conn) }, done: make(chan struct{}),
+	}, nil
 }
 
 // RemoveConnByUfrag ends an agent's share.
@@ -327,6 +327,14 @@ func (m *mux) RemoveConnByUfrag(ufrag string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if conn := m.agents[ufrag]; conn != nil {
+		m.remove(conn)
+	}
+}
+
+func (m *mux) release(conn *agentConn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if conn.refs--; conn.refs == 0 {
 		m.remove(conn)
 	}
 }

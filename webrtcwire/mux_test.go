@@ -51,7 +51,7 @@ func TestAddressFollowsItsProgram(t *testing.T) {
 				agents: map[string]*agentConn{}, owners: map[netip.AddrPort]*ownership{}, sent: map[transactionID]string{},
 			}
 			for _, ufrag := range []string{"old", "new"} {
-				m.agents[ufrag] = &agentConn{mux: m, ufrag: ufrag, queues: newFamilies()}
+				m.agents[ufrag] = &agentConn{share: newShare(ufrag), mux: m}
 			}
 			m.dispatch(stunPacket(bindingRequest, theirs, "old:x", from))
 			m.remember(stunPacket(bindingRequest, mine, "", from).data[:stunHeader], "old")
@@ -94,7 +94,7 @@ func TestWhatIsNotOursIsNotTaken(t *testing.T) {
 				agents: map[string]*agentConn{}, owners: map[netip.AddrPort]*ownership{}, sent: map[transactionID]string{},
 				mirror: &Mirror{asker: asker{questions: map[transactionID]chan<- netip.AddrPort{{2}: make(chan netip.AddrPort, 1)}}},
 			}
-			m.agents["ours"] = &agentConn{mux: m, ufrag: "ours", queues: newFamilies()}
+			m.agents["ours"] = &agentConn{share: newShare("ours"), mux: m}
 			if taken := m.receive(c.packet.data[:c.packet.n], from); taken != c.want {
 				t.Errorf("taken is %v, want %v", taken, c.want)
 			}

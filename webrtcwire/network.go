@@ -135,9 +135,22 @@ func (n pionNet) DialTCP(network string, _, remote *net.TCPAddr) (transport.TCPC
 		return nil, err
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		return tcp, nil
+		return impatientTCP{tcp}, nil
 	}
-	return proxiedTCP{conn}, nil
+	return impatientTCP{proxiedTCP{conn}}, nil
+}
+
+// impatientTCP ends with a Write that takes longer than tcpWriteTimeout: pion would wait for as long
+// as the system, minutes, also to close.
+type impatientTCP struct{ transport.TCPConn }
+
+func (c impatientTCP) Write(b []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(tcpWriteTimeout)) // fails with the connection
+	n, err := c.TCPConn.Write(b)
+	if err != nil {
+		_ = c.Close() // half a message may have gone
+	}
+	return n, err
 }
 
 func (n pionNet) ResolveIPAddr(string, string) (*net.IPAddr, error) { return nil, errNotUsed }

@@ -215,6 +215,9 @@ func (r *Mirror) askAll(servers []string) {
 		close(r.over)
 	}
 	r.addrs, r.asked, r.asking = found, time.Now(), false
+	if len(r.servers) > len(servers) {
+		r.asked = r.asked.Add(-reflexiveTTL) // more were added meanwhile
+	}
 }
 
 func (r *Mirror) ask(network, server string) (Reflection, error) {

@@ -17,6 +17,9 @@ const (
 	// sctpPort is the one SCTP port that there is: everybody says 5000 (RFC 8841 section 5).
 	sctpPort = "5000"
 
+	// sessionName is that of our descriptions, by which our other end knows that it is ours.
+	sessionName = "Causeway"
+
 	// maxMid bounds the name of the peer's section, which our answer repeats.
 	maxMid = 64
 )
@@ -32,6 +35,7 @@ const (
 type parameters struct {
 	ufrag, password string
 	lite            bool
+	own             bool     // the peer is a program like this
 	fingerprints    []string // "sha-256 AA:BB:..."
 	setup           string
 	mid             string
@@ -48,7 +52,7 @@ func parse(text string) (p parameters, err error) {
 	if len(description.MediaDescriptions) != 1 {
 		return p, fmt.Errorf("%w: want one media section", ErrBadSDP)
 	}
-	p.maxMessage = defaultMaxMessage
+	p.maxMessage, p.own = defaultMaxMessage, description.SessionName == sessionName
 	for _, attributes := range [][]sdp.Attribute{description.Attributes, description.MediaDescriptions[0].Attributes} {
 		for _, attribute := range attributes {
 			if err := p.attribute(attribute.Key, attribute.Value); err != nil {
@@ -114,7 +118,7 @@ type ours struct {
 
 func (o *ours) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "v=0\r\no=- %d 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", o.session)
+	fmt.Fprintf(&b, "v=0\r\no=- %d 2 IN IP4 0.0.0.0\r\ns=%s\r\nt=0 0\r\n", o.session, sessionName)
 	fmt.Fprintf(&b, "a=fingerprint:sha-256 %s\r\na=group:BUNDLE %s\r\n", o.fingerprint, o.mid)
 	b.WriteString("m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n")
 	fmt.Fprintf(&b, "a=setup:%s\r\na=mid:%s\r\na=sendrecv\r\na=sctp-port:%s\r\na=max-message-size:%d\r\n",

@@ -58,14 +58,10 @@ type tcpMux struct {
 
 var _ ice.TCPMux = (*tcpMux)(nil)
 
-// tcpAgent is what the mux keeps for one ICE agent.
+// tcpAgent is an agent's share of the TCP connections.
 type tcpAgent struct {
-	mux    *tcpMux
-	ufrag  string
-	queues families
-	closed chan struct{}
-
-	refs  int                         // guarded by mux.mu
+	share
+	mux   *tcpMux
 	conns map[netip.AddrPort]*tcpConn // by remote address; guarded by mux.mu
 }
 
@@ -90,16 +86,13 @@ func (m *tcpMux) GetConnByUfrag(ufrag string, _ bool, local net.IP) (net.PacketC
 	}
 	agent := m.agents[ufrag]
 	if agent == nil {
-		agent = &tcpAgent{
-			mux: m, ufrag: ufrag, queues: newFamilies(), closed: make(chan struct{}),
-			conns: map[netip.AddrPort]*tcpConn{},
-		}
+		agent = &tcpAgent{share: newShare(ufrag), mux: m, conns: map[netip.AddrPort]*tcpConn{}}
 		m.agents[ufrag] = agent
 	}
 	agent.refs++
-	return &tcpRef{
-		tcpAgent: agent, queue: agent.queues.of(addr), done: make(chan struct{}),
-		addr: &net.TCPAddr{IP: local, Port: m.port},
+	return &candidateConn{
+		share: &agent.share, queue: agent.queues.of(addr), local: &net.TCPAddr{IP: local, Port: m.port},
+		write: agent.write, release: func() { m.release(agent) }, done: make(chan struct{}),
 	}, nil
 }
 
@@ -108,6 +101,14 @@ func (m *tcpMux) RemoveConnByUfrag(ufrag string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if agent := m.agents[ufrag]; agent != nil {
+		m.remove(agent)
+	}
+}
+
+func (m *tcpMux) release(agent *tcpAgent) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if agent.refs--; agent.refs == 0 {
 		m.remove(agent)
 	}
 }
@@ -174,6 +175,17 @@ func (m *tcpMux) add(ufrag string, conn net.Conn) (*tcpConn, error) {
 	return c, nil
 }
 
+// write sends one packet, over the connection from there.
+func (a *tcpAgent) write(b []byte, to netip.AddrPort) (int, error) {
+	a.mux.mu.Lock()
+	c := a.conns[netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())]
+	a.mux.mu.Unlock()
+	if c == nil {
+		return 0, &net.AddrError{Err: "no TCP connection from there", Addr: to.String()}
+	}
+	return c.send(b)
+}
+
 // drop forgets a connection that has ended.
 func (m *tcpMux) drop(c *tcpConn) {
 	m.mu.Lock()
@@ -206,85 +218,3 @@ func readFrame(r io.Reader, p *packet) error {
 	_, err := io.ReadFull(r, p.data[:p.n])
 	return err
 }
-
-// tcpRef is a tcpAgent as pion/ice uses it: one for each candidate.
-type tcpRef struct {
-	*tcpAgent
-	queue chan *packet // of the candidate's family
-	addr  *net.TCPAddr
-	once  sync.Once
-	done  chan struct{}
-}
-
-var (
-	_ net.PacketConn           = (*tcpRef)(nil)
-	_ ice.AddrPortReaderWriter = (*tcpRef)(nil)
-)
-
-// ReadFromAddrPort reads the agent's next packet; pion/ice prefers it to ReadFrom.
-func (r *tcpRef) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	select {
-	case p := <-r.queue:
-		n, from := copy(b, p.data[:p.n]), p.from
-		packets.Put(p)
-		return n, from, nil
-	case <-r.done:
-	case <-r.closed:
-	}
-	return 0, netip.AddrPort{}, io.EOF // which pion does not log
-}
-
-// WriteToAddrPort sends one packet; pion/ice prefers it to WriteTo.
-func (r *tcpRef) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	select {
-	case <-r.done:
-		return 0, io.ErrClosedPipe
-	case <-r.closed:
-		return 0, io.ErrClosedPipe
-	default:
-	}
-	r.mux.mu.Lock()
-	c := r.conns[netip.AddrPortFrom(to.Addr().Unmap().WithZone(""), to.Port())]
-	r.mux.mu.Unlock()
-	if c == nil {
-		return 0, &net.AddrError{Err: "no TCP connection from there", Addr: to.String()}
-	}
-	return c.send(b)
-}
-
-func (r *tcpRef) ReadFrom(b []byte) (int, net.Addr, error) {
-	n, from, err := r.ReadFromAddrPort(b)
-	if err != nil {
-		return n, nil, err
-	}
-	return n, net.TCPAddrFromAddrPort(from), nil
-}
-
-func (r *tcpRef) WriteTo(b []byte, to net.Addr) (int, error) {
-	addr, ok := to.(*net.TCPAddr)
-	if !ok {
-		return 0, &net.AddrError{Err: "want a TCP address", Addr: to.String()}
-	}
-	return r.WriteToAddrPort(b, addr.AddrPort())
-}
-
-// Close ends this candidate's share, and with the last one the agent's.
-func (r *tcpRef) Close() error {
-	r.once.Do(func() {
-		close(r.done)
-		r.mux.mu.Lock()
-		defer r.mux.mu.Unlock()
-		if r.refs--; r.refs == 0 {
-			r.mux.remove(r.tcpAgent)
-		}
-	})
-	return nil
-}
-
-func (r *tcpRef) LocalAddr() net.Addr { return r.addr }
-
-// Deadlines are not kept: pion/ice sets one only right before Close.
-
-func (r *tcpRef) SetDeadline(time.Time) error      { return nil }
-func (r *tcpRef) SetReadDeadline(time.Time) error  { return nil }
-func (r *tcpRef) SetWriteDeadline(time.Time) error { return nil }

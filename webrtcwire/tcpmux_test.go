@@ -178,7 +178,7 @@ func TestICEOverTCPDropsWhatDoesNotFit(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	mux := newTCPMux(1, slog.New(slog.DiscardHandler))
-	agent := &tcpAgent{mux: mux, queues: newFamilies(), closed: make(chan struct{})}
+	agent := &tcpAgent{share: newShare("ours"), mux: mux}
 	c := newTCPConn(agent, ours, netip.AddrPort{})
 	mux.wg.Go(c.write)
 	began := time.Now()

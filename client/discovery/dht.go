@@ -22,9 +22,9 @@ const (
 	// included; about 10 kB/s, as in libtorrent.
 	sendRate  = 100
 	sendBurst = 200
-	// maxPendingPings bounds the addresses (of PORT messages, of the last run, of
-	// bootstrap nodes) that wait to be tried; more are dropped.
-	maxPendingPings = 512
+	// maxPendingPings bounds the addresses of each family (of PORT messages, of the last
+	// run, of bootstrap nodes) that wait to be tried, by as many workers; more are dropped.
+	maxPendingPings = 256
 	pingWorkers     = 4
 	// enoughNodes is the size of the routing table from which on addresses from
 	// PORT messages are not needed.
@@ -91,7 +91,6 @@ type DHT struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	pings  chan netip.AddrPort
 	named  chan namedNodes // nodes by name that wait to be looked up
 	turns  turns
 
@@ -112,7 +111,6 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 		log:   cfg.Logger,
 		net:   orPlain(cfg.Network),
 		peers: newPeerStore(),
-		pings: make(chan netip.AddrPort, maxPendingPings),
 		named: make(chan namedNodes, maxPendingNames),
 		grown: make(chan struct{}),
 		again: make(chan struct{}),
@@ -135,11 +133,11 @@ func NewDHT(cfg DHTConfig) (*DHT, error) {
 		return nil, fmt.Errorf("starting the DHT: %w", err)
 	}
 	d.wg.Go(d.distribute)
-	for range pingWorkers {
-		d.wg.Go(d.pingPending)
-	}
 	d.wg.Go(d.resolveNamed)
 	for _, h := range d.halves {
+		for range pingWorkers {
+			d.wg.Go(func() { d.pingPending(h) })
+		}
 		d.wg.Go(func() { d.join(h) })
 	}
 	d.wg.Go(d.watchTable)

@@ -23,6 +23,7 @@ type nodeConn struct {
 	heard     func(node netip.AddrPort)   // is told nodes of the other family; nil: nobody is
 	seen      func(node, seen netip.Addr) // is told what BEP 42's `ip` says; nil: nobody is
 	guard     guard
+	asked     questions // whose answers heard and seen are told
 	closeOnce sync.Once
 	closed    chan struct{}
 	reader    sync.Mutex // held while the library reads
@@ -52,15 +53,16 @@ func (c *nodeConn) ReadFrom(b []byte) (int, net.Addr, error) {
 // nothing.
 func (c *nodeConn) sanitize(b []byte, p nodePacket) (size int) {
 	c.guard.run("reading a DHT message", func() {
-		from := p.from.Addr()
+		from, asked := p.from.Addr(), false
 		clean, err := sanitize(p.data, hearers{
-			peer: func(named netip.Addr) bool { return c.mayName(from, named) },
+			answer: func(transaction []byte) { asked = c.asked.answered(p.from, transaction, time.Now()) },
+			peer:   func(named netip.Addr) bool { return c.mayName(from, named) },
 			node: func(named netip.AddrPort) bool {
 				if !c.mayName(from, named.Addr()) {
 					return false
 				}
 				if named.Addr().Is4() != c.v4 {
-					if c.heard != nil {
+					if c.heard != nil && asked {
 						c.heard(named)
 					}
 					return false
@@ -70,7 +72,7 @@ func (c *nodeConn) sanitize(b []byte, p nodePacket) (size int) {
 			// The library would answer with its own nodes, in the form of the other family.
 			want: func(family string) bool { return (family == "n4") == c.v4 },
 			seen: func(seen netip.Addr) {
-				if c.seen != nil {
+				if c.seen != nil && asked {
 					c.seen(from, seen)
 				}
 			},
@@ -91,6 +93,9 @@ func (c *nodeConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	addr, ok := to.(*net.UDPAddr)
 	if !ok || !sendable(addr.AddrPort()) {
 		return 0, errNotANode
+	}
+	if m, err := decodeDict(b); err == nil && kindOf(m) == "q" {
+		c.asked.note(addr.AddrPort(), m.text("t"), time.Now())
 	}
 	return c.PacketConn.WriteTo(b, to)
 }

@@ -21,6 +21,7 @@ type half struct {
 	conn   *nodeConn
 	server *dht.Server
 	in     chan nodePacket
+	pings  chan netip.AddrPort // addresses to be tried
 }
 
 type nodePacket struct {
@@ -50,7 +51,7 @@ func (d *DHT) open(logger log.Logger) error {
 	rand.Read(id[:])
 	sending := rate.NewLimiter(sendRate, sendBurst)
 	for i := range d.halves {
-		h := &half{v4: i == 0, in: make(chan nodePacket, packetQueue)}
+		h := &half{v4: i == 0, in: make(chan nodePacket, packetQueue), pings: make(chan netip.AddrPort, maxPendingPings)}
 		h.conn = newNodeConn(familyConn{d.cfg.Conn, h.in}, h.v4, d.net.MayName, d.guard)
 		h.conn.heard, h.conn.seen = d.hearsay, d.cfg.Seen
 		var err error
@@ -76,6 +77,14 @@ func (d *DHT) open(logger log.Logger) error {
 		d.halves[i] = h
 	}
 	return nil
+}
+
+// network is what names are looked up in.
+func (h *half) network() string {
+	if h.v4 {
+		return "ip4"
+	}
+	return "ip6"
 }
 
 // startingNodes is asked by a server when its routing table is empty.
@@ -111,8 +120,7 @@ func (d *DHT) distribute() {
 		if !ok {
 			continue
 		}
-		ap := addr.AddrPort()
-		ap = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+		ap := plainAddr(addr.AddrPort())
 		if !sendable(ap) {
 			continue
 		}

@@ -33,10 +33,10 @@ func (d *DHT) join(h *half) {
 	for retry := joinRetry; h.server.NumNodes() == 0; retry = min(2*retry, maxJoinRetry) {
 		grown, again := d.tableGrown(), d.toAnnounceAgain()
 		wait := retry
-		if d.NumNodes() > 0 {
-			wait = otherJoinRetry // those of the other family tell of ours, if there are any
+		if retry > joinRetry && d.NumNodes() > 0 { // not the first time: the other family may be faster
+			wait = otherJoinRetry // its nodes tell of ours, if there are any
 		} else {
-			d.askBootstrapNodes()
+			d.askBootstrapNodes(h)
 		}
 		select {
 		case <-d.ctx.Done():
@@ -51,14 +51,16 @@ func (d *DHT) join(h *half) {
 	h.server.TableMaintainer()
 }
 
-// askBootstrapNodes looks their names up, and pings all of them at once.
-func (d *DHT) askBootstrapNodes() {
+// askBootstrapNodes looks up their addresses of a half's family, and pings all of them at once.
+func (d *DHT) askBootstrapNodes(h *half) {
 	var wg sync.WaitGroup
 	for _, hostPort := range d.cfg.Bootstrap {
 		wg.Go(func() {
-			for _, addr := range d.resolve(hostPort) {
-				d.addStarted(addr)
-				d.ping(addr)
+			for _, addr := range d.resolve(h.network(), hostPort) {
+				if addr.Addr().Is4() == h.v4 {
+					d.addStarted(addr)
+					d.ping(addr)
+				}
 			}
 		})
 	}
@@ -79,7 +81,7 @@ func (d *DHT) resolveNamed() {
 			return
 		case named := <-d.named:
 			for _, hostPort := range named.nodes {
-				for _, addr := range d.resolve(hostPort) {
+				for _, addr := range d.resolve("ip", hostPort) {
 					if d.net.MayName(named.speaker, addr.Addr()) {
 						d.ping(addr)
 					}
@@ -89,7 +91,8 @@ func (d *DHT) resolveNamed() {
 	}
 }
 
-func (d *DHT) resolve(hostPort string) []netip.AddrPort {
+// resolve looks up a node, host:port; network is as in Network.LookupNetIP.
+func (d *DHT) resolve(network, hostPort string) []netip.AddrPort {
 	host, portText, err := net.SplitHostPort(hostPort)
 	if err != nil {
 		d.log.Warn("a DHT node is not host:port", "node", hostPort)
@@ -102,7 +105,7 @@ func (d *DHT) resolve(hostPort string) []netip.AddrPort {
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, nameTimeout)
 	defer cancel()
-	ips, err := d.lookupNetIP(ctx, host)
+	ips, err := d.lookupNetIP(ctx, network, host)
 	if err != nil {
 		d.log.Debug("cannot look up a DHT node", "node", hostPort, "err", err)
 		return nil
@@ -115,11 +118,11 @@ func (d *DHT) resolve(hostPort string) []netip.AddrPort {
 }
 
 // lookupNetIP looks a name up; an address is its own.
-func (d *DHT) lookupNetIP(ctx context.Context, host string) ([]netip.Addr, error) {
+func (d *DHT) lookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip}, nil
 	}
-	return d.net.LookupNetIP(ctx, "ip", host)
+	return d.net.LookupNetIP(ctx, network, host)
 }
 
 // ping has an address tried soon; a node that answers enters the routing table.
@@ -128,19 +131,20 @@ func (d *DHT) ping(addr netip.AddrPort) {
 		return
 	}
 	select {
-	case d.pings <- addr:
+	case d.of(addr.Addr()).pings <- addr:
 	default:
 	}
 }
 
-func (d *DHT) pingPending() {
+// pingPending tries addresses of a half, one after the other.
+func (d *DHT) pingPending(h *half) {
 	for {
 		select {
 		case <-d.ctx.Done():
 			return
-		case addr := <-d.pings:
+		case addr := <-h.pings:
 			to := dht.NewAddr(net.UDPAddrFromAddrPort(addr))
-			if res := d.of(addr.Addr()).server.Query(d.ctx, to, "ping", dht.QueryInput{}); res.Err != nil {
+			if res := h.server.Query(d.ctx, to, "ping", dht.QueryInput{}); res.Err != nil {
 				d.log.Debug("a DHT node did not answer", "node", addr, "err", res.Err)
 			}
 		}

@@ -55,6 +55,7 @@ func sanitize(b []byte, hear hearers) ([]byte, error) {
 			return nil, errNoMessage
 		}
 	case "r":
+		hear.answer(m.text("t"))
 		e.raw("1:r")
 		e.answer(m.dict("r"), hear)
 		if seen, ok := addrOf(m.text("ip")); ok {
@@ -73,10 +74,11 @@ func sanitize(b []byte, hear hearers) ([]byte, error) {
 
 // hearers decide over what a message names.
 type hearers struct {
-	peer func(named netip.Addr) bool     // false: it is left out
-	node func(named netip.AddrPort) bool // the same
-	seen func(seen netip.Addr)           // the sender's view of the receiver (BEP 42)
-	want func(family string) bool        // false: nodes of it are not to be asked for
+	answer func(transaction []byte)        // it answers this query, or says so: told before what it names
+	peer   func(named netip.Addr) bool     // false: it is left out
+	node   func(named netip.AddrPort) bool // the same
+	seen   func(seen netip.Addr)           // the sender's view of the receiver (BEP 42)
+	want   func(family string) bool        // false: nodes of it are not to be asked for
 }
 
 // addrOf reads the compact address of BEP 42, with a port behind it or without.

@@ -129,7 +129,7 @@ func hearing(may func(netip.Addr) bool) hearers {
 	return hearers{
 		peer: may,
 		node: func(n netip.AddrPort) bool { return may(n.Addr()) },
-		seen: func(netip.Addr) {},
+		seen: func(netip.Addr) {}, answer: func([]byte) {},
 		want: func(string) bool { return true },
 	}
 }

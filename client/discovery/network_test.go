@@ -45,7 +45,7 @@ func TestNodesOfATorrent(t *testing.T) {
 	stranger, _ := newNode(t, DHTConfig{Network: network})
 	stranger.AddNodes(netip.Addr{}, nodes)
 	eventually(t, "the nodes are looked at", func() bool { return len(stranger.named) == 0 })
-	if n := len(stranger.pings); n != 0 {
+	if n := len(stranger.halves[0].pings); n != 0 {
 		t.Errorf("a stranger had %d addresses tried on loopback", n)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/tracker"
-	"github.com/causeway-bt/causeway/tracker/ws"
 )
 
 const (
@@ -20,9 +19,8 @@ const (
 	// once the first is there.
 	dhtPoll   = 20 * time.Millisecond
 	dhtSettle = 2 * time.Second
-	// trackersAtOnce bounds the trackers that are asked: torrents name up to 512.
-	trackersAtOnce = 32
-	maxTrackers    = 100
+	// maxTrackers bounds the trackers that are asked: torrents name up to 512.
+	maxTrackers = 100
 	// clockTolerance is how far a clock may be off before certificates and signatures suffer,
 	// and clockBroken from when on they fail.
 	clockTolerance = time.Minute
@@ -127,7 +125,11 @@ func (v *visit) trackers() []string {
 	urls := slices.Concat(tiers...)
 	var once []string
 	for _, u := range urls {
-		if u = strings.TrimSpace(u); !slices.Contains(once, u) && len(once) < maxTrackers {
+		u = strings.TrimSpace(u)
+		if v.cfg.Client.DisableWebRTC && tracker.IsWebSocket(u) {
+			continue // that is where browsers are found
+		}
+		if !slices.Contains(once, u) && len(once) < maxTrackers {
 			once = append(once, u)
 		}
 	}
@@ -144,43 +146,17 @@ func (v *visit) askTrackers(ctx context.Context) {
 	if v.cfg.Source != nil {
 		infoHash = v.cfg.Source.InfoHash()
 	}
-	way := v.client.Network()
-	const userAgent = "Causeway/" + client.Version
-	scraper := tracker.Scraper{Network: way, UserAgent: userAgent, Logger: v.cfg.Client.Logger, OnDate: func(theirs, ours time.Time) {
+	scraper := client.Scraper{Network: v.client.Network(), Logger: v.cfg.Client.Logger, OnDate: func(theirs, ours time.Time) {
 		v.find(func(f *findings) { f.clocks = append(f.clocks, theirs.Sub(ours)) })
 	}}
-	sockets := ws.New(ws.Config{Network: way, UserAgent: userAgent, Logger: v.cfg.Client.Logger})
-	defer sockets.Close()
-	slots := make(chan struct{}, trackersAtOnce)
-	results := make([]trackerResult, len(urls))
-	var asking sync.WaitGroup
-	for i, url := range urls {
-		asking.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			results[i] = v.askTracker(ctx, scraper, sockets, url, infoHash)
-		})
+	var results []trackerResult
+	for _, a := range scraper.Scrape(ctx, infoHash, urls) {
+		results = append(results, trackerResult{url: a.URL, err: a.Err, swarm: a.Swarm, took: a.Took})
 	}
-	asking.Wait()
 	v.find(func(f *findings) {
 		f.trackers = results
 		f.udpTracker = slices.ContainsFunc(results, func(t trackerResult) bool { return t.err == nil && strings.HasPrefix(t.url, "udp") })
 	})
-}
-
-func (v *visit) askTracker(ctx context.Context, scraper tracker.Scraper, sockets *ws.Manager, url string, infoHash [20]byte) trackerResult {
-	r := trackerResult{url: url}
-	began := time.Now()
-	if tracker.IsWebSocket(url) {
-		swarms, err := sockets.Scrape(ctx, url, infoHash)
-		s := swarms[infoHash]
-		r.swarm, r.err = tracker.Swarm{Seeds: s.Seeds, Leeches: s.Leeches, Completed: s.Downloads}, err
-	} else {
-		swarms, err := scraper.Scrape(ctx, url, infoHash)
-		r.swarm, r.err = swarms[infoHash], err
-	}
-	r.took = time.Since(began)
-	return r
 }
 
 // concludeTrackers tells of each tracker. Where one refuses to be asked for the size of a

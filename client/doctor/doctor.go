@@ -11,6 +11,7 @@ import (
 
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/meta"
+	"github.com/causeway-bt/causeway/client/reach"
 )
 
 // State is the outcome of a check.
@@ -108,7 +109,7 @@ type visit struct {
 type findings struct {
 	noRoute     bool
 	public      bool // our own address is
-	nat         nat
+	nat         reach.NAT
 	stunAsked   int
 	stunAnswers int
 	nodes       int

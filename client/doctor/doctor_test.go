@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -147,22 +148,75 @@ func TestWhyNoPeers(t *testing.T) {
 	}
 }
 
-// What a NAT does is put into words.
+// Nobody is asked whom a download with the same configuration would leave alone.
+func TestWhomADownloadAsks(t *testing.T) {
+	ours, turn := []string{"stun:stun.example:3478"}, []string{"turn:us:secret@turn.example:3478"}
+	classic, web := "udp://tracker.example:6969", "wss://tracker.example"
+	for _, test := range []struct {
+		name     string
+		cfg      client.Config
+		stun     []string
+		trackers []string
+	}{
+		{"no WebRTC", client.Config{DisableWebRTC: true}, nil, []string{classic}},
+		{"no WebRTC, servers named", client.Config{DisableWebRTC: true, STUN: ours}, []string{"stun.example:3478"}, []string{classic}},
+		{"servers named", client.Config{STUN: ours}, []string{"stun.example:3478"}, []string{classic, web}},
+		{"none named", client.Config{STUN: []string{}}, nil, []string{classic, web}},
+		{"relay only", client.Config{STUN: ours, TURN: turn, RelayOnly: true}, nil, []string{classic, web}},
+		{"no trackers", client.Config{STUN: ours, DisableTrackers: true}, []string{"stun.example:3478"}, nil},
+	} {
+		v := &visit{cfg: Config{Client: test.cfg, Trackers: []string{classic, web}}}
+		if got := v.stunServers(); !slices.Equal(got, test.stun) {
+			t.Errorf("%s: STUN servers %v, want %v", test.name, got, test.stun)
+		}
+		if got := v.trackers(); !slices.Equal(got, test.trackers) {
+			t.Errorf("%s: trackers %v, want %v", test.name, got, test.trackers)
+		}
+	}
+	if v := (&visit{}); len(v.stunServers()) == 0 {
+		t.Error("by default no STUN server is asked")
+	}
+}
+
+// What a NAT does is told in words, and to programs.
 func TestNATInWords(t *testing.T) {
 	seen := netip.MustParseAddrPort("203.0.113.1:5000")
 	for _, test := range []struct {
-		found reach.NAT
-		want  nat
+		found   reach.NAT
+		state   State
+		text    string
+		details string
 	}{
-		{reach.NAT{}, nat{mapUnknown, filterUnknown, ""}},
-		{reach.NAT{Mapped: seen}, nat{mapUnknown, filterUnknown, seen.String()}},
-		{reach.NAT{Mapped: seen, Mapping: reach.EndpointIndependent, Filtering: reach.AddressDependent}, nat{mapIndependent, filterAddress, seen.String()}},
-		{reach.NAT{Mapped: seen, Mapping: reach.Dependent}, nat{mapDependent, filterUnknown, seen.String()}},
-		{reach.NAT{Mapped: seen, Mapping: reach.AddressAndPortDependent, Filtering: reach.AddressAndPortDependent}, nat{mapDependent, filterPort, seen.String()}},
-		{reach.NAT{Mapped: seen, None: true, Mapping: reach.EndpointIndependent, Filtering: reach.EndpointIndependent}, nat{mapNone, filterIndependent, seen.String()}},
+		{reach.NAT{}, None, "no STUN server answers", `null`},
+		{reach.NAT{Mapped: seen, Answers: 1}, None, "takes a second STUN server", `{"mapping":"unknown","filtering":"unknown","mapped":"203.0.113.1:5000"}`},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, Mapping: reach.EndpointIndependent, Filtering: reach.AddressDependent}, OK, "lets in addresses that we have sent to",
+			`{"mapping":"endpoint-independent","filtering":"address-dependent","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 2, Mapping: reach.Dependent}, Warn, "symmetric",
+			`{"mapping":"dependent","filtering":"unknown","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, Mapping: reach.AddressDependent, Filtering: reach.EndpointIndependent}, Warn, "symmetric",
+			`{"mapping":"address-dependent","filtering":"endpoint-independent","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, Mapping: reach.AddressAndPortDependent, Filtering: reach.AddressAndPortDependent}, Warn, "lets in address and port that we have sent to",
+			`{"mapping":"address-and-port-dependent","filtering":"address-and-port-dependent","mapped":"203.0.113.1:5000"}`,
+		},
+		{
+			reach.NAT{Mapped: seen, Answers: 1, None: true, Mapping: reach.EndpointIndependent, Filtering: reach.EndpointIndependent}, OK, "There is no NAT",
+			`{"mapping":"none","filtering":"endpoint-independent","mapped":"203.0.113.1:5000"}`,
+		},
 	} {
-		if got := natOf(test.found); got != test.want {
-			t.Errorf("%+v: %+v, want %+v", test.found, got, test.want)
+		v := &visit{client: &client.Client{}}
+		v.found.nat, v.found.stunAsked, v.found.stunAnswers = test.found, 2, test.found.Answers
+		v.concludeNAT()
+		c := v.checks[0]
+		details, err := json.Marshal(c.Details)
+		if c.State != test.state || !strings.Contains(c.Text, test.text) || string(details) != test.details || err != nil {
+			t.Errorf("%+v: %s, %q, %s, %v; want %s, %q, %s", test.found, c.State, c.Text, details, err, test.state, test.text, test.details)
 		}
 	}
 }

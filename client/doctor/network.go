@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -13,14 +12,6 @@ import (
 	"github.com/causeway-bt/causeway/client"
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/portmap"
-)
-
-// Addresses far away, one of each family, to which nothing is sent: by which address of ours
-// they would be reached is all that is asked of the system. (RFC 7526, and a prefix that the
-// whole of IPv6 is routed by.)
-const (
-	far4 = "192.88.99.1:9"
-	far6 = "[2000::1]:9"
 )
 
 // checkNetwork looks whether there is a way to the outside, and reports it.
@@ -35,16 +26,8 @@ func (v *visit) checkNetwork() bool {
 		v.add(nameNetwork, None, "", "Only this machine is used: --listen is %s", v.cfg.Client.ListenHost)
 		return true
 	}
-	own := func(family, far string) (netip.Addr, error) {
-		conn, err := way.DialContext(context.Background(), "udp"+family, far)
-		if err != nil {
-			return netip.Addr{}, err
-		}
-		defer conn.Close()
-		return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().WithZone(""), nil
-	}
-	four, err4 := own("4", far4)
-	six, err6 := own("6", far6)
+	four, err4 := way.Outgoing(true)
+	six, err6 := way.Outgoing(false)
 	v.found.public = network.IsGlobal(four)
 	switch {
 	case errors.Is(err4, syscall.EADDRNOTAVAIL), errors.Is(err6, syscall.EADDRNOTAVAIL):

@@ -11,8 +11,6 @@ import (
 
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/client/reach"
-	"github.com/causeway-bt/causeway/client/swarm"
-	"github.com/causeway-bt/causeway/webrtcwire"
 )
 
 const (
@@ -22,42 +20,18 @@ const (
 	stunPatience = 7 * time.Second
 )
 
-// mapping is how a NAT gives out ports (RFC 4787 section 4.1).
-type natMapping string
-
-const (
-	mapUnknown     natMapping = "unknown"
-	mapNone        natMapping = "none"                 // there is no NAT
-	mapIndependent natMapping = "endpoint-independent" // one port for all
-	mapDependent   natMapping = "address-dependent"    // another for each: "symmetric"
-)
-
-// filtering is whom a NAT lets in (RFC 4787 section 5).
-type natFilter string
-
-const (
-	filterUnknown     natFilter = "unknown"
-	filterIndependent natFilter = "endpoint-independent"
-	filterAddress     natFilter = "address-dependent"
-	filterPort        natFilter = "address-and-port-dependent"
-)
-
-// nat is what was found out about it (RFC 5780).
-type nat struct {
-	Mapping natMapping `json:"mapping"`
-	Filter  natFilter  `json:"filtering"`
-	Mapped  string     `json:"mapped,omitempty"` // where the first server sees us
+// natDetails are those of "nat".
+type natDetails struct {
+	Mapping   string          `json:"mapping"` // as reach.Behaviour, or "none": there is no NAT
+	Filtering reach.Behaviour `json:"filtering"`
+	Mapped    netip.AddrPort  `json:"mapped,omitzero"` // where the first server sees us
 }
 
-// stunServers are those that are asked, host:port each.
+// stunServers are those that a download asks, host:port each, or the first of them.
 func (v *visit) stunServers() []string {
-	urls := v.cfg.Client.STUN
-	if urls == nil {
-		urls = swarm.DefaultICEServers
-	}
-	servers, err := webrtcwire.STUNServers(urls)
+	servers, err := v.cfg.Client.STUNServers()
 	if err != nil {
-		return nil
+		return nil // the client does not start, and says why
 	}
 	return servers[:min(len(servers), maxSTUN)]
 }
@@ -85,34 +59,8 @@ func (v *visit) askSTUN(ctx context.Context) {
 	found = slices.DeleteFunc(found, func(a netip.AddrPort) bool { return !a.IsValid() })
 	n, _ := reach.Probe(ctx, conn, found) // as far as it went
 	v.find(func(f *findings) {
-		f.nat, f.stunAsked, f.stunAnswers = natOf(n), len(servers), n.Answers
+		f.nat, f.stunAsked, f.stunAnswers = n, len(servers), n.Answers
 	})
-}
-
-// natOf puts it into the words of the report.
-func natOf(n reach.NAT) nat {
-	found := nat{Mapping: mapUnknown, Filter: filterUnknown}
-	if n.Mapped.IsValid() {
-		found.Mapped = n.Mapped.String()
-	}
-	switch n.Mapping {
-	case reach.EndpointIndependent:
-		found.Mapping = mapIndependent
-	case reach.AddressDependent, reach.AddressAndPortDependent, reach.Dependent:
-		found.Mapping = mapDependent
-	}
-	if n.None {
-		found.Mapping = mapNone
-	}
-	switch n.Filtering {
-	case reach.EndpointIndependent:
-		found.Filter = filterIndependent
-	case reach.AddressDependent:
-		found.Filter = filterAddress
-	case reach.AddressAndPortDependent:
-		found.Filter = filterPort
-	}
-	return found
 }
 
 func resolve4(ctx context.Context, way *network.Network, server string) (netip.AddrPort, error) {
@@ -133,24 +81,27 @@ func (v *visit) concludeNAT() {
 		return
 	}
 	n := v.found.nat
-	filter := map[natFilter]string{
-		filterIndependent: ", and lets in whoever knows it", filterAddress: ", and lets in addresses that we have sent to",
-		filterPort: ", and lets in address and port that we have sent to",
-	}[n.Filter]
-	switch n.Mapping {
-	case mapNone:
-		v.addDetails(nameNAT, OK, "", n, "There is no NAT: %s is our own address", n.Mapped)
-	case mapIndependent:
-		v.addDetails(nameNAT, OK, "", n, "The NAT shows one port to all, %s%s: peers behind other NATs can be met", n.Mapped, filter)
-	case mapDependent:
-		v.addDetails(nameNAT, Warn, "Have the router map the port (UPnP, NAT-PMP), or name a TURN server with --turn for browsers", n,
+	details := natDetails{n.Mapping.String(), n.Filtering, n.Mapped}
+	filter := map[reach.Behaviour]string{
+		reach.EndpointIndependent:     ", and lets in whoever knows it",
+		reach.AddressDependent:        ", and lets in addresses that we have sent to",
+		reach.AddressAndPortDependent: ", and lets in address and port that we have sent to",
+	}[n.Filtering]
+	switch {
+	case n.None:
+		details.Mapping = "none"
+		v.addDetails(nameNAT, OK, "", details, "There is no NAT: %s is our own address", n.Mapped)
+	case n.Mapping == reach.EndpointIndependent:
+		v.addDetails(nameNAT, OK, "", details, "The NAT shows one port to all, %s%s: peers behind other NATs can be met", n.Mapped, filter)
+	case n.Mapping != reach.Unknown:
+		v.addDetails(nameNAT, Warn, "Have the router map the port (UPnP, NAT-PMP), or name a TURN server with --turn for browsers", details,
 			"The NAT is symmetric: each address sees another port of ours, so peers behind NATs can hardly be met over UDP%s", filter)
 	default:
 		if v.found.stunAnswers == 0 {
 			v.add(nameNAT, None, "", "What the NAT does is not known: no STUN server answers")
 			return
 		}
-		v.addDetails(nameNAT, None, "", n, "We are seen as %s; what the NAT does takes a second STUN server to tell (--stun)", n.Mapped)
+		v.addDetails(nameNAT, None, "", details, "We are seen as %s; what the NAT does takes a second STUN server to tell (--stun)", n.Mapped)
 	}
 }
 

@@ -100,8 +100,7 @@ func (v *visit) own(addr netip.AddrPort) bool {
 	status, _ := v.client.PortMapping()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	mapped, _ := netip.ParseAddrPort(v.found.nat.Mapped)
-	outer := addr.Addr() == mapped.Addr() || addr.Addr() == status.External.Addr()
+	outer := addr.Addr() == v.found.nat.Mapped.Addr() || addr.Addr() == status.External.Addr()
 	return outer && !v.found.public || (outer || addr.Addr() == status.Internal.Addr()) && int(addr.Port()) == v.port()
 }
 
@@ -175,13 +174,11 @@ func among(browsers int) string {
 func (v *visit) whyNoPeers(r *torrentResult) (why, advice string) {
 	f, s, cfg := &v.found, r.search, v.cfg.Client
 	dht := !cfg.DisableDHT && !r.private
-	up, seeds, leeches, torrentDown := 0, 0, 0, 0
+	up, seeds, leeches := 0, 0, 0
 	for _, t := range f.trackers {
 		if t.err == nil {
 			up++
 			seeds, leeches = max(seeds, t.swarm.Seeds), max(leeches, t.swarm.Leeches)
-		} else {
-			torrentDown++
 		}
 	}
 	const another = "Name a tracker that has it with --tracker, or a peer's address with --peer"

@@ -183,6 +183,29 @@ func (n *Network) Bound(v4 bool) netip.Addr {
 	return n.v6
 }
 
+// Addresses far away, one of each family, to which nothing is sent: the former anycast address of
+// 6to4 (RFC 7526), on nobody's own network, and one in a prefix that the whole of IPv6 is routed
+// by.
+const (
+	far4 = "192.88.99.1:9"
+	far6 = "[2000::1]:9"
+)
+
+// Outgoing returns the address by which the world would be reached in a family. An error says
+// that there is no way.
+func (n *Network) Outgoing(v4 bool) (netip.Addr, error) {
+	network, far := "udp6", far6
+	if v4 {
+		network, far = "udp4", far4
+	}
+	conn, err := n.DialContext(context.Background(), network, far)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	defer conn.Close()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().WithZone(""), nil
+}
+
 // LookupNetIP resolves a name; network is "ip", "ip4" or "ip6". Addresses of a family
 // that is not used are left out.
 func (n *Network) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -48,6 +49,9 @@ func TestBoundAddressIsWhereThingsComeFrom(t *testing.T) {
 	if err := n.Uses(netip.IPv6LinkLocalAllNodes()); !errors.Is(err, errFamily) {
 		t.Errorf("the other family is used: %v", err)
 	}
+	if _, err := n.Outgoing(false); !errors.Is(err, errFamily) {
+		t.Errorf("the other family goes out: %v", err)
+	}
 	if err := n.Uses(own); err != nil {
 		t.Error(err)
 	}
@@ -58,6 +62,32 @@ func TestBoundAddressIsWhereThingsComeFrom(t *testing.T) {
 	defer listener.Close()
 	if got := listener.Addr().(*net.TCPAddr).AddrPort().Addr(); got != own {
 		t.Errorf("listens at %v", got)
+	}
+}
+
+// The address that the world would be reached by is one of ours.
+func TestOutgoing(t *testing.T) {
+	n, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v4 := range []bool{true, false} {
+		out, err := n.Outgoing(v4)
+		if err != nil {
+			t.Logf("IPv4 %v: %v", v4, err) // there is no way from here
+			continue
+		}
+		ours := slices.ContainsFunc(own, func(a net.Addr) bool {
+			p, err := netip.ParsePrefix(a.String())
+			return err == nil && p.Addr().Unmap().WithZone("") == out
+		})
+		if !ours || out.Is4() != v4 || out.IsLoopback() {
+			t.Errorf("IPv4 %v: %v, of %v", v4, out, own)
+		}
 	}
 }
 

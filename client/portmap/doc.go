@@ -3,7 +3,7 @@
 // this order. It renews what it got, finds out when the gateway has forgotten it, follows
 // changes of interface, gateway and address, and gives the port back at the end.
 //
-//	m := portmap.New(portmap.Config{Port: 6881, TCP: true, UDP: true, Network: net, OnChange: told})
+//	m := portmap.New(portmap.Config{Port: 6881, TCP: true, Network: net, OnChange: told})
 //	defer m.Close()
 //
 // Traffic that is bound to a tunnel's address has its port mapped at the tunnel's gateway, as

@@ -1,7 +1,6 @@
 package portmap
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,10 +11,6 @@ import (
 
 // maxGateways bounds the addresses that are asked on one interface.
 const maxGateways = 3
-
-// far is an address beyond all gateways, to which nothing is sent: which of ours would be used
-// is found by it. (The former anycast address of 6to4, RFC 7526: on nobody's own network.)
-const far = "192.88.99.1:9"
 
 // way is how packets leave: from which address of ours, and what may be the gateway there.
 type way struct {
@@ -37,12 +32,9 @@ func findWay(n Network) (w way, err error) {
 	case !w.local.IsValid() && n.Bound(false).IsValid():
 		return w, ErrNoIPv4
 	case !w.local.IsValid():
-		conn, err := n.DialContext(context.Background(), "udp4", far)
-		if err != nil {
+		if w.local, err = n.Outgoing(true); err != nil {
 			return w, fmt.Errorf("there is no way to the outside: %w", err)
 		}
-		w.local = conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-		conn.Close()
 	}
 	switch {
 	case w.local.IsLoopback():

@@ -66,7 +66,7 @@ func (m *Mapper) open(ctx context.Context, h *held) error {
 	}
 	var err error
 	for _, tcp := range []bool{true, false} {
-		if err == nil && (tcp && m.cfg.TCP || !tcp && m.cfg.UDP) {
+		if err == nil && (!tcp || m.cfg.TCP) {
 			err = ask(tcp)
 		}
 	}
@@ -214,7 +214,7 @@ func (m *Mapper) intact(ctx context.Context, h *held) bool {
 // probe asks by all protocols at once which of them the gateway speaks. The best is waited
 // for a little.
 func (m *Mapper) probe(ctx context.Context, w way) []gateway {
-	ctx, cancel := context.WithTimeout(ctx, m.timing.probe)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	answers := make(chan gateway)
 	var asking sync.WaitGroup
@@ -226,7 +226,7 @@ func (m *Mapper) probe(ctx context.Context, w way) []gateway {
 	}
 	for _, address := range w.gateways {
 		asking.Go(func() {
-			if g, err := probePCP(ctx, m.cfg.Network, address); err == nil {
+			if g, err := probePCP(ctx, m.cfg.Network, address, m.nonce); err == nil {
 				answer(g)
 			}
 		})

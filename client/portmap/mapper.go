@@ -18,13 +18,15 @@ type Network interface {
 	// Bound is the address that everything of a family comes from, zero if the system
 	// chooses.
 	Bound(v4 bool) netip.Addr
+	// Outgoing is the address by which the world would be reached in a family.
+	Outgoing(v4 bool) (netip.Addr, error)
 }
 
 // Config configures a Mapper.
 type Config struct {
-	Network  Network
-	Port     uint16 // ours, for TCP and UDP alike; the gateway is asked for the same
-	TCP, UDP bool
+	Network Network
+	Port    uint16 // ours; the gateway is asked for the same
+	TCP     bool   // it is mapped for TCP, too, beside UDP
 	// OnChange is told of each change of State or of what is mapped, from one goroutine. It
 	// is not told of States Searching and None.
 	OnChange func(Status)
@@ -61,6 +63,7 @@ type Mapper struct {
 	log    *slog.Logger
 	timing timing
 	way    func() (way, error) // to the gateway
+	nonce  nonce
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -85,7 +88,7 @@ func prepare(cfg Config) *Mapper {
 		cfg.OnChange = func(Status) {}
 	}
 	m := &Mapper{
-		cfg: cfg, log: cfg.Logger, timing: defaultTiming, done: make(chan struct{}),
+		cfg: cfg, log: cfg.Logger, timing: defaultTiming, nonce: newNonce(), done: make(chan struct{}),
 		status: Status{State: Searching}, changed: make(chan struct{}),
 	}
 	m.way = func() (way, error) { return findWay(cfg.Network) }
@@ -174,8 +177,8 @@ func (m *Mapper) run(ctx context.Context) {
 	}
 }
 
-// failed tells why there is no mapping. A mapping that was lost stays lost where nobody
-// answers any more.
+// failed tells why there is no mapping. A mapping that was lost stays lost where no gateway
+// answers any more, but not where none is needed.
 func (m *Mapper) failed(w way, err error) {
 	m.log.Debug("no port is mapped", "err", err)
 	before, _ := m.Status()
@@ -186,7 +189,7 @@ func (m *Mapper) failed(w way, err error) {
 			State: Failed, Protocol: refused.protocol, Gateway: refused.gateway,
 			Internal: netip.AddrPortFrom(w.local, m.cfg.Port), Err: err,
 		})
-	case before.State != Lost:
+	case before.State != Lost || !errors.Is(err, ErrNoGateway):
 		m.tell(Status{State: None, Internal: netip.AddrPortFrom(w.local, m.cfg.Port), Err: err})
 	}
 }

@@ -1,9 +1,12 @@
 package portmap
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -173,6 +176,48 @@ func TestInterfacesAreFollowed(t *testing.T) {
 	}
 }
 
+// An interface that has its address taken, and given back, keeps its mapping: it cannot be removed
+// meanwhile, and is still ours after it.
+func TestMappingOfALostInterfaceIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.change(func() { s.natpmp = false })
+	var down atomic.Bool
+	_, told := mapping(t, s, func(m *Mapper) {
+		m.cfg.Network = failingServer{onlyServer{s}, &down}
+		find := m.way
+		m.way = func() (way, error) {
+			if down.Load() {
+				return way{}, errUnreachable
+			}
+			return find()
+		}
+	})
+	await(t, told, "that it is mapped", isOK)
+	down.Store(true)
+	await(t, told, "that it is lost", func(s Status) bool { return s.State == Lost })
+	if n := len(s.table()); n != 2 {
+		t.Fatalf("the gateway maps %d ports, want those that could not be removed", n)
+	}
+	down.Store(false)
+	await(t, told, "that it is mapped again", isOK)
+}
+
+var errUnreachable = errors.New("network is unreachable")
+
+// failingServer is a network that fails at times.
+type failingServer struct {
+	onlyServer
+	down *atomic.Bool
+}
+
+func (n failingServer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if n.down.Load() {
+		return nil, errUnreachable
+	}
+	return n.onlyServer.DialContext(ctx, network, address)
+}
+
 // Where PCP refuses because a former run's mapping is still there, NAT-PMP is used.
 func TestNextProtocolIsUsedWhenOneRefuses(t *testing.T) {
 	t.Parallel()
@@ -210,13 +255,19 @@ func TestRubbishIsNoAnswer(t *testing.T) {
 	s := newServer(t)
 	s.change(func() { s.pcp, s.natpmp, s.first = false, false, []byte("\x02\x81") })
 	m, _ := mapping(t, s, func(m *Mapper) { m.timing.probe = 300 * time.Millisecond })
+	if got := awaitNone(t, m); !errors.Is(got.Err, ErrNoGateway) {
+		t.Errorf("the reason is %v", got.Err)
+	}
+	m.Close()
+}
+
+// awaitNone returns the status when there is no mapping, which is not told.
+func awaitNone(t *testing.T, m *Mapper) Status {
+	t.Helper()
 	for {
 		status, changed := m.Status()
 		if status.State == None {
-			if !errors.Is(status.Err, ErrNoGateway) {
-				t.Errorf("the reason is %v", status.Err)
-			}
-			break
+			return status
 		}
 		select {
 		case <-changed:
@@ -224,7 +275,28 @@ func TestRubbishIsNoAnswer(t *testing.T) {
 			t.Fatalf("still %+v", status)
 		}
 	}
-	m.Close()
+}
+
+// On a network that needs no mapping, the one of another network is not missed.
+func TestLostMappingIsNotMissedWhereNoneIsNeeded(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var public atomic.Bool
+	m, told := mapping(t, s, func(m *Mapper) {
+		find := m.way
+		m.way = func() (way, error) {
+			if public.Load() {
+				return way{local: netip.MustParseAddr("203.0.113.1")}, ErrPublic
+			}
+			return find()
+		}
+	})
+	await(t, told, "that it is mapped", isOK)
+	public.Store(true)
+	await(t, told, "that it is lost", func(s Status) bool { return s.State == Lost })
+	if got := awaitNone(t, m); !errors.Is(got.Err, ErrPublic) {
+		t.Errorf("the reason is %v", got.Err)
+	}
 }
 
 // A gateway that gives up answering does not hold up the end.

@@ -37,7 +37,7 @@ func TestInsideHome(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := prepare(Config{Network: n, Port: ourPort, TCP: true, UDP: true, OnChange: func(s Status) {
+	m := prepare(Config{Network: n, Port: ourPort, TCP: true, OnChange: func(s Status) {
 		fmt.Println("told", s.State, s.Protocol, s.External, s.UDPPort, s.Lease, s.Err)
 	}})
 	m.timing = quick

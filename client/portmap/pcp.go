@@ -35,7 +35,14 @@ var pcpResults = map[uint16]string{
 	pcpAddressMismatch:    "there is another NAT before it",
 }
 
+// nonce proves that a mapping is ours: a Mapper has one, so that what it had mapped before the way
+// to the gateway changed is still its own.
 type nonce [12]byte
+
+func newNonce() (n nonce) {
+	rand.Read(n[:])
+	return n
+}
 
 // pcpAnswer is what a server says.
 type pcpAnswer struct {
@@ -90,14 +97,13 @@ func appendPCP(b []byte, opcode byte, lifetime time.Duration, client netip.Addr)
 type pcp struct {
 	net     Network
 	gateway netip.Addr
-	nonce   nonce // proves that a mapping is ours
+	nonce   nonce
 	epoch   epoch
 	lost    bool // by the clock of the last answer
 }
 
-func probePCP(ctx context.Context, n Network, at netip.Addr) (*pcp, error) {
-	g := &pcp{net: n, gateway: at}
-	rand.Read(g.nonce[:])
+func probePCP(ctx context.Context, n Network, at netip.Addr, ours nonce) (*pcp, error) {
+	g := &pcp{net: n, gateway: at, nonce: ours}
 	if err := g.announce(ctx); err != nil {
 		return nil, err
 	}

@@ -183,6 +183,7 @@ func (onlyServer) ListenPacket(context.Context, string, string) (net.PacketConn,
 
 func (onlyServer) Interfaces() ([]net.Interface, error) { return nil, nil }
 func (onlyServer) Bound(bool) netip.Addr                { return netip.Addr{} }
+func (onlyServer) Outgoing(bool) (netip.Addr, error)    { return ourAddr, nil }
 
 const ourPort = 6881
 
@@ -201,7 +202,7 @@ var quick = timing{
 func mapping(t *testing.T, s *server, with func(*Mapper)) (m *Mapper, told <-chan Status) {
 	statuses := make(chan Status, 1000)
 	m = prepare(Config{
-		Network: onlyServer{s}, Port: ourPort, TCP: true, UDP: true,
+		Network: onlyServer{s}, Port: ourPort, TCP: true,
 		OnChange: func(s Status) { statuses <- s },
 	})
 	m.timing = quick

@@ -36,11 +36,8 @@ func (m *mapping) take(answers []Reflection) {
 	}
 	kept := m.at
 	*m = mapping{any: answers[0].Mapped}
-	switch {
-	case same && len(servers) > 1:
+	if same && (len(servers) > 1 || kept == answers[0].Mapped) { // or the other server has not answered this time
 		m.at = answers[0].Mapped
-	case same && kept == answers[0].Mapped:
-		m.at = kept // the other server has not answered this time
 	}
 }
 

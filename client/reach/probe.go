@@ -35,12 +35,15 @@ func (b Behaviour) String() string {
 	case AddressDependent:
 		return "address-dependent"
 	case Dependent:
-		return "address-dependent or address- and port-dependent"
+		return "dependent"
 	case AddressAndPortDependent:
-		return "address- and port-dependent"
+		return "address-and-port-dependent"
 	}
 	return "unknown"
 }
+
+// MarshalText is String, for JSON.
+func (b Behaviour) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 // NAT is what lies between a UDP socket and the world.
 type NAT struct {

@@ -128,14 +128,14 @@ func (r *Reach) Mapped(v4 bool, m Mapping) {
 }
 
 // Came takes in that a peer connected to us by TCP. One from the world shows that our own port
-// leads to us through a NAT.
+// leads to us through a NAT, unless it may have come by the port that a gateway maps.
 func (r *Reach) Came(from netip.Addr) {
 	if from = from.Unmap(); !network.IsGlobal(from) {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.of(from); !f.forwarded {
+	if f := r.of(from); !f.forwarded && f.gateway.TCP == 0 {
 		f.forwarded = true
 		r.update()
 	}
@@ -178,7 +178,7 @@ func (r *Reach) watch() {
 		switch moved := r.look(); {
 		case moved:
 			r.cfg.OnNetwork()
-		case time.Since(asked) < r.interval():
+		case time.Since(asked) < r.interval()-lookInterval/2: // another tick is nearer
 			continue
 		}
 		if r.cfg.Ask != nil {

@@ -128,12 +128,10 @@ func (s *Swarm) Waiting(now time.Time) bool {
 // dial tries one candidate.
 func (s *Swarm) dial(ctx context.Context, c *Candidate, by order) {
 	var conn Conn
-	slow := time.AfterFunc(slowDial, func() { s.host.Do(func() { s.unreached(c) }) })
 	err := s.guard(func() (err error) {
-		conn, err = s.connect(ctx, c.Addr, by)
+		conn, err = s.connect(ctx, c, by)
 		return err
 	})
-	slow.Stop()
 	kind, connected := conn.Kind, err == nil
 	noHandshake := errors.Is(err, errNoHandshake)
 	if err == nil {
@@ -177,12 +175,14 @@ func (s *Swarm) guard(f func() error) (err error) {
 var errNoHandshake = errors.New("no handshake")
 
 // connect dials a peer, and exchanges handshakes with it. With errNoHandshake it tells the Kind.
-func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort, by order) (Conn, error) {
+func (s *Swarm) connect(ctx context.Context, c *Candidate, by order) (Conn, error) {
 	if err := s.shared.Dials.Take(ctx); err != nil {
 		return Conn{}, err
 	}
 	defer s.shared.Dials.Done()
-	made := false
+	addr, made := c.Addr, false
+	slow := time.AfterFunc(slowDial, func() { s.host.Do(func() { s.unreached(c) }) })
+	defer slow.Stop()
 	conn, err := transport.Dial(ctx, addr, s.cfg.InfoHash, transport.DialOptions{
 		Encryption: s.shared.Encryption,
 		Connect: func(ctx context.Context) (conn net.Conn, err error) {
@@ -191,6 +191,7 @@ func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort, by order) (Con
 			return conn, err
 		},
 	})
+	slow.Stop()
 	if err != nil {
 		if made {
 			err = fmt.Errorf("%w: %w", errNoHandshake, err)

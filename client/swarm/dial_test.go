@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
@@ -114,4 +116,52 @@ func TestNothingToDialBy(t *testing.T) {
 			t.Errorf("TCP off: %v, uTP on: %v: the classic swarm is reached: %v", test.shared.DisableTCP, test.shared.DialUTP != nil, got)
 		}
 	}
+}
+
+// unreachedHost counts the candidates that could not be reached.
+type unreachedHost struct {
+	testHost
+	unreached atomic.Int32
+}
+
+func (h *unreachedHost) Unreached(*Swarm, netip.AddrPort) { h.unreached.Add(1) }
+
+// TestADialIsSlowOnceItHasBegun: who waits for a turn to be dialled has not been silent.
+func TestADialIsSlowOnceItHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way, err := network.New(network.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, dials := &unreachedHost{}, allot.NewTurns(1)
+		s := New(Config{
+			Host: host, Logger: slog.New(slog.DiscardHandler), PeerID: [20]byte{1},
+			Shared: &Shared{
+				Net: way, Dials: dials, DisableTrackers: true, DisableTCP: true, Port: func() int { return 1 }, Encryption: transport.EncryptionOff,
+				DialUTP: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				},
+			},
+		})
+		s.Start()
+		defer func() { <-s.Stop() }()
+		s.candidates.add(netip.MustParseAddrPort("192.0.2.1:7"), netip.Addr{}, true)
+		if err := dials.Take(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Dial(time.Now(), Need{Dials: 1})
+		time.Sleep(10 * slowDial)
+		synctest.Wait()
+		if n := host.unreached.Load(); n != 0 {
+			t.Errorf("%d are not reached before they are dialled", n)
+		}
+		dials.Done()
+		time.Sleep(slowDial + time.Millisecond)
+		synctest.Wait()
+		if n := host.unreached.Load(); n != 1 {
+			t.Errorf("%d are not reached after %v of silence", n, slowDial)
+		}
+		host.tasks.Wait()
+	})
 }

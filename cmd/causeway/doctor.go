@@ -26,7 +26,8 @@ the disk of -o and the state folder. With SOURCE, also what is known of the torr
 there are no peers if there are none.
 
 It takes some ten seconds, and contacts nobody whom a download with the same flags would
-not contact. It ends with status 1 if something that matters is broken.`,
+not contact, but for the second address of a STUN server that has one. It ends with status 1
+if something that matters is broken.`,
 		Example: `  causeway doctor
   causeway doctor 'magnet:?xt=urn:btih:...' --tracker udp://tracker.example:6969`,
 		Args:              arguments(0, 1, "at most one magnet link, .torrent file, URL or infohash"),

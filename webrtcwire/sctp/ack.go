@@ -16,8 +16,12 @@ const (
 	// whose SACK the peer may delay (RFC 8985 section 7.2; usrsctp: 200 ms, dcsctp: 40, ours: 20).
 	probeDelay = 50 * time.Millisecond
 
-	// reorderSeen is by how many packets TCP calls it a loss without a look at the clock.
+	// duplicateThreshold is after how many packets TCP calls it a loss without a look at the clock.
 	duplicateThreshold = 3
+
+	// calmRecoveries is after how many recoveries without a duplicate the reordering window is a
+	// quarter of the least round trip again (RFC 8985 section 6.2 step 4).
+	calmRecoveries = 16
 
 	// maxRenegs bounds how often a peer may take back what it has acknowledged.
 	maxRenegs = 8
@@ -29,7 +33,8 @@ type rack struct {
 	rtt     int64
 	highest uint32 // TSN that was delivered
 	reorder bool   // packets of this path have been reordered
-	patient int64  // reordering windows, in quarters of the least round trip
+	patient int64  // more reordering windows, in quarters of the least round trip
+	calm    int    // recoveries until these are forgotten
 	checkAt int64  // when the next packet is lost
 	reneged int
 }
@@ -58,9 +63,6 @@ func (a *Association) handleSack(now int64, b []byte) {
 		return // it is older than another that has come
 	}
 	var got sample
-	if after != s.una {
-		got.cumulative = true
-	}
 	for s.una != after {
 		c := s.at(s.una)
 		if !c.gone {
@@ -78,8 +80,8 @@ func (a *Association) handleSack(now int64, b []byte) {
 	if !a.handleGaps(now, &got, cumulative, b[:4*gaps]) {
 		return
 	}
-	if duplicates > 0 && s.rack.patient < 8 {
-		s.rack.patient++ // what was repeated had not been lost
+	if duplicates > 0 { // what was repeated had not been lost
+		s.rack.patient, s.rack.calm = min(s.rack.patient+1, 8), calmRecoveries
 	}
 	got.outstanding = s.inflight
 	a.model.update(now, &got)
@@ -106,7 +108,7 @@ func (a *Association) handleGaps(now int64, got *sample, cumulative uint32, b []
 		last := cumulative + uint32(binary.BigEndian.Uint16(b[2:]))
 		if before(last, first) || !before(last, s.next) {
 			a.debug("bad SACK", errGap)
-			return true
+			break
 		}
 		if before(first, s.una) {
 			continue
@@ -190,8 +192,9 @@ func (a *Association) detect(now int64) {
 	s := &a.out
 	r := &s.rack
 	r.checkAt = never
+	recovering := s.lost.n > 0
 	window := min(a.model.minRTT/4*(1+r.patient), a.model.srtt)
-	if !r.reorder && (s.lost.n > 0 || r.highest-s.una >= duplicateThreshold) {
+	if !r.reorder && (s.lost.n > 0 || !before(r.highest, s.una+duplicateThreshold)) {
 		window = 0
 	}
 	for s.pending.n > 0 {
@@ -205,6 +208,17 @@ func (a *Association) detect(now int64) {
 			return
 		}
 		a.lose(tsn)
+		if !recovering {
+			recovering = true
+			r.recover()
+		}
+	}
+}
+
+// recover begins a recovery.
+func (r *rack) recover() {
+	if r.calm--; r.calm <= 0 {
+		r.patient = 0
 	}
 }
 

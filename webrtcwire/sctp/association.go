@@ -49,7 +49,8 @@ type Outlet interface {
 	Room() (head, tail int)
 
 	// Send takes packets that follow each other in b, each with its room, of size bytes each
-	// but for the last, which may be smaller. It may write in b, and not keep it.
+	// but for the last, which may be smaller. It may write in b, and not keep it, and must not
+	// wait for the network: what there is no room for is lost.
 	Send(b []byte, size int)
 }
 
@@ -61,15 +62,14 @@ type Config struct {
 	// (RFC 8832 section 6).
 	Client bool
 
-	// Near says that the peer is on this machine: there is no path to learn of.
-	Near bool
+	// Near is how much may be under way to a peer on this machine, in bytes: there is no path to
+	// learn of. 0: it is elsewhere.
+	Near int
 
-	// Established, Opened and Ended may be nil. They are called without locks, in the order in
-	// which things happen to each: the association stands; the peer has opened a channel; the
-	// association has ended, other than by Close.
-	Established func()
-	Opened      func(*Channel)
-	Ended       func(error)
+	// Opened and Ended may be nil. They are called without locks, in the order in which things
+	// happen: the peer has opened a channel; the association has ended, other than by Close.
+	Opened func(*Channel)
+	Ended  func(error)
 
 	// Logger gets a line at debug level for what a peer does wrong. nil: silence.
 	Logger *slog.Logger
@@ -238,11 +238,7 @@ func (a *Association) drop() {
 }
 
 // tell has f called once mu is free.
-func (a *Association) tell(f func()) {
-	if f != nil {
-		a.events = append(a.events, f)
-	}
-}
+func (a *Association) tell(f func()) { a.events = append(a.events, f) }
 
 // unlock frees mu and calls what tell was given, in order.
 func (a *Association) unlock() {

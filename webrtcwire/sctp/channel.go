@@ -10,7 +10,6 @@ import (
 // Payload protocol identifiers (RFC 8831 section 8).
 const (
 	ppidDCEP        = 50
-	ppidString      = 51
 	ppidBinary      = 53
 	ppidStringEmpty = 56
 	ppidBinaryEmpty = 57
@@ -123,10 +122,10 @@ func (c *Channel) WriteParts(parts [][]byte, n int) (bool, error) {
 		return false, c.a.err
 	case c.closed:
 		return false, io.ErrClosedPipe
-	case n == 0:
-		c.a.out.push(c, ppidBinaryEmpty, [][]byte{{0}}, 1)
 	case !c.a.out.room(n, &c.a.model):
 		return false, nil
+	case n == 0:
+		c.a.out.push(c, ppidBinaryEmpty, [][]byte{{0}}, 1)
 	default:
 		c.a.out.push(c, ppidBinary, parts, n)
 	}

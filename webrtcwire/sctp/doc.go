@@ -33,10 +33,11 @@
 // # Receiving
 //
 // A SACK goes out with a Flush if two packets have come since the last, at once if there is a gap, a
-// duplicate or the I bit, and after ackDelay (20 ms) else. The window is receiveWindow (4 MiB) less
-// what is held, each association's at least leastWindow (256 KiB), while all of the process's
-// together hold less than heldByAll (32 MiB); then they shrink. A chunk can be up to maxAhead (4,096)
-// TSNs ahead of one that is missing, with up to maxBlocks (240) gaps between.
+// duplicate or the I bit, and after ackDelay (20 ms) else. The window is a limit less what is held:
+// receiveWindow (4 MiB), or half of what all of the process's associations together hold less than
+// heldByAll (32 MiB), but at least leastWindow (256 KiB). The chunk that is missing next is taken even if
+// what waits for it fills the window. A chunk can be up to maxAhead (4,096) TSNs ahead of that one, with
+// up to maxBlocks (240) gaps between.
 //
 // # Sending: the model of the path
 //
@@ -70,20 +71,24 @@
 // such losses. Less than that is taken for the path's own.
 //
 // On paths of less than shortPath (3 ms) scheduling is longer than the path, and the model says little:
-// shortWindow (80,000 bytes) may always be under way. That is what the socket of a Chromium takes.
-// To a peer on the same machine ([Config].Near) it is exactly that, so that thirty share evenly.
+// ShortWindow (80,000 bytes) may be under way even after a timeout, if no overflow has set a ceiling.
+// That is what the socket of a Chromium takes. To a peer on the same machine ([Config].Near) the window is
+// fixed, so that thirty share evenly, and nothing is paced: ShortWindow, or OwnWindow (320,000 bytes) to a
+// program like this.
 //
 // # Sending: what is lost
 //
 // RACK (file ack.go): a packet is lost if one that was sent a reordering window later has arrived. The
 // window is a quarter of minRTT, and grows with each duplicate that the peer reports, up to a smoothed
-// round trip; it is none while no reordering was seen and three packets have arrived since. So a lost
-// repetition is repeated like everything else. What is lost is repeated before anything new.
+// round trip, until calmRecoveries (16) went without one; it is none while no reordering was seen and
+// three packets have arrived since. So a lost repetition is repeated like everything else. What is lost
+// is repeated before anything new.
 //
 // If nothing is acknowledged for two smoothed round trips (and probeDelay, 50 ms, if one packet alone is
 // under way), the last packet is sent again, or a new one, to have the peer speak: a tail loss probe.
 // After the timeout, srtt + 4 rttvar, leastRTO (200 ms) to maxRTO (3 s), doubled each time, all is taken
-// for lost, and the window begins at four packets. A peer that is silent for deadAfter (40 s) is dead.
+// for lost, and the window begins at four packets. A peer that leaves us without an answer for deadAfter
+// (40 s) is dead.
 //
 // # Bounds
 //

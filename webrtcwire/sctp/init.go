@@ -25,8 +25,6 @@ type hello struct {
 	out, in      uint16
 	tsn          uint32
 	zeroChecksum bool
-	forwardTSN   bool
-	reconfig     bool
 	cookie       []byte // of an INIT-ACK
 }
 
@@ -70,15 +68,8 @@ func parseHello(b []byte) (h hello, err error) {
 				return h, fmt.Errorf("a cookie of %d bytes", len(value))
 			}
 			h.cookie = value
-		case paramForwardTSNSupported:
-			h.forwardTSN = true
 		case paramZeroChecksum:
 			h.zeroChecksum = len(value) == 4 && binary.BigEndian.Uint32(value) == zeroChecksumDTLS
-		case paramSupportedExtensions:
-			for _, kind := range value {
-				h.reconfig = h.reconfig || kind == chunkReconfig
-				h.forwardTSN = h.forwardTSN || kind == chunkForwardTSN
-			}
 		default:
 			if kind&0x8000 == 0 && kind > 12 {
 				return h, nil
@@ -189,5 +180,4 @@ func (a *Association) handleCookieAck() {
 func (a *Association) establish() {
 	a.state, a.echo = established, nil
 	a.retryAt = never
-	a.tell(a.config.Established)
 }

@@ -41,7 +41,11 @@ const (
 	// To a peer on this machine it is always that: what is measured there beside thirty others is the
 	// wait for a processor, and whoever measured the longest would get the most.
 	shortPath   = 3 * time.Millisecond
-	shortWindow = 80_000
+	ShortWindow = 80_000
+
+	// OwnWindow is that for a peer on this machine that is a program like this: it takes packets
+	// from its socket at once, but tells of them up to a millisecond later.
+	OwnWindow = 320_000
 
 	// A sender that was held up, by a timer or for a processor, may catch up for a quarter of a
 	// round trip, within these bounds: else it would send less than the rate, and then take
@@ -69,7 +73,7 @@ const (
 // model is the sender's view of the path, in the manner of BBR: the rate at which it delivers and
 // its least round trip. All times are nanoseconds of the association's clock.
 type model struct {
-	near bool // the peer is on this machine
+	near int // what may be under way to a peer on this machine; 0: it is elsewhere
 	mode mode
 	cwnd int // bytes that may be under way
 	gain float64
@@ -99,7 +103,7 @@ type model struct {
 	beforeProbe      int
 }
 
-func (m *model) begin(near bool) {
+func (m *model) begin(near int) {
 	*m = model{near: near, mode: startup, cwnd: initialWindow, gain: startupGain}
 }
 
@@ -131,27 +135,31 @@ func (m *model) pipe() int { return int(m.rate() * seconds(m.minRTT)) }
 
 func seconds(ns int64) float64 { return float64(ns) / 1e9 }
 
-func (m *model) short() bool { return m.near || m.minRTT > 0 && m.minRTT < int64(shortPath) }
+func (m *model) short() bool { return m.near > 0 || m.minRTT > 0 && m.minRTT < int64(shortPath) }
 
-// pace is the rate to send at, in bytes per second.
+// pace is the rate to send at, in bytes per second. Until the pipe is full it is not below that of
+// the initial window: what was measured may be that of a few small messages.
 func (m *model) pace() float64 {
 	rate := m.rate()
-	if rate == 0 {
+	if !m.full {
 		rtt := m.minRTT
 		if rtt == 0 {
 			rtt = int64(100 * time.Millisecond)
 		}
-		rate = initialWindow / seconds(max(rtt, int64(time.Millisecond)))
+		rate = max(rate, initialWindow/seconds(max(rtt, int64(time.Millisecond))))
 	}
 	rate *= m.gain
 	if m.short() {
-		rate = max(rate, shortWindow/shortPath.Seconds())
+		rate = max(rate, ShortWindow/shortPath.Seconds())
 	}
 	return rate
 }
 
 // spend takes size bytes off the allowance.
 func (m *model) spend(now int64, size int) {
+	if m.near > 0 {
+		return
+	}
 	pace := m.pace()
 	allowed := min(max(int64(leastCredit), min(m.minRTT/4, int64(mostCredit))), int64(maxCredit/pace*1e9))
 	m.nextSend = max(m.nextSend, now-allowed) + int64(float64(size)/pace*1e9)
@@ -168,7 +176,6 @@ type sample struct {
 	any         bool
 	size        int // newly delivered
 	rtt         int64
-	cumulative  bool
 	outstanding int // still under way
 }
 
@@ -341,10 +348,10 @@ func (m *model) updateWindow(s *sample) {
 func (m *model) window() int {
 	window := m.cwnd
 	switch {
-	case m.near:
-		window = shortWindow
+	case m.near > 0:
+		window = m.near
 	case m.short():
-		window = max(window, shortWindow)
+		window = max(window, ShortWindow)
 	}
 	if m.ceiling > 0 {
 		window = min(window, m.ceiling)

@@ -91,19 +91,22 @@ func (r *receiver) release(e *early) {
 	*e = early{}
 }
 
-// window is what the peer may send beyond what it has sent.
-func (a *Association) window() int {
-	limit := min(receiveWindow, max(leastWindow, (heldByAll-int(held.Load()))/2))
-	used := a.in.waiting
+// room is how much more may wait for a reader. What waits for an earlier chunk does not count: it
+// would keep that chunk out.
+func (a *Association) room() int {
+	room := min(receiveWindow, max(leastWindow, (heldByAll-int(held.Load()))/2))
 	for _, c := range a.channels {
-		used += c.queue.size
+		room -= c.queue.size
 	}
-	return max(0, limit-used)
+	return room
 }
+
+// window is what the peer may send beyond what it has sent.
+func (a *Association) window() int { return max(0, a.room()-a.in.waiting) }
 
 // read notes that n bytes were read. The peer is told when it was held up.
 func (r *receiver) read(a *Association, n int) {
-	if r.told < leastWindow/2 && a.state == established && a.window() >= min(r.told+leastWindow, leastWindow) {
+	if r.told < leastWindow/2 && a.state == established && a.window() >= leastWindow {
 		r.immediate = true
 		a.flush()
 	}
@@ -126,7 +129,7 @@ func (a *Association) handleData(c chunk) {
 	case before(tsn, r.next):
 		r.duplicate(tsn)
 	case tsn == r.next:
-		if len(data) > a.window() && a.window() < leastWindow/2 {
+		if len(data) > a.room() {
 			return // it was told that there is no room
 		}
 		r.next++

@@ -107,7 +107,7 @@ type sender struct {
 	lost     list   // to be repeated
 	inflight int    // bytes of pending
 	rwnd     int    // the peer's window, less what is under way
-	heard    int64  // when anything came last
+	heard    int64  // when anything came last, or the wait for an answer began
 
 	queue  []*message
 	unsent int
@@ -159,7 +159,7 @@ func (s *sender) room(n int, m *model) bool {
 
 func (s *sender) push(c *Channel, ppid uint32, parts [][]byte, n int) {
 	m := newMessage(parts, n)
-	m.stream, m.ssn, m.ppid, m.sent, m.acked = c.id, c.ssn, ppid, 0, 0
+	m.stream, m.ssn, m.ppid = c.id, c.ssn, ppid
 	c.ssn++
 	s.queue = append(s.queue, m)
 	s.unsent += len(m.data)
@@ -189,8 +189,6 @@ func (a *Association) mayBegin(now int64) bool {
 		return false
 	case s.lost.n == 0 && s.inflight > 0 && s.rwnd < packetSize, s.lost.n == 0 && int(s.next-s.una) >= maxUnacked:
 		return false
-	case s.lost.n == 0 && s.inflight == 0 && s.rwnd < packetSize && s.next != s.una:
-		return false // all is there, nothing taken away: the window opens with a SACK
 	}
 	return a.model.nextSend <= now
 }
@@ -219,6 +217,9 @@ func (a *Association) fill(now int64, p []byte) []byte {
 			n := min(left, room-dataHeader)
 			if n < left && n < leastFragment || n <= 0 || s.rwnd < n && s.inflight > 0 {
 				return p
+			}
+			if s.next == s.una {
+				s.heard = now
 			}
 			s.grow()
 			tsn := s.next
@@ -283,7 +284,7 @@ func (a *Association) flush() {
 		if len(filled) > headerSize {
 			w.finish(filled, a.peerTag)
 		}
-		if len(filled) == len(p) {
+		if len(filled) == headerSize {
 			break
 		}
 	}

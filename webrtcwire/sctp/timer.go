@@ -26,7 +26,7 @@ func (a *Association) due(now int64) int64 {
 	if s.pending.n > 0 {
 		due = min(due, a.timeoutAt(), s.rack.checkAt)
 	}
-	if a.state == established && (s.lost.n > 0 || len(s.queue) > 0) {
+	if s.lost.n > 0 || len(s.queue) > 0 {
 		switch {
 		case a.model.nextSend > now:
 			// Later than it might, so that a few packets are worth it.

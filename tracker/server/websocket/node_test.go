@@ -28,10 +28,17 @@ func TestBittorrentTrackersClient(t *testing.T) {
 		t.Skipf("node or bittorrent-tracker is missing (npm ci in %s): %v", nodeFolder, err)
 	}
 	tr := start(t, nil)
-	cmd := exec.CommandContext(t.Context(), "node", filepath.Join(nodeFolder, "client.mjs"), tr.url)
+	var out []byte
 	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	for range 3 { // on a busy machine node's WebRTC, libdatachannel, may lose its own description
+		stderr.Reset()
+		cmd := exec.CommandContext(t.Context(), "node", filepath.Join(nodeFolder, "client.mjs"), tr.url)
+		cmd.Stderr = &stderr
+		if out, err = cmd.Output(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 3 {
+			break
+		}
+		t.Logf("node's WebRTC failed: %s", out)
+	}
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, stderr.String())
 	}

@@ -1,6 +1,6 @@
 // Two clients of bittorrent-tracker meet at a WebSocket tracker: they announce, connect,
 // update, complete, scrape and stop. Prints a JSON line for what each step brought.
-// Usage: node client.mjs TRACKER_URL
+// Usage: node client.mjs TRACKER_URL; exits with 3 if node's own WebRTC failed.
 import { Client } from 'bittorrent-tracker'
 import { randomBytes } from 'node:crypto'
 
@@ -12,7 +12,10 @@ function client (left) {
   const announce = [`${process.argv[2]}?left=${left}`]
   const c = new Client({ infoHash, peerId: randomBytes(20), announce, port: 6881, rtcConfig: { iceServers: [] } })
   c.on('error', error => { tell('error', { message: error.message }); process.exit(1) })
-  c.on('warning', error => { tell('warning', { message: error.message }); process.exit(1) })
+  c.on('warning', error => {
+    tell('warning', { message: error.message })
+    process.exit(/libdatachannel/.test(error.message) ? 3 : 1)
+  })
   c.left = left
   return c
 }
