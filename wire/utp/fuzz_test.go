@@ -34,6 +34,11 @@ func FuzzDeliver(f *testing.F) {
 	f.Add([]byte{25, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 'h', 'e', 'l', 'l', 'o'})
 	f.Add([]byte{26, 0x21, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4})
 	f.Add([]byte{20, 0x31, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	// A FIN, and then the packet of data before it.
+	f.Add([]byte{
+		20, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 0, 0,
+		21, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 'x',
+	})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		out := discard{}
 		s := New(out, Config{})

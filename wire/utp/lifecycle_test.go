@@ -43,6 +43,33 @@ func TestCloseSendsTheRest(t *testing.T) {
 	})
 }
 
+// The last packet of data may be lost, so that the end of all comes before it.
+func TestEndArrivesBeforeTheLastData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, b, x, y := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		data := randomBytes(10_000)
+		var lost atomic.Bool
+		a.watch(func(p []byte, _ netip.AddrPort) bool {
+			last := p[0]>>4 == typeData && bytes.HasSuffix(p, data[len(data)-10:])
+			return !last || lost.Swap(true)
+		})
+		if _, err := x.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		x.Close()
+		y.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if got, err := io.ReadAll(y); err != nil || !bytes.Equal(got, data) || !lost.Load() {
+			t.Errorf("%d bytes of %d arrived: %v", len(got), len(data), err)
+		}
+		y.Close()
+		time.Sleep(time.Minute)
+		if n := a.count() + b.count(); n != 0 {
+			t.Errorf("%d connections remain after Close", n)
+		}
+	})
+}
+
 // A peer that has gone away is noticed in known time: when something is to reach it, or when it is dialled.
 func TestDeadPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -149,10 +149,12 @@ func (c *Conn) onData(p *packet) {
 			if e.buf == nil {
 				break
 			}
+			taken := *e // a FIN frees all that is kept
+			*e = early{}
 			r.count--
-			r.bytes -= e.n
-			c.accept((*e.buf)[:e.n], e.fin)
-			e.free()
+			r.bytes -= taken.n
+			c.accept((*taken.buf)[:taken.n], taken.fin)
+			taken.free()
 		}
 		return
 	}
