@@ -67,5 +67,6 @@
 // A SYN gets one reply that is no longer than it, and leaves nothing behind (accept.go). Resets,
 // acknowledgements and data must fit what is under way. All that a peer can make grow is
 // bounded: connections, by address and in all; the receive buffer, by 256 KiB, which only fast readers
-// make larger, up to 4 MiB and 64 MiB for all; packets that come early, by that too.
+// make larger, up to 4 MiB and 64 MiB for all; packets that come early, by twice that, with all the memory that
+// they take.
 package utp

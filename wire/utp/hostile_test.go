@@ -141,6 +141,71 @@ func TestConnectionsAreBounded(t *testing.T) {
 	})
 }
 
+// What comes before a missing packet takes no more memory than what is in order could, of whatever
+// size it is, and none once the connection is closed.
+func TestEarlyPacketsAreBounded(t *testing.T) {
+	for name, size := range map[string]int{"no data": 0, "small": 1, "just over Ethernet": 1501, "large": 40_000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim()
+				defer s.close()
+				b := s.node(addrB, newLink(fast), Config{})
+				b.watch(func([]byte, netip.AddrPort) bool { return false })
+				const peers = 16
+				conns := make([]*Conn, peers)
+				for i := range conns {
+					conns[i] = accepted(b.Socket, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 1000))
+				}
+				flood := func() {
+					for _, c := range conns {
+						for nth := range uint16(min(2*maxReorder, 64+4*firstReceive/max(size, 1)) / slower) {
+							h := header{typ: typeData, id: c.key.id, seq: c.rx.ack + 2 + nth, ack: c.tx.una - 1, window: 1 << 20}
+							b.inject(h.packet(make([]byte, size)...), c.key.addr)
+						}
+					}
+				}
+				before := inUse()
+				flood()
+				// Of each: the data, and the table of them.
+				if n, most := (inUse()-before)/peers, int64(2*firstReceive+64<<10); n > most {
+					t.Errorf("a connection takes %d bytes, want at most %d", n, most)
+				}
+				for _, c := range conns {
+					c.Close()
+				}
+				flood()
+				if n := (inUse() - before) / peers; n > 64<<10 {
+					t.Errorf("a closed connection takes %d bytes", n)
+				}
+				runtime.KeepAlive(conns)
+			})
+		})
+	}
+}
+
+// accepted makes a connection that a peer opened, without any packets.
+func accepted(s *Socket, from netip.AddrPort) *Conn {
+	c := newConn(s, key{from, 5}, 4)
+	c.incoming = true
+	c.accepted(100, 200, s.now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c.key] = c
+	s.accepted++
+	s.perAddr[from.Addr()]++
+	return c
+}
+
+// inUse returns how many bytes of memory are in use.
+func inUse() int64 {
+	var m runtime.MemStats
+	for range 3 { // what is in a pool goes with the second
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // Who does not see our packets cannot end a connection, nor put anything into it.
 func TestSpoofedPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,7 +2,6 @@ package utp
 
 import (
 	"net"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -15,12 +14,14 @@ const (
 	// growWithin is how fast half of a window must be read for it to grow: in the longest round trip for
 	// which it is to be filled.
 	growWithin = 500 * time.Millisecond
-	// maxReorder is how many packets after a missing one are kept.
+	// maxReorder is how many packets after a missing one are kept; with a small window fewer, one for
+	// each leastEarly bytes of it.
 	maxReorder = 4096
 	// ackPast is how old an acknowledgement may be, in packets: packets overtake each other.
 	ackPast = 4096
-	// smallPacket is the size of pooled buffers for packets that came too early.
-	smallPacket = 1500
+	// leastEarly is the size of the smallest buffer for a packet that came too early, in bytes; all are
+	// powers of two.
+	leastEarly = 256
 )
 
 // receiver is the receiving half of a connection.
@@ -28,10 +29,12 @@ type receiver struct {
 	ack   uint16 // the last packet that came in order
 	buf   ring   // in order, and not yet read
 	early []early
-	// highest is the latest early packet; count and bytes are of all of them.
+	// highest is the latest early packet; count, bytes, and held, which is the memory that the bytes
+	// take, are of all of them.
 	highest uint16
 	count   int
 	bytes   int
+	held    int
 
 	limit int  // of bytes in buf and early together
 	eof   bool // all has come
@@ -49,27 +52,23 @@ type early struct {
 	fin bool
 }
 
-var (
-	smallPackets = sync.Pool{New: func() any { b := make([]byte, smallPacket); return &b }}
-	largePackets = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
-)
+// holds returns how much memory n bytes take that came early.
+func holds(n int) int {
+	size := leastEarly
+	for size < n {
+		size *= 2
+	}
+	return size
+}
 
 func (e *early) set(p *packet) {
-	if len(p.payload) <= smallPacket {
-		e.buf = smallPackets.Get().(*[]byte)
-	} else {
-		e.buf = largePackets.Get().(*[]byte)
-	}
+	e.buf = take(holds(len(p.payload)))
 	e.n = copy(*e.buf, p.payload)
 	e.fin = p.typ == typeFin
 }
 
 func (e *early) free() {
-	if len(*e.buf) == smallPacket {
-		smallPackets.Put(e.buf)
-	} else {
-		largePackets.Put(e.buf)
-	}
+	give(e.buf)
 	*e = early{}
 }
 
@@ -79,7 +78,7 @@ func (r *receiver) release() {
 			r.early[i].free()
 		}
 	}
-	r.early, r.count, r.bytes = nil, 0, 0
+	r.early, r.count, r.bytes, r.held = nil, 0, 0, 0
 }
 
 func (r *receiver) window() int { return max(r.limit-r.buf.len()-r.bytes, 0) }
@@ -153,12 +152,15 @@ func (c *Conn) onData(p *packet) {
 			*e = early{}
 			r.count--
 			r.bytes -= taken.n
+			r.held -= len(*taken.buf)
 			c.accept((*taken.buf)[:taken.n], taken.fin)
 			taken.free()
 		}
 		return
 	}
-	r.keep(p, int(nth))
+	if c.state == open { // else nobody reads it
+		r.keep(p, int(nth))
+	}
 }
 
 // accept takes what comes next.
@@ -173,8 +175,13 @@ func (c *Conn) accept(b []byte, fin bool) {
 	}
 }
 
-// keep puts aside a packet that is the nth after the last one in order.
+// keep puts aside a packet that is the nth after the last one in order. Small packets take more memory than
+// they count in the window, and those without data would take it though that is closed: both bounds
+// are of what a peer can make us hold.
 func (r *receiver) keep(p *packet, nth int) {
+	if nth > r.limit/leastEarly || r.held+holds(len(p.payload)) > 2*r.limit {
+		return
+	}
 	if nth >= len(r.early) {
 		size := max(len(r.early), 64)
 		for size <= nth {
@@ -197,6 +204,7 @@ func (r *receiver) keep(p *packet, nth int) {
 	}
 	r.count++
 	r.bytes += e.n
+	r.held += len(*e.buf)
 }
 
 // sack appends the bitmap of what came early: its first bit is for the second packet after
@@ -265,4 +273,7 @@ func (c *Conn) wasRead(n int) {
 }
 
 // dropUnread frees what nobody will read any more.
-func (c *Conn) dropUnread() { c.rx.buf.release() }
+func (c *Conn) dropUnread() {
+	c.rx.buf.release()
+	c.rx.release()
+}
