@@ -107,7 +107,7 @@ func (c *Conn) deliver(p *packet, now, at moment) {
 		c.mtu.allow(c.key.addr.Addr(), p.large)
 	}
 	c.onAck(p, at)
-	if p.typ != typeState {
+	if p.typ != typeState && c.state != over {
 		c.onData(p)
 	}
 }
