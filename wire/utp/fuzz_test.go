@@ -101,7 +101,7 @@ func check(t *testing.T, c *Conn) {
 			held += len(*c.rx.early[i].buf)
 		}
 	}
-	if count != c.rx.count || bytes != c.rx.bytes || held != c.rx.held || held > 2*c.rx.limit || c.rx.buf.len()+bytes > c.rx.limit {
+	if count != c.rx.count || bytes != c.rx.bytes || held != c.rx.held || held > 2*c.rx.limit || bytes > c.rx.limit || c.rx.buf.len()+bytes > 2*c.rx.limit {
 		t.Errorf("%d early packets of %d bytes in %d; the books say %d, %d in %d, of %d", count, bytes, held,
 			c.rx.count, c.rx.bytes, c.rx.held, c.rx.limit)
 	}

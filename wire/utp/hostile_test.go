@@ -257,7 +257,7 @@ func TestClosedWindow(t *testing.T) {
 		cx, cy := x.(*Conn), y.(*Conn)
 		cx.mu.Lock()
 		cy.mu.Lock()
-		if got := cy.rx.buf.len() + cy.rx.bytes; got > firstReceive {
+		if got := cy.rx.buf.len() + cy.rx.bytes; got > firstReceive { // ours does not send more
 			t.Errorf("%d bytes wait for the reader, want at most %d", got, firstReceive)
 		}
 		if got := cx.tx.buf.len(); got > mostSend {
@@ -274,6 +274,32 @@ func TestClosedWindow(t *testing.T) {
 		}
 		if d := time.Since(began); d > 5*time.Second {
 			t.Errorf("it took %v to go on", d)
+		}
+	})
+}
+
+// A peer that sends more than there is room for, and loses the packet in front of all that, gets it
+// through when it comes again.
+func TestMissingPacketFindsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		b := s.node(addrB, newLink(fast), Config{})
+		b.watch(func([]byte, netip.AddrPort) bool { return false })
+		c := accepted(b.Socket, netip.MustParseAddrPort(addrA))
+		data := randomBytes(firstReceive + 1024)
+		packet := func(nth uint16) {
+			h := header{typ: typeData, id: c.key.id, seq: 101 + nth, ack: 199}
+			b.inject(h.packet(data[int(nth)*1024:][:1024]...), c.key.addr)
+		}
+		for nth := range uint16(firstReceive / 1024) {
+			packet(nth + 1)
+		}
+		packet(0)
+		got := make([]byte, len(data))
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes of %d arrived: %v", n, len(data), err)
 		}
 	})
 }

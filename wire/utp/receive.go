@@ -36,7 +36,7 @@ type receiver struct {
 	bytes   int
 	held    int
 
-	limit int  // of bytes in buf and early together
+	limit int  // of bytes in buf and, again, of those in early: together they may come to twice that
 	eof   bool // all has come
 	owed  bool // an acknowledgement
 	told  int  // the window that the peer was told last
@@ -82,6 +82,10 @@ func (r *receiver) release() {
 }
 
 func (r *receiver) window() int { return max(r.limit-r.buf.len()-r.bytes, 0) }
+
+// space returns how many bytes may come in order. What came early does not count: a peer that sent more than it
+// was allowed, going by an old window, would wait for ever for the packet in front of that.
+func (r *receiver) space() int { return max(r.limit-r.buf.len(), 0) }
 
 // deliver handles a packet, which came in at the moment at.
 func (c *Conn) deliver(p *packet, now, at moment) {
@@ -139,7 +143,7 @@ func (c *Conn) onData(p *packet) {
 	switch {
 	case nth <= 0 || nth > maxReorder || r.eof:
 		return // once more, or out of all bounds
-	case len(p.payload) > r.window():
+	case nth == 1 && len(p.payload) > r.space(), nth > 1 && len(p.payload) > r.window():
 		return // more than was allowed, or a probe of the window
 	case nth == 1:
 		c.accept(p.payload, p.typ == typeFin)
