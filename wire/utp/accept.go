@@ -68,7 +68,17 @@ func (s *Socket) room(from netip.AddrPort) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return !s.closed && s.accepted < s.cfg.MaxConns && len(s.queue) < cap(s.queue) &&
-		(s.perAddr[from.Addr()] < s.cfg.MaxPerAddr || from.Addr().IsLoopback())
+		(s.perHost[hostOf(from.Addr())] < s.cfg.MaxPerAddr || from.Addr().IsLoopback())
+}
+
+// hostOf returns the addresses that a host may have alone: one of IPv4, a /64 of IPv6.
+func hostOf(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.WithZone("").Prefix(bits) // there are as many bits
+	return p
 }
 
 // establish makes the connection whose first data p is, if it is that: it acknowledges a
@@ -96,7 +106,7 @@ func (s *Socket) establish(p *packet, from netip.AddrPort, now moment) *Conn {
 		}
 		s.conns[c.key] = c
 		s.accepted++
-		s.perAddr[from.Addr()]++
+		s.perHost[hostOf(from.Addr())]++
 		s.mu.Unlock()
 		select {
 		case s.queue <- c:

@@ -110,6 +110,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 		if n := b.count(); n != 10 {
 			t.Errorf("one address has %d connections, want 10", n)
 		}
+		v6 := netip.MustParseAddr("2001:db8:1:2::").As16()
+		for i := range uint16(50) {
+			v6[15] = byte(i)
+			open(netip.AddrPortFrom(netip.AddrFrom16(v6), 1000), i)
+		}
+		if n := b.count(); n != 20 {
+			t.Errorf("the addresses of one host have %d connections, want 10", n-10)
+		}
 		for i := range 1000 {
 			open(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1000), uint16(i))
 		}
@@ -135,8 +143,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 		}
 		b.Socket.mu.Lock()
 		defer b.Socket.mu.Unlock()
-		if len(b.perAddr) != 0 || b.Socket.accepted != 0 {
-			t.Errorf("the books say %d, %v", b.Socket.accepted, b.perAddr)
+		if len(b.perHost) != 0 || b.Socket.accepted != 0 {
+			t.Errorf("the books say %d, %v", b.Socket.accepted, b.perHost)
 		}
 	})
 }
@@ -192,7 +200,7 @@ func accepted(s *Socket, from netip.AddrPort) *Conn {
 	defer s.mu.Unlock()
 	s.conns[c.key] = c
 	s.accepted++
-	s.perAddr[from.Addr()]++
+	s.perHost[hostOf(from.Addr())]++
 	return c
 }
 
@@ -257,7 +265,7 @@ func TestClosedWindow(t *testing.T) {
 		cx, cy := x.(*Conn), y.(*Conn)
 		cx.mu.Lock()
 		cy.mu.Lock()
-		if got := cy.rx.buf.len() + cy.rx.bytes; got > firstReceive { // ours does not send more
+		if got := cy.rx.buf.len() + cy.rx.bytes; got > firstReceive {
 			t.Errorf("%d bytes wait for the reader, want at most %d", got, firstReceive)
 		}
 		if got := cx.tx.buf.len(); got > mostSend {

@@ -46,8 +46,8 @@ const (
 	// backlog is how many connections wait for Accept; what a further one sends is dropped, and it tries
 	// again.
 	backlog = 256
-	// maxConns and maxPerAddr bound the connections that others opened: in all, and of one address that is
-	// not of this machine.
+	// maxConns and maxPerAddr bound the connections that others opened: in all, and of one address (of IPv6: of
+	// one /64) that is not of this machine.
 	maxConns   = 8192
 	maxPerAddr = 128
 	// resetsPerSecond bounds the replies to packets of no connection.
@@ -63,7 +63,8 @@ type Config struct {
 	Logger *slog.Logger
 	// MaxConns bounds the connections that others opened; 0 means 8192.
 	MaxConns int
-	// MaxPerAddr bounds those of one address that is not of this machine; 0 means 128.
+	// MaxPerAddr bounds those of one address, or of a /64 of IPv6, which a host has, that is not of this
+	// machine; 0 means 128.
 	MaxPerAddr int
 }
 
@@ -87,7 +88,7 @@ type Socket struct {
 	mu       sync.RWMutex
 	conns    map[key]*Conn
 	accepted int
-	perAddr  map[netip.Addr]int
+	perHost  map[netip.Prefix]int // by hostOf
 	closed   bool
 
 	queue chan *Conn // of Accept
@@ -109,7 +110,7 @@ type Socket struct {
 func New(pc Packets, cfg Config) *Socket {
 	s := &Socket{
 		pc: pc, cfg: cfg, log: cfg.Logger, start: time.Now(), seed: maphash.MakeSeed(),
-		conns: map[key]*Conn{}, perAddr: map[netip.Addr]int{},
+		conns: map[key]*Conn{}, perHost: map[netip.Prefix]int{},
 		queue: make(chan *Conn, backlog), done: make(chan struct{}),
 		timers: timers{wake: make(chan struct{}, 1)}, timersDone: make(chan struct{}),
 	}
@@ -251,10 +252,9 @@ func (s *Socket) forget(c *Conn) {
 		delete(s.conns, c.key)
 		if c.incoming {
 			s.accepted--
-			if n := s.perAddr[c.key.addr.Addr()] - 1; n > 0 {
-				s.perAddr[c.key.addr.Addr()] = n
-			} else {
-				delete(s.perAddr, c.key.addr.Addr())
+			host := hostOf(c.key.addr.Addr())
+			if s.perHost[host]--; s.perHost[host] == 0 {
+				delete(s.perHost, host)
 			}
 		}
 	}
