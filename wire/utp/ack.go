@@ -7,13 +7,16 @@ import (
 )
 
 // onAck handles what a packet that came in at the moment at acknowledges.
-func (c *Conn) onAck(p *packet, at moment) {
+func (c *Conn) onAck(p *packet, now, at moment) {
 	t := &c.tx
 	if before(p.ack, t.una-1) {
 		return // overtaken by a later one
 	}
-	closed := t.window == 0
+	closed, full := t.window == 0, t.full()
 	t.window = int(min(p.window, maxRing))
+	if full || t.full() {
+		c.asked = now // it lives, and cannot acknowledge anything
+	}
 	if closed && t.window > 0 && t.inflight > 0 {
 		c.reopen()
 	}

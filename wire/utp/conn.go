@@ -25,8 +25,9 @@ const (
 	// address does not answer: 1 + 2 + 4 + 8 s.
 	firstTimeout = time.Second
 	synTries     = 4
-	// deadAfter ends a connection whose peer has acknowledged nothing, nor sent anything, for
-	// so long while it was asked to.
+	// deadAfter ends a connection whose peer has acknowledged nothing for so long while it was asked to,
+	// whatever else it sends: what is under way may be too large for the path. A peer that has no room
+	// need only be heard.
 	deadAfter = 30 * time.Second
 	// lingerFor bounds the time after Close in which the rest is sent, however slowly.
 	lingerFor = 2 * time.Minute
@@ -66,7 +67,7 @@ type Conn struct {
 	mtu mtu
 
 	heard    moment // when the peer was heard last
-	asked    moment // since when an answer is awaited that has not come; never: none is
+	asked    moment // since when an acknowledgement is awaited that has not come; never: none is
 	lastSent moment
 	lingerAt moment // when to give up after Close
 	diff     uint32 // of the last packet, for the header

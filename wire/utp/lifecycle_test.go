@@ -150,6 +150,27 @@ func TestFirstPacketLate(t *testing.T) {
 	})
 }
 
+// A path that lets only small packets through any more, of which nobody says anything, ends the connection,
+// though what the peer sends arrives.
+func TestNarrowPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, _, x, _ := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		a.watch(func(p []byte, _ netip.AddrPort) bool { return len(p) <= 500 })
+		began := time.Now()
+		if _, err := x.Write(make([]byte, 100<<10)); err != nil {
+			t.Fatal(err)
+		}
+		x.SetReadDeadline(began.Add(5 * time.Minute))
+		if _, err := x.Read(make([]byte, 1)); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("Read when no data come through any more: %v", err)
+		}
+		if d := time.Since(began); d > deadAfter+time.Second {
+			t.Errorf("it took %v to notice", d)
+		}
+	})
+}
+
 func TestNobodyThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, a, b, x, y := pair(t, newLink(fast), newLink(fast))

@@ -110,7 +110,7 @@ func (c *Conn) deliver(p *packet, now, at moment) {
 	if p.large > 0 && c.s.near(c.key.addr.Addr()) {
 		c.mtu.allow(c.key.addr.Addr(), p.large)
 	}
-	c.onAck(p, at)
+	c.onAck(p, now, at)
 	if p.typ != typeState && c.state != over {
 		c.onData(p)
 	}

@@ -151,7 +151,7 @@ func (c *Conn) onTimer(now moment) {
 			c.arm(now)
 		}
 		return
-	case now >= c.lingerAt, now-c.heard >= silent, c.asked != never && now-max(c.asked, c.heard) >= deadAfter:
+	case now >= c.lingerAt, now-c.heard >= silent, now >= c.deadAt():
 		err := error(syscall.ETIMEDOUT)
 		if c.state == closing {
 			err = net.ErrClosed
@@ -176,6 +176,14 @@ func (c *Conn) onTimer(now moment) {
 		c.sendState(now)
 	}
 	c.arm(now)
+}
+
+// deadAt returns when the connection ends if nothing is acknowledged until then.
+func (c *Conn) deadAt() moment {
+	if c.asked == never {
+		return never
+	}
+	return c.asked + deadAfter
 }
 
 // onTimeout begins anew, with the oldest packet.

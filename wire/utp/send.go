@@ -87,6 +87,9 @@ func (t *sender) at(seq uint16) *sent { return &t.pkts[seq&uint16(len(t.pkts)-1)
 // unsent returns how many bytes have never been sent.
 func (t *sender) unsent() int { return t.buf.len() - int(t.nxtOff-t.unaOff) }
 
+// full reports whether the peer has no room for the packet that it is to acknowledge next.
+func (t *sender) full() bool { return t.una != t.nxt && t.window < max(int(t.at(t.una).size), 1) }
+
 func (c *Conn) sendRoom() int {
 	return min(max(sendWindows*int(c.cc.cwnd), leastSend), mostSend) - c.tx.buf.len()
 }
@@ -322,10 +325,7 @@ func (c *Conn) arm(now moment) {
 	t := &c.tx
 	at := min(t.rtoAt, t.tailAt, t.reorderAt, t.paceAt, t.windowAt, c.lingerAt)
 	if c.state != opening {
-		at = min(at, c.lastSent+keepAlive, c.heard+silent)
-		if c.asked != never {
-			at = min(at, max(c.asked, c.heard)+deadAfter)
-		}
+		at = min(at, c.lastSent+keepAlive, c.heard+silent, c.deadAt())
 	}
 	c.s.timers.set(c, max(at, now))
 }
