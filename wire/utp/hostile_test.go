@@ -2,12 +2,16 @@ package utp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -212,6 +216,57 @@ func inUse() int64 {
 	}
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// A fault in handling one connection ends that, wherever it comes to light; all others go on.
+func TestPanicEndsOneConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		var logged bytes.Buffer
+		a := s.node(addrA, newLink(fast), Config{})
+		b := s.node(addrB, newLink(fast), Config{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		var id atomic.Int32 // of the packets that cannot be sent
+		id.Store(-1)
+		b.watch(func(p []byte, _ netip.AddrPort) bool {
+			if n := int32(binary.BigEndian.Uint16(p[2:])); id.CompareAndSwap(n, -1) {
+				panic("a fault")
+			}
+			return true
+		})
+		other, others := connect(t, a, b)
+		occasions := map[string]func(x net.Conn, y *Conn){
+			"a packet": func(x net.Conn, y *Conn) {
+				y.mu.Lock()
+				y.rx.count = 1 // it has none
+				y.mu.Unlock()
+				_, _ = x.Write([]byte{1})
+			},
+			"a batch of packets": func(x net.Conn, y *Conn) {
+				id.Store(int32(y.sendID))
+				_, _ = x.Write([]byte{1})
+			},
+			"a timer": func(_ net.Conn, y *Conn) { id.Store(int32(y.sendID)) },
+		}
+		for name, occasion := range occasions {
+			x, y := connect(t, a, b)
+			occasion(x, y.(*Conn))
+			deadline := time.Now().Add(2 * keepAlive)
+			x.SetReadDeadline(deadline)
+			y.SetReadDeadline(deadline)
+			if _, err := io.ReadAll(y); !errors.Is(err, errPanic) {
+				t.Errorf("%s: the connection ends with %v", name, err)
+			}
+			if _, err := io.ReadAll(x); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("%s: its peer is told %v", name, err)
+			}
+			exchange(t, other, others)
+			exchange(t, others, other)
+		}
+		if n := strings.Count(logged.String(), "panic="); n != len(occasions) {
+			t.Errorf("the log tells of %d panics, want %d:\n%s", n, len(occasions), &logged)
+		}
+	})
 }
 
 // Who does not see our packets cannot end a connection, nor put anything into it.

@@ -3,11 +3,13 @@ package utp
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,11 +167,29 @@ func (s *Socket) Deliver(b []byte, from netip.AddrPort, received time.Time) {
 		s.strange(&p, from, now)
 		return
 	}
-	c.deliver(&p, now, at)
+	s.hand(c, &p, now, at)
+}
+
+// hand gives c a packet, and has Flush look at it.
+func (s *Socket) hand(c *Conn, p *packet, now, at moment) {
 	if !c.dirty {
 		c.dirty = true
 		s.dirty = append(s.dirty, c)
 	}
+	s.guard(c, func() { c.deliver(p, now, at) })
+}
+
+var errPanic = errors.New("a fault in this program")
+
+// guard runs f, which handles what a stranger sends to c: a panic ends c, and nothing else.
+func (s *Socket) guard(c *Conn, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("panic in a uTP connection; please report this", "peer", c.remote, "panic", r, "stack", string(debug.Stack()))
+			c.abort(errPanic)
+		}
+	}()
+	f()
 }
 
 // Flush sends what the packets since the last Flush ask for: acknowledgements, and data that
@@ -179,12 +199,12 @@ func (s *Socket) Flush() {
 		return
 	}
 	now := s.now()
-	for i, c := range s.dirty {
-		c.dirty = false
-		c.flush(now)
-		s.dirty[i] = nil
-	}
+	dirty := s.dirty
 	s.dirty = s.dirty[:0]
+	for i, c := range dirty {
+		c.dirty, dirty[i] = false, nil
+		s.guard(c, func() { c.flush(now) })
+	}
 }
 
 func (s *Socket) find(k key) *Conn {
@@ -203,11 +223,7 @@ func (s *Socket) strange(p *packet, from netip.AddrPort, now moment) {
 		s.reset(p, from)
 	default:
 		if c := s.establish(p, from, now); c != nil {
-			c.deliver(p, now, now)
-			if !c.dirty {
-				c.dirty = true
-				s.dirty = append(s.dirty, c)
-			}
+			s.hand(c, p, now, now)
 			return
 		}
 		s.sendReset(p, from, now)
@@ -233,7 +249,7 @@ func (s *Socket) sendReset(p *packet, from netip.AddrPort, now moment) {
 func (s *Socket) reset(p *packet, from netip.AddrPort) {
 	for _, id := range [2]uint16{p.id - 1, p.id + 1} {
 		if c := s.find(key{from, id}); c != nil && c.sendID == p.id {
-			c.deliver(p, 0, 0)
+			s.guard(c, func() { c.deliver(p, 0, 0) })
 			return
 		}
 	}
