@@ -269,6 +269,51 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	})
 }
 
+// Late packets of a connection that is gone do not open another one. A few may do so by chance.
+func TestLateDataOpenNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, b, x, y := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		var late [][]byte
+		a.watch(func(p []byte, _ netip.AddrPort) bool {
+			if p[0]>>4 == typeData {
+				late = append(late, bytes.Clone(p))
+			}
+			return true
+		})
+		buf := make([]byte, 100)
+		for range earlyPackets + 50 { // both sides send as many packets
+			for _, way := range [2][2]net.Conn{{x, y}, {y, x}} {
+				if _, err := way[0].Write(buf); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(way[1], buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		y.(*Conn).abort(net.ErrClosed)
+		b.watch(func([]byte, netip.AddrPort) bool { return false })
+		synctest.Wait()
+		opened := 0
+		for _, p := range late[earlyPackets:] {
+			b.inject(p, a.addr)
+			if b.count() == 0 {
+				continue
+			}
+			opened++
+			c, err := b.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.(*Conn).abort(net.ErrClosed)
+		}
+		if opened > 3 {
+			t.Errorf("%d late packets have opened %d connections", len(late)-earlyPackets, opened)
+		}
+	})
+}
+
 // Who does not see our packets cannot end a connection, nor put anything into it.
 func TestSpoofedPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
