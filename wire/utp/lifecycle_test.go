@@ -171,6 +171,40 @@ func TestNarrowPath(t *testing.T) {
 	})
 }
 
+// fragments is a socket whose system sends packets in fragments, and says so when it has.
+type fragments struct {
+	discard
+	batches, single int
+}
+
+func (f *fragments) WriteSegments(b []byte, _ int, _ netip.AddrPort) (int, error) {
+	f.batches++
+	return len(b), syscall.EMSGSIZE
+}
+
+func (f *fragments) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) {
+	f.single++
+	return len(b), nil
+}
+
+// A path that is narrower than it was makes packets smaller; those that have gone do not go again.
+func TestFragmentsMakePacketsSmaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out fragments
+		s := New(&out, Config{})
+		defer s.Close()
+		c := accepted(s, netip.MustParseAddrPort(addrA))
+		c.tx.window = 1 << 20
+		c.mtu.size, c.mtu.low, c.mtu.top, c.mtu.most = 1400, 1400, 1400, 1400
+		if _, err := c.Write(make([]byte, 10_000)); err != nil {
+			t.Fatal(err)
+		}
+		if out.batches != 1 || out.single != 0 || c.mtu.size != firstPacket {
+			t.Errorf("after %d batches and %d packets they have %d bytes", out.batches, out.single, c.mtu.size)
+		}
+	})
+}
+
 func TestNobodyThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, a, b, x, y := pair(t, newLink(fast), newLink(fast))

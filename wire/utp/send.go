@@ -296,10 +296,9 @@ func (c *Conn) sendBatch(b *batch) {
 // wsaemsgsize is what Windows reports for EMSGSIZE.
 const wsaemsgsize = syscall.Errno(10040)
 
-// tooLarge reports whether err means that packets are larger than the system lets through; of segments Linux
-// says EINVAL.
+// tooLarge reports whether err means that packets are larger than the system lets through.
 func tooLarge(err error) bool {
-	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize) || errors.Is(err, syscall.EINVAL)
+	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize)
 }
 
 // sendProbe sends a batch of one packet, which may be larger than what the system lets through.

@@ -26,7 +26,8 @@ type Packets interface {
 // Segmenter is implemented by Packets that send many packets with one system call.
 type Segmenter interface {
 	// WriteSegments sends b as packets of size bytes, of which the last one may be shorter.
-	// There are at most MaxSegments, and MaxBatch bytes.
+	// There are at most MaxSegments, and MaxBatch bytes. An error of EMSGSIZE says that the packets are larger than
+	// the path takes; what is left after the bytes that it returns was not sent.
 	WriteSegments(b []byte, size int, to netip.AddrPort) (int, error)
 }
 
