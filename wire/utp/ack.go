@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// onAck handles what a packet that came in at the moment at acknowledges.
+// onAck handles what a packet that came in at the moment at, and is handled now, acknowledges.
 func (c *Conn) onAck(p *packet, now, at moment) {
 	t := &c.tx
 	if before(p.ack, t.una-1) {
@@ -23,7 +23,7 @@ func (c *Conn) onAck(p *packet, now, at moment) {
 	if p.diff != 0 {
 		c.cc.delays.add(p.diff, at)
 	}
-	a := arrivals{at: at}
+	a := arrivals{now: now, at: at}
 	for n := p.ack + 1 - t.una; n > 0; n-- {
 		s := t.at(t.una)
 		if s.done {
@@ -65,7 +65,10 @@ func (c *Conn) onSack(p *packet, a *arrivals) {
 
 // arrivals sums up what one packet acknowledged for the first time.
 type arrivals struct {
-	at     moment
+	// at is when the packet came in, for round trips and rates; now is when it is handled, from which timeouts
+	// count.
+	now, at moment
+
 	bytes  int
 	latest sent // the one that was sent last
 	rtt    time.Duration
@@ -132,9 +135,9 @@ func (c *Conn) progress(a *arrivals) {
 		}
 		return
 	}
-	c.asked = a.at
-	t.rtoAt = a.at + t.rto()
-	t.tailAt = a.at + t.tail()
+	c.asked = a.now
+	t.rtoAt = a.now + t.rto()
+	t.tailAt = a.now + t.tail()
 }
 
 // flush ends a batch of packets that came in.
