@@ -1,6 +1,7 @@
 package utp
 
 import (
+	"math"
 	"math/bits"
 	"net"
 	"time"
@@ -97,7 +98,7 @@ func (c *Conn) arrive(seq uint16, s *sent, a *arrivals) {
 		return // not by the clock that stamped it
 	case s.tries == 1:
 		a.rtt = max(rtt, time.Microsecond)
-	case rtt < c.cc.minRTT*3/4:
+	case c.cc.minRTT != math.MaxInt64 && rtt < c.cc.minRTT*3/4:
 		// It was the first one, which was not lost: packets overtake each other by more.
 		t.recovery.spurious()
 		return

@@ -86,7 +86,7 @@ func TestRepeatedFirstPacketIsNoReordering(t *testing.T) {
 		if _, err := c.Write(make([]byte, 100)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * firstTimeout)
+		time.Sleep(firstTimeout * 3 / 2)
 		ack := header{typ: typeState, id: c.key.id, seq: 101, ack: 200, window: 1 << 20}
 		s.Deliver(ack.packet(), c.key.addr, time.Time{})
 		if c.tx.una != c.tx.nxt || c.tx.recovery.steps != 0 {
