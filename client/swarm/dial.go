@@ -193,7 +193,7 @@ func (s *Swarm) connect(ctx context.Context, addr netip.AddrPort, by order) (Con
 	})
 	if err != nil {
 		if made {
-			err = fmt.Errorf("%w: %w", errNoHandshake, err)
+			return Conn{Kind: by.first}, fmt.Errorf("%w: %w", errNoHandshake, err)
 		}
 		return Conn{Kind: by.first}, fmt.Errorf("%w: %w", errUnreached, err)
 	}
