@@ -69,7 +69,6 @@ type sender struct {
 	recovery recovery
 
 	rtoAt, tailAt, reorderAt, paceAt, windowAt moment
-	windowTries                                int
 }
 
 func (t *sender) init() {
@@ -154,7 +153,7 @@ func (c *Conn) sendNext(b *batch, now moment) bool {
 // emitNew sends size bytes, or the FIN, for the first time.
 func (c *Conn) emitNew(b *batch, size int, fin bool, now moment) {
 	t := &c.tx
-	t.windowAt, t.windowTries = never, 0
+	t.windowAt = never
 	seq := t.nxt
 	t.grow()
 	p := t.at(seq)

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"net"
@@ -321,6 +320,3 @@ func (s *Socket) opError(op string, addr netip.AddrPort, err error) error {
 }
 
 var _ net.Listener = (*Socket)(nil)
-
-// String says what the socket is, for logs.
-func (s *Socket) String() string { return fmt.Sprintf("uTP at %v", s.local) }
