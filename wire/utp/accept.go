@@ -35,7 +35,7 @@ func (s *Socket) cookie(addr netip.AddrPort, id, syn uint16, slot moment) uint16
 // answerSyn replies to a SYN with one packet that is no longer, and keeps nothing of it. A SYN that comes
 // again gets its reply again.
 func (s *Socket) answerSyn(p *packet, from netip.AddrPort, now moment) {
-	if c := s.find(key{from, p.id + 1}); c != nil {
+	if c := s.find(keyOf(from, p.id+1)); c != nil {
 		c.again(p, now)
 		return
 	}
@@ -76,7 +76,7 @@ func hostOf(a netip.Addr) netip.Prefix {
 	if a.Is6() {
 		bits = 64
 	}
-	p, _ := a.WithZone("").Prefix(bits) // there are as many bits
+	p, _ := a.Prefix(bits) // there are as many bits
 	return p
 }
 
@@ -90,7 +90,7 @@ func (s *Socket) establish(p *packet, from netip.AddrPort, now moment) *Conn {
 	if !ok || !s.room(from) {
 		return nil
 	}
-	c := newConn(s, key{from, p.id}, p.id-1)
+	c := newConn(s, from, p.id, p.id-1)
 	c.incoming = true
 	c.accepted(syn, p.ack+1, now)
 	s.mu.Lock()

@@ -172,7 +172,7 @@ func TestEarlyPacketsAreBounded(t *testing.T) {
 					for _, c := range conns {
 						for nth := range uint16(min(2*maxReorder, 64+4*firstReceive/max(size, 1)) / slower) {
 							h := header{typ: typeData, id: c.key.id, seq: c.rx.ack + 2 + nth, ack: c.tx.una - 1, window: 1 << 20}
-							b.inject(h.packet(make([]byte, size)...), c.key.addr)
+							b.inject(h.packet(make([]byte, size)...), c.addr)
 						}
 					}
 				}
@@ -197,7 +197,7 @@ func TestEarlyPacketsAreBounded(t *testing.T) {
 
 // accepted makes a connection that a peer opened, without any packets.
 func accepted(s *Socket, from netip.AddrPort) *Conn {
-	c := newConn(s, key{from, 5}, 4)
+	c := newConn(s, from, 5, 4)
 	c.incoming = true
 	c.accepted(100, 200, s.now())
 	s.mu.Lock()
@@ -398,7 +398,7 @@ func TestMissingPacketFindsRoom(t *testing.T) {
 		data := randomBytes(firstReceive + 1024)
 		packet := func(nth uint16) {
 			h := header{typ: typeData, id: c.key.id, seq: 101 + nth, ack: 199}
-			b.inject(h.packet(data[int(nth)*1024:][:1024]...), c.key.addr)
+			b.inject(h.packet(data[int(nth)*1024:][:1024]...), c.addr)
 		}
 		for nth := range uint16(firstReceive / 1024) {
 			packet(nth + 1)
@@ -455,7 +455,7 @@ func TestNumbersWrap(t *testing.T) {
 		path := conditions{delay: time.Millisecond, loss: 0.02}
 		a, b := s.node(addrA, newLink(path), Config{}), s.node(addrB, newLink(path), Config{})
 		for i, first := range []uint16{0xffff, 0, 1, 0xff00, 0x7ff0, 0x8000} {
-			x, y := newConn(a.Socket, key{b.addr, uint16(i)}, uint16(i+1000)), newConn(b.Socket, key{a.addr, uint16(i + 1000)}, uint16(i))
+			x, y := newConn(a.Socket, b.addr, uint16(i), uint16(i+1000)), newConn(b.Socket, a.addr, uint16(i+1000), uint16(i))
 			x.accepted(first, ^first, a.now())
 			y.accepted(^first-1, first+1, b.now())
 			x.tx.window, y.tx.window = firstReceive, firstReceive

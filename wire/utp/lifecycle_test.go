@@ -171,6 +171,46 @@ func TestNarrowPath(t *testing.T) {
 	})
 }
 
+// The zone of a peer's address has a name where we are told of it, and a number where its packets come
+// from; packets go to where the peer was said to be.
+func TestLinkLocal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		named, numbered := netip.MustParseAddrPort("[fe80::2%eth0]:2000"), netip.MustParseAddrPort("[fe80::2%2]:2000")
+		a := s.node("[fe80::1]:1000", newLink(fast), Config{})
+		var sent []byte
+		a.watch(func(p []byte, to netip.AddrPort) bool {
+			if to != named {
+				t.Errorf("a packet went to %v", to)
+			}
+			sent = append(sent[:0], p...)
+			return false
+		})
+		go func() {
+			synctest.Wait()
+			var syn packet
+			if !syn.parse(sent) {
+				t.Error("no SYN was sent")
+			}
+			a.inject(header{typ: typeState, id: syn.id, seq: 500, ack: syn.seq, window: 1 << 20}.packet(), numbered)
+		}()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		x, err := a.DialContext(ctx, named)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Write([]byte{1}); err != nil || len(sent) == 0 || sent[0]>>4 != typeData {
+			t.Errorf("% x was sent: %v", sent, err)
+		}
+		a.inject(header{typ: typeReset, id: x.(*Conn).sendID, ack: x.(*Conn).tx.una}.packet(), numbered)
+		if _, err := x.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("after a reset: %v", err)
+		}
+	})
+}
+
 // fragments is a socket whose system sends packets in fragments, and says so when it has.
 type fragments struct {
 	discard

@@ -107,8 +107,8 @@ func (c *Conn) deliver(p *packet, now, at moment) {
 	}
 	c.heard = now
 	c.diff = stamp(at) - p.timestamp
-	if p.large > 0 && c.s.near(c.key.addr.Addr()) {
-		c.mtu.allow(c.key.addr.Addr(), p.large)
+	if p.large > 0 && c.s.near(c.addr.Addr()) {
+		c.mtu.allow(c.addr.Addr(), p.large)
 	}
 	c.onAck(p, now, at)
 	if p.typ != typeState && c.state != over {

@@ -197,7 +197,7 @@ func (c *Conn) onTimeout(now moment) {
 		}
 	}
 	if t.window > 0 {
-		c.mtu.timeouts(t.recovery.timeouts, c.key.addr.Addr(), now)
+		c.mtu.timeouts(t.recovery.timeouts, c.addr.Addr(), now)
 	}
 	c.cc.onTimeout(c.mtu.size)
 	t.rtoAt = now + t.rto()

@@ -257,7 +257,7 @@ func (c *Conn) fill(b *batch, seq uint16, p *sent, now moment) {
 	case t.tellLarge:
 		t.tellLarge = false
 		h.put(b.buf[at:], extLarge)
-		b.buf = appendLarge(b.buf, extEnd, largestPacket(c.key.addr.Addr()))
+		b.buf = appendLarge(b.buf, extEnd, largestPacket(c.addr.Addr()))
 	default:
 		h.put(b.buf[at:], extEnd)
 	}
@@ -282,7 +282,7 @@ func (c *Conn) sendBatch(b *batch) {
 	// What the system would not send is lost like a packet on its way.
 	if b.n == 1 {
 		c.write1(b.buf)
-	} else if n, err := c.s.batch.WriteSegments(b.buf, b.size, c.key.addr); tooLarge(err) {
+	} else if n, err := c.s.batch.WriteSegments(b.buf, b.size, c.addr); tooLarge(err) {
 		// The path takes less than it did. By themselves the system cuts packets to its measure.
 		c.mtu.shrink(c.s.now())
 		for rest := b.buf[n:]; len(rest) > 0; rest = rest[min(b.size, len(rest)):] {
@@ -306,7 +306,7 @@ func (c *Conn) sendProbe(b *batch, seq uint16, p *sent) {
 	if c.s.whole != nil {
 		write = c.s.whole.WriteWhole
 	}
-	_, err := write(b.buf, c.key.addr)
+	_, err := write(b.buf, c.addr)
 	*b = batch{buf: b.buf[:0]}
 	if tooLarge(err) {
 		c.mtu.failed(int(p.probe), true)

@@ -72,8 +72,14 @@ type Config struct {
 
 // key tells connections apart: the peer's address and the number that its packets carry.
 type key struct {
-	addr netip.AddrPort
+	addr netip.AddrPort // without a zone
 	id   uint16
+}
+
+// keyOf leaves out an address's zone: the same one has a name where we are told of a peer, and a number where its
+// packets come from.
+func keyOf(addr netip.AddrPort, id uint16) key {
+	return key{netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port()), id}
 }
 
 // Socket speaks uTP over one UDP socket, which it neither reads nor closes. It is a net.Listener.
@@ -162,7 +168,7 @@ func (s *Socket) Deliver(b []byte, from netip.AddrPort, received time.Time) {
 		return
 	}
 	now, at := s.arrival(received)
-	c := s.find(key{from, p.id})
+	c := s.find(keyOf(from, p.id))
 	if c == nil {
 		s.strange(&p, from, now)
 		return
@@ -248,7 +254,7 @@ func (s *Socket) sendReset(p *packet, from netip.AddrPort, now moment) {
 // of the other (libtorrent and libutp return the number of the packet that they did not know).
 func (s *Socket) reset(p *packet, from netip.AddrPort) {
 	for _, id := range [2]uint16{p.id - 1, p.id + 1} {
-		if c := s.find(key{from, id}); c != nil && c.sendID == p.id {
+		if c := s.find(keyOf(from, id)); c != nil && c.sendID == p.id {
 			s.guard(c, func() { c.deliver(p, 0, 0) })
 			return
 		}

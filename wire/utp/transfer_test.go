@@ -67,7 +67,7 @@ func TestTimeoutsCountFromNow(t *testing.T) {
 		received := time.Now().Add(100 * time.Millisecond)
 		time.Sleep(900 * time.Millisecond)
 		ack := header{typ: typeState, id: c.key.id, seq: 101, ack: 200, window: 1 << 20}
-		s.Deliver(ack.packet(), c.key.addr, received)
+		s.Deliver(ack.packet(), c.addr, received)
 		now := s.now()
 		if c.tx.srtt != 100*time.Millisecond || c.tx.rtoAt != now+minTimeout || c.tx.tailAt != now+2*c.tx.srtt {
 			t.Errorf("after a round trip of %v the timeouts are in %v and %v", c.tx.srtt, c.tx.tailAt-now, c.tx.rtoAt-now)
@@ -88,7 +88,7 @@ func TestRepeatedFirstPacketIsNoReordering(t *testing.T) {
 		}
 		time.Sleep(firstTimeout * 3 / 2)
 		ack := header{typ: typeState, id: c.key.id, seq: 101, ack: 200, window: 1 << 20}
-		s.Deliver(ack.packet(), c.key.addr, time.Time{})
+		s.Deliver(ack.packet(), c.addr, time.Time{})
 		if c.tx.una != c.tx.nxt || c.tx.recovery.steps != 0 {
 			t.Errorf("the window for reordering was widened %d times", c.tx.recovery.steps)
 		}
