@@ -1,8 +1,7 @@
 // Package utp is the Micro Transport Protocol of BitTorrent (BEP 29): connections like those of TCP
 // over a UDP socket that others share, which give way to everything else on the path.
 //
-//	s := utp.New(packets, utp.Config{})          // packets sends: a share of the one UDP socket
-//	s.Deliver(b, from, received); s.Flush()      // by who reads it: each packet, each batch
+//	s := utp.New(packets, utp.Config{})          // packets: a share of the one UDP socket
 //	conn, err := s.DialContext(ctx, addr)        // a net.Conn
 //	conn, err := s.Accept()                      // s is a net.Listener
 //

@@ -37,6 +37,12 @@ type Wholer interface {
 	WriteWhole(b []byte, to netip.AddrPort) (int, error)
 }
 
+// pusher is implemented by Packets that give what they receive to who asks for it, on a goroutine of theirs: each
+// packet, and then flush after those that were read together.
+type pusher interface {
+	HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func())
+}
+
 // Bounds of one call of [Segmenter], those of Linux.
 const (
 	MaxSegments = 64
@@ -114,7 +120,8 @@ type Socket struct {
 	reserved atomic.Int64
 }
 
-// New returns a Socket that sends by pc. What pc receives is given to Deliver.
+// New returns a Socket that sends by pc. If pc has a method HandleTimed, as a share of package transport's socket
+// has, it gets what that receives; else who reads pc calls Deliver and Flush.
 func New(pc Packets, cfg Config) *Socket {
 	s := &Socket{
 		pc: pc, cfg: cfg, log: cfg.Logger, start: time.Now(), seed: maphash.MakeSeed(),
@@ -138,6 +145,12 @@ func New(pc Packets, cfg Config) *Socket {
 	}
 	s.batches.New = func() any { return &batch{buf: make([]byte, 0, 64<<10)} }
 	go s.runTimers()
+	if p, ok := pc.(pusher); ok {
+		p.HandleTimed(func(b []byte, from netip.AddrPort, received time.Time) bool {
+			s.Deliver(b, from, received)
+			return true
+		}, s.Flush)
+	}
 	return s
 }
 
