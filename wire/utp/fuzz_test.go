@@ -3,6 +3,7 @@ package utp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -64,6 +65,8 @@ func FuzzDeliver(f *testing.F) {
 			c.mu.Lock()
 			if c.state != over {
 				check(t, c)
+			} else if errors.Is(c.err, errPanic) {
+				t.Fatal("a packet brought about a panic")
 			}
 			c.mu.Unlock()
 		}

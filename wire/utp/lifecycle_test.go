@@ -62,6 +62,9 @@ func TestEndArrivesBeforeTheLastData(t *testing.T) {
 		if got, err := io.ReadAll(y); err != nil || !bytes.Equal(got, data) || !lost.Load() {
 			t.Errorf("%d bytes of %d arrived: %v", len(got), len(data), err)
 		}
+		if err := y.(*Conn).failed(); err != nil {
+			t.Errorf("the connection is over: %v", err)
+		}
 		y.Close()
 		time.Sleep(time.Minute)
 		if n := a.count() + b.count(); n != 0 {
