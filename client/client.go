@@ -13,7 +13,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
 	"github.com/causeway-bt/causeway/client/discovery"
@@ -243,12 +242,7 @@ func (c *Client) startDiscovery() {
 
 // startUTP starts uTP on the UDP socket.
 func (c *Client) startUTP() {
-	lent := c.udp.Lend(transport.ClassUTP)
-	c.utp = utp.New(lent, utp.Config{Logger: c.log})
-	lent.HandleTimed(func(packet []byte, from netip.AddrPort, received time.Time) bool {
-		c.utp.Deliver(packet, from, received)
-		return true
-	}, c.utp.Flush)
+	c.utp = utp.New(c.udp.Lend(transport.ClassUTP), utp.Config{Logger: c.log})
 	c.shared.DialUTP = func(ctx context.Context, addr netip.AddrPort) (net.Conn, error) {
 		if err := c.net.Uses(addr.Addr()); err != nil {
 			return nil, err

@@ -194,7 +194,7 @@ func (s *Swarm) connect(ctx context.Context, c *Candidate, by order) (Conn, erro
 	slow.Stop()
 	if err != nil {
 		if made {
-			err = fmt.Errorf("%w: %w", errNoHandshake, err)
+			return Conn{Kind: by.first}, fmt.Errorf("%w: %w", errNoHandshake, err)
 		}
 		return Conn{Kind: by.first}, fmt.Errorf("%w: %w", errUnreached, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
+	"github.com/causeway-bt/causeway/client/discovery"
 	"github.com/causeway-bt/causeway/client/network"
 	"github.com/causeway-bt/causeway/wire"
 	"github.com/causeway-bt/causeway/wire/transport"
@@ -103,17 +104,28 @@ func TestWhoWinsTheRaceIsRemembered(t *testing.T) {
 	}
 }
 
-// TestNothingToDialBy: without TCP and uTP nobody is dialled, and the DHT is not told of us.
+// TestNothingToDialBy: without TCP and uTP nobody is dialled, and neither the DHT nor the local network is
+// told of us.
 func TestNothingToDialBy(t *testing.T) {
 	for _, test := range []struct {
-		shared Shared
-		want   bool
+		shared           Shared
+		announces, dials int
 	}{
-		{Shared{}, true}, {Shared{DisableTCP: true}, false},
-		{Shared{DisableTCP: true, DialUTP: func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("no") }}, true},
+		{Shared{}, 2, 1}, {Shared{DisableTCP: true}, 0, 0},
+		{Shared{DisableTCP: true, DialUTP: func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("no") }}, 2, 1},
 	} {
-		if got := test.shared.classic(); got != test.want {
-			t.Errorf("TCP off: %v, uTP on: %v: the classic swarm is reached: %v", test.shared.DisableTCP, test.shared.DialUTP != nil, got)
+		test.shared.DHT, test.shared.LSD, test.shared.DisableTrackers = &discovery.DHT{}, &discovery.LSD{}, true
+		host := &startedHost{}
+		s := New(Config{Host: host, Logger: slog.New(slog.DiscardHandler), PeerID: [20]byte{1}, Shared: &test.shared})
+		s.Start()
+		announces := host.started
+		s.candidates.add(netip.MustParseAddrPort("203.0.113.1:1"), netip.Addr{}, true)
+		s.Dial(time.Now(), Need{Dials: 1})
+		dials := host.started - announces
+		<-s.Stop()
+		if announces != test.announces || dials != test.dials {
+			t.Errorf("TCP off: %v, uTP on: %v: announced in %d ways, dialled %d; want %d, %d", test.shared.DisableTCP,
+				test.shared.DialUTP != nil, announces, dials, test.announces, test.dials)
 		}
 	}
 }

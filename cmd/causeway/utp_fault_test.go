@@ -97,12 +97,7 @@ func silentPeers(t *testing.T, target netip.AddrPort, addresses int) {
 		if err != nil {
 			t.Skipf("this machine has no more loopback addresses: %v", err)
 		}
-		lent := udp.Lend(transport.ClassUTP)
-		socket := utp.New(lent, utp.Config{})
-		lent.HandleTimed(func(b []byte, from netip.AddrPort, received time.Time) bool {
-			socket.Deliver(b, from, received)
-			return true
-		}, socket.Flush)
+		socket := utp.New(udp.Lend(transport.ClassUTP), utp.Config{})
 		t.Cleanup(func() { socket.Close(); udp.Close() })
 		for range total / addresses {
 			opening.Go(func() {

@@ -77,11 +77,14 @@ func (u *UDPSocket) WriteBatch(b *Batch) error {
 // WriteSegments sends b to one address as packets of size bytes, the last of which may be
 // shorter: as one where the system cuts it (see WriteBatch), else one by one. There may be 64
 // of them, and 64,000 bytes. It copies nothing. The error is of the first packet that could not
-// be sent, such as one too large for the network; n is the bytes before that.
+// be sent, such as one too large for the network; n is the bytes before that. EMSGSIZE with all of b says that
+// all went, but in fragments.
 func (u *UDPSocket) WriteSegments(b []byte, size int, to netip.AddrPort) (n int, err error) {
+	var tooLarge error
 	if len(b) > size {
-		if n, refused, err := u.sender.segments(b, size, to); !refused {
-			return n, err
+		var refused bool
+		if n, refused, tooLarge = u.sender.segments(b, size, to); !refused {
+			return n, tooLarge
 		}
 	}
 	for n < len(b) {
@@ -91,7 +94,7 @@ func (u *UDPSocket) WriteSegments(b []byte, size int, to netip.AddrPort) (n int,
 		}
 		n = end
 	}
-	return n, nil
+	return n, tooLarge
 }
 
 // sendPlain sends packets one by one.

@@ -166,8 +166,8 @@ func TestWhatCannotBeSentIsLost(t *testing.T) {
 	if _, err := u.Queue(utpPacket, self); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a packet after Close: %v", err)
 	}
-	if err := l.WriteBatch(&b); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("a batch of a borrower after Close: %v", err)
+	if _, err := l.WriteSegments(utpPacket, len(utpPacket), self); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("segments of a borrower after Close: %v", err)
 	}
 }
 

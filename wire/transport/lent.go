@@ -110,14 +110,6 @@ func (l *Lent) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	return l.socket.WriteToUDPAddrPort(b, to)
 }
 
-// WriteBatch sends packets by the shared socket: see [UDPSocket.WriteBatch].
-func (l *Lent) WriteBatch(b *Batch) error {
-	if l.hasEnded() {
-		return l.writeError(net.ErrClosed)
-	}
-	return l.socket.WriteBatch(b)
-}
-
 // WriteSegments sends packets to one address: see [UDPSocket.WriteSegments].
 func (l *Lent) WriteSegments(b []byte, size int, to netip.AddrPort) (int, error) {
 	if l.hasEnded() {

@@ -182,7 +182,8 @@ func (s *sender) name(name *unix.RawSockaddrInet6, m *unix.Msghdr, to netip.Addr
 	return true
 }
 
-// segments sends b as packets of size bytes; refused: they are to be sent one by one.
+// segments sends b as packets of size bytes; refused: they are to be sent one by one, and err says why
+// they are too large for the path.
 func (s *sender) segments(b []byte, size int, to netip.AddrPort) (n int, refused bool, err error) {
 	if s.refused.Load() {
 		return 0, true, nil
@@ -194,7 +195,8 @@ func (s *sender) segments(b []byte, size int, to netip.AddrPort) (n int, refused
 		s.refused.Store(true)
 		return 0, true, nil
 	case errors.Is(err, unix.EINVAL):
-		return 0, true, nil // too large to be cut, perhaps; then it may be sent in fragments
+		// Before Linux 6.14 segments that are larger than the path takes. By themselves they go in fragments.
+		return 0, true, unix.EMSGSIZE
 	}
 	return n, false, err
 }

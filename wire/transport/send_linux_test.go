@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -36,6 +38,26 @@ func TestARefusedTrainGoesPacketByPacket(t *testing.T) {
 		if n, _, err := l.ReadFromUDPAddrPort(make([]byte, 100)); n != len(utpPacket) || err != nil {
 			t.Fatal(n, err)
 		}
+	}
+}
+
+// TestSegmentsInFragmentsAreToldOf: before Linux 6.14 the kernel said EINVAL of segments larger than the path
+// takes. All say so of more than there may be, which go one by one, too.
+func TestSegmentsInFragmentsAreToldOf(t *testing.T) {
+	u, to := listenLoopback(t), receivers(t)[0]
+	const packets = 130
+	b := make([]byte, packets)
+	n, err := u.WriteSegments(b, 1, to.LocalAddr().(*net.UDPAddr).AddrPort())
+	if n != len(b) || !errors.Is(err, unix.EMSGSIZE) {
+		t.Errorf("%d bytes sent, %v; want %d, EMSGSIZE", n, err, len(b))
+	}
+	for i := range packets {
+		if n, _, err := to.ReadFromUDPAddrPort(b); n != 1 || err != nil {
+			t.Fatalf("packet %d: %d bytes, %v", i, n, err)
+		}
+	}
+	if u.sender.refused.Load() {
+		t.Error("no segments are sent any more")
 	}
 }
 

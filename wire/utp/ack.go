@@ -1,26 +1,30 @@
 package utp
 
 import (
+	"math"
 	"math/bits"
 	"net"
 	"time"
 )
 
-// onAck handles what a packet that came in at the moment at acknowledges.
-func (c *Conn) onAck(p *packet, at moment) {
+// onAck handles what a packet that came in at the moment at, and is handled now, acknowledges.
+func (c *Conn) onAck(p *packet, now, at moment) {
 	t := &c.tx
 	if before(p.ack, t.una-1) {
 		return // overtaken by a later one
 	}
-	closed := t.window == 0
+	closed, full := t.window == 0, t.full()
 	t.window = int(min(p.window, maxRing))
+	if full || t.full() {
+		c.asked = now // it lives, and cannot acknowledge anything
+	}
 	if closed && t.window > 0 && t.inflight > 0 {
 		c.reopen()
 	}
 	if p.diff != 0 {
 		c.cc.delays.add(p.diff, at)
 	}
-	a := arrivals{at: at}
+	a := arrivals{now: now, at: at}
 	for n := p.ack + 1 - t.una; n > 0; n-- {
 		s := t.at(t.una)
 		if s.done {
@@ -62,7 +66,10 @@ func (c *Conn) onSack(p *packet, a *arrivals) {
 
 // arrivals sums up what one packet acknowledged for the first time.
 type arrivals struct {
-	at     moment
+	// at is when the packet came in, for round trips and rates; now is when it is handled, from which timeouts
+	// count.
+	now, at moment
+
 	bytes  int
 	latest sent // the one that was sent last
 	rtt    time.Duration
@@ -91,7 +98,7 @@ func (c *Conn) arrive(seq uint16, s *sent, a *arrivals) {
 		return // not by the clock that stamped it
 	case s.tries == 1:
 		a.rtt = max(rtt, time.Microsecond)
-	case rtt < c.cc.minRTT*3/4:
+	case c.cc.minRTT != math.MaxInt64 && rtt < c.cc.minRTT*3/4:
 		// It was the first one, which was not lost: packets overtake each other by more.
 		t.recovery.spurious()
 		return
@@ -129,9 +136,9 @@ func (c *Conn) progress(a *arrivals) {
 		}
 		return
 	}
-	c.asked = a.at
-	t.rtoAt = a.at + t.rto()
-	t.tailAt = a.at + t.tail()
+	c.asked = a.now
+	t.rtoAt = a.now + t.rto()
+	t.tailAt = a.now + t.tail()
 }
 
 // flush ends a batch of packets that came in.

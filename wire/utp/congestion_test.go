@@ -88,6 +88,24 @@ func TestFillsThePath(t *testing.T) {
 	}
 }
 
+// A drain does not bring back what a loss has cut meanwhile.
+func TestLossDuringDrain(t *testing.T) {
+	const saved = 1e6
+	var c control
+	c.init(firstPacket)
+	c.slow, c.minRTT, c.rate.now = false, 50*time.Millisecond, 10e6
+	c.cwnd = drainPart * c.content()
+	c.drain.on, c.drain.saved, c.drain.end = true, saved, time.Second
+	c.onLoss(100e3, 1, firstPacket)
+	if !c.drain.on {
+		t.Error("the drain has ended")
+	}
+	c.onAck(ackInfo{now: time.Second, delivered: 2, mss: firstPacket})
+	if want := float64(saved * lossCut * drainBack); c.drain.on || c.cwnd < 0.99*want || c.cwnd > 1.01*want {
+		t.Errorf("after a drain and a cut of %v the window is %.0f of %.0f, want %.0f", lossCut, c.cwnd, saved, want)
+	}
+}
+
 func TestYieldsToTCP(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

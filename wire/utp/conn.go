@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -25,8 +26,9 @@ const (
 	// address does not answer: 1 + 2 + 4 + 8 s.
 	firstTimeout = time.Second
 	synTries     = 4
-	// deadAfter ends a connection whose peer has acknowledged nothing, nor sent anything, for
-	// so long while it was asked to.
+	// deadAfter ends a connection whose peer has acknowledged nothing for so long while it was asked to,
+	// whatever else it sends: what is under way may be too large for the path. A peer that has no room
+	// need only be heard.
 	deadAfter = 30 * time.Second
 	// lingerFor bounds the time after Close in which the rest is sent, however slowly.
 	lingerFor = 2 * time.Minute
@@ -42,6 +44,7 @@ const (
 type Conn struct {
 	s        *Socket
 	key      key
+	addr     netip.AddrPort // the peer's, with its zone
 	sendID   uint16
 	remote   *net.UDPAddr
 	incoming bool
@@ -66,7 +69,7 @@ type Conn struct {
 	mtu mtu
 
 	heard    moment // when the peer was heard last
-	asked    moment // since when an answer is awaited that has not come; never: none is
+	asked    moment // since when an acknowledgement is awaited that has not come; never: none is
 	lastSent moment
 	lingerAt moment // when to give up after Close
 	diff     uint32 // of the last packet, for the header
@@ -75,15 +78,15 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-func newConn(s *Socket, k key, sendID uint16) *Conn {
+func newConn(s *Socket, addr netip.AddrPort, id, sendID uint16) *Conn {
 	now := s.now()
 	c := &Conn{
-		s: s, key: k, sendID: sendID, remote: net.UDPAddrFromAddrPort(k.addr),
+		s: s, key: keyOf(addr, id), addr: addr, sendID: sendID, remote: net.UDPAddrFromAddrPort(addr),
 		heapAt: -1, ready: make(chan struct{}),
 		heard: now, asked: never, lastSent: now, lingerAt: never,
 	}
 	c.readers.cond.L, c.writers.cond.L = &c.mu, &c.mu
-	c.mtu.init(k.addr.Addr())
+	c.mtu.init(addr.Addr())
 	c.cc.init(c.mtu.size)
 	c.rx.limit = firstReceive
 	c.tx.init()
@@ -105,7 +108,7 @@ func (c *Conn) sendSyn(now moment) {
 	}
 	h := header{typ: typeSyn, id: c.key.id, timestamp: stamp(now), window: uint32(c.rx.limit), seq: c.synSeq}
 	b := c.scratch[:headerSize]
-	if a := c.key.addr.Addr(); c.s.near(a) {
+	if a := c.addr.Addr(); c.s.near(a) {
 		h.put(b, extBits)
 		b = appendLarge(appendBits(b, extLarge), extEnd, largestPacket(a))
 	} else {
@@ -125,8 +128,8 @@ func (c *Conn) opened(p *packet, now, at moment) {
 	}
 	c.begin(c.synSeq+1, p.seq-1)
 	c.tx.window = int(min(p.window, maxRing))
-	if p.large > 0 && c.s.near(c.key.addr.Addr()) {
-		c.mtu.allow(c.key.addr.Addr(), p.large)
+	if p.large > 0 && c.s.near(c.addr.Addr()) {
+		c.mtu.allow(c.addr.Addr(), p.large)
 		c.tx.tellLarge = true
 	}
 	c.heard = now
@@ -156,7 +159,7 @@ func (c *Conn) again(p *packet, now moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == open && c.rx.ack == p.seq && c.incoming {
-		c.s.sendSynAck(p, c.key.addr, c.tx.una, now)
+		c.s.sendSynAck(p, c.addr, c.tx.una, now)
 	}
 }
 
@@ -318,7 +321,7 @@ func (c *Conn) failed() error {
 // write1 sends one packet.
 func (c *Conn) write1(b []byte) {
 	// What the system would not send is lost like a packet on its way.
-	_, _ = c.s.pc.WriteToUDPAddrPort(b, c.key.addr)
+	_, _ = c.s.pc.WriteToUDPAddrPort(b, c.addr)
 }
 
 // LocalAddr returns the address of the UDP socket, a *net.UDPAddr.

@@ -40,10 +40,10 @@ func (s *Socket) open(addr netip.AddrPort) (*Conn, error) {
 	}
 	for range attempts {
 		id := random16()
-		if s.conns[key{addr, id}] != nil || s.conns[key{addr, id + 1}] != nil {
+		if s.conns[keyOf(addr, id)] != nil || s.conns[keyOf(addr, id+1)] != nil {
 			continue
 		}
-		c := newConn(s, key{addr, id}, id+1)
+		c := newConn(s, addr, id, id+1)
 		s.conns[c.key] = c
 		s.mu.Unlock()
 		c.connect()

@@ -1,8 +1,7 @@
 // Package utp is the Micro Transport Protocol of BitTorrent (BEP 29): connections like those of TCP
 // over a UDP socket that others share, which give way to everything else on the path.
 //
-//	s := utp.New(packets, utp.Config{})          // packets sends: a share of the one UDP socket
-//	s.Deliver(b, from, received); s.Flush()      // by who reads it: each packet, each batch
+//	s := utp.New(packets, utp.Config{})          // packets: a share of the one UDP socket
 //	conn, err := s.DialContext(ctx, addr)        // a net.Conn
 //	conn, err := s.Accept()                      // s is a net.Listener
 //
@@ -67,5 +66,6 @@
 // A SYN gets one reply that is no longer than it, and leaves nothing behind (accept.go). Resets,
 // acknowledgements and data must fit what is under way. All that a peer can make grow is
 // bounded: connections, by address and in all; the receive buffer, by 256 KiB, which only fast readers
-// make larger, up to 4 MiB and 64 MiB for all; packets that come early, by that too.
+// make larger, up to 4 MiB and 64 MiB for all; packets that come early, by twice that, with all the memory that
+// they take.
 package utp

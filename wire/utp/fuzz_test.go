@@ -3,6 +3,7 @@ package utp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -34,18 +35,17 @@ func FuzzDeliver(f *testing.F) {
 	f.Add([]byte{25, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 'h', 'e', 'l', 'l', 'o'})
 	f.Add([]byte{26, 0x21, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 0, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4})
 	f.Add([]byte{20, 0x31, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	// A FIN, and then the packet of data before it.
+	f.Add([]byte{
+		20, 0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 0, 0,
+		21, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 'x',
+	})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		out := discard{}
 		s := New(out, Config{})
 		defer s.Close()
 		peer := netip.MustParseAddrPort("203.0.113.1:1")
-		c := newConn(s, key{peer, 5}, 4)
-		c.incoming = true
-		c.accepted(100, 200, s.now())
-		s.mu.Lock()
-		s.conns[c.key] = c
-		s.accepted, s.perAddr[peer.Addr()] = 1, 1
-		s.mu.Unlock()
+		c := accepted(s, peer)
 		c.tx.window = 1 << 20
 		if _, err := c.Write(make([]byte, 20<<10)); err != nil {
 			t.Fatal(err)
@@ -65,6 +65,8 @@ func FuzzDeliver(f *testing.F) {
 			c.mu.Lock()
 			if c.state != over {
 				check(t, c)
+			} else if errors.Is(c.err, errPanic) {
+				t.Fatal("a packet brought about a panic")
 			}
 			c.mu.Unlock()
 		}
@@ -94,15 +96,17 @@ func check(t *testing.T, c *Conn) {
 		t.Errorf("in flight %d, arrived %d, lost %d, in all %d; the books say %d, %d, %d, %d", inflight, arrived, lost, size,
 			c.tx.inflight, c.tx.arrived, c.tx.lost, c.tx.nxtOff-c.tx.unaOff)
 	}
-	count, bytes := 0, 0
+	count, bytes, held := 0, 0, 0
 	for i := range c.rx.early {
 		if c.rx.early[i].buf != nil {
 			count++
 			bytes += c.rx.early[i].n
+			held += len(*c.rx.early[i].buf)
 		}
 	}
-	if count != c.rx.count || bytes != c.rx.bytes || c.rx.buf.len()+bytes > c.rx.limit {
-		t.Errorf("%d early packets of %d bytes; the books say %d, %d of %d", count, bytes, c.rx.count, c.rx.bytes, c.rx.limit)
+	if count != c.rx.count || bytes != c.rx.bytes || held != c.rx.held || held > 2*c.rx.limit || bytes > c.rx.limit || c.rx.buf.len()+bytes > 2*c.rx.limit {
+		t.Errorf("%d early packets of %d bytes in %d; the books say %d, %d in %d, of %d", count, bytes, held,
+			c.rx.count, c.rx.bytes, c.rx.held, c.rx.limit)
 	}
 }
 

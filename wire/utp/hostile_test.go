@@ -2,12 +2,16 @@ package utp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -110,6 +114,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 		if n := b.count(); n != 10 {
 			t.Errorf("one address has %d connections, want 10", n)
 		}
+		v6 := netip.MustParseAddr("2001:db8:1:2::").As16()
+		for i := range uint16(50) {
+			v6[15] = byte(i)
+			open(netip.AddrPortFrom(netip.AddrFrom16(v6), 1000), i)
+		}
+		if n := b.count(); n != 20 {
+			t.Errorf("the addresses of one host have %d connections, want 10", n-10)
+		}
 		for i := range 1000 {
 			open(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 1000), uint16(i))
 		}
@@ -135,8 +147,169 @@ func TestConnectionsAreBounded(t *testing.T) {
 		}
 		b.Socket.mu.Lock()
 		defer b.Socket.mu.Unlock()
-		if len(b.perAddr) != 0 || b.Socket.accepted != 0 {
-			t.Errorf("the books say %d, %v", b.Socket.accepted, b.perAddr)
+		if len(b.perHost) != 0 || b.Socket.accepted != 0 {
+			t.Errorf("the books say %d, %v", b.Socket.accepted, b.perHost)
+		}
+	})
+}
+
+// What comes before a missing packet takes no more memory than what is in order could, of whatever
+// size it is, and none once the connection is closed.
+func TestEarlyPacketsAreBounded(t *testing.T) {
+	for name, size := range map[string]int{"no data": 0, "small": 1, "just over Ethernet": 1501, "large": 40_000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSim()
+				defer s.close()
+				b := s.node(addrB, newLink(fast), Config{})
+				b.watch(func([]byte, netip.AddrPort) bool { return false })
+				const peers = 16
+				conns := make([]*Conn, peers)
+				for i := range conns {
+					conns[i] = accepted(b.Socket, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 1000))
+				}
+				flood := func() {
+					for _, c := range conns {
+						for nth := range uint16(min(2*maxReorder, 64+4*firstReceive/max(size, 1)) / slower) {
+							h := header{typ: typeData, id: c.key.id, seq: c.rx.ack + 2 + nth, ack: c.tx.una - 1, window: 1 << 20}
+							b.inject(h.packet(make([]byte, size)...), c.addr)
+						}
+					}
+				}
+				before := inUse()
+				flood()
+				// Of each: the data, and the table of them.
+				if n, most := (inUse()-before)/peers, int64(2*firstReceive+64<<10); n > most {
+					t.Errorf("a connection takes %d bytes, want at most %d", n, most)
+				}
+				for _, c := range conns {
+					c.Close()
+				}
+				flood()
+				if n := (inUse() - before) / peers; n > 64<<10 {
+					t.Errorf("a closed connection takes %d bytes", n)
+				}
+				runtime.KeepAlive(conns)
+			})
+		})
+	}
+}
+
+// accepted makes a connection that a peer opened, without any packets.
+func accepted(s *Socket, from netip.AddrPort) *Conn {
+	c := newConn(s, from, 5, 4)
+	c.incoming = true
+	c.accepted(100, 200, s.now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[c.key] = c
+	s.accepted++
+	s.perHost[hostOf(from.Addr())]++
+	return c
+}
+
+// inUse returns how many bytes of memory are in use.
+func inUse() int64 {
+	var m runtime.MemStats
+	for range 3 { // what is in a pool goes with the second
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A fault in handling one connection ends that, wherever it comes to light; all others go on.
+func TestPanicEndsOneConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		var logged bytes.Buffer
+		a := s.node(addrA, newLink(fast), Config{})
+		b := s.node(addrB, newLink(fast), Config{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+		var id atomic.Int32 // of the packets that cannot be sent
+		id.Store(-1)
+		b.watch(func(p []byte, _ netip.AddrPort) bool {
+			if n := int32(binary.BigEndian.Uint16(p[2:])); id.CompareAndSwap(n, -1) {
+				panic("a fault")
+			}
+			return true
+		})
+		other, others := connect(t, a, b)
+		occasions := map[string]func(x net.Conn, y *Conn){
+			"a packet": func(x net.Conn, y *Conn) {
+				y.mu.Lock()
+				y.rx.count = 1 // it has none
+				y.mu.Unlock()
+				_, _ = x.Write([]byte{1})
+			},
+			"a batch of packets": func(x net.Conn, y *Conn) {
+				id.Store(int32(y.sendID))
+				_, _ = x.Write([]byte{1})
+			},
+			"a timer": func(_ net.Conn, y *Conn) { id.Store(int32(y.sendID)) },
+		}
+		for name, occasion := range occasions {
+			x, y := connect(t, a, b)
+			occasion(x, y.(*Conn))
+			deadline := time.Now().Add(2 * keepAlive)
+			x.SetReadDeadline(deadline)
+			y.SetReadDeadline(deadline)
+			if _, err := io.ReadAll(y); !errors.Is(err, errPanic) {
+				t.Errorf("%s: the connection ends with %v", name, err)
+			}
+			if _, err := io.ReadAll(x); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("%s: its peer is told %v", name, err)
+			}
+			exchange(t, other, others)
+			exchange(t, others, other)
+		}
+		if n := strings.Count(logged.String(), "panic="); n != len(occasions) {
+			t.Errorf("the log tells of %d panics, want %d:\n%s", n, len(occasions), &logged)
+		}
+	})
+}
+
+// Late packets of a connection that is gone do not open another one. A few may do so by chance.
+func TestLateDataOpenNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, b, x, y := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		var late [][]byte
+		a.watch(func(p []byte, _ netip.AddrPort) bool {
+			if p[0]>>4 == typeData {
+				late = append(late, bytes.Clone(p))
+			}
+			return true
+		})
+		buf := make([]byte, 100)
+		for range earlyPackets + 50 { // both sides send as many packets
+			for _, way := range [2][2]net.Conn{{x, y}, {y, x}} {
+				if _, err := way[0].Write(buf); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(way[1], buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		y.(*Conn).abort(net.ErrClosed)
+		b.watch(func([]byte, netip.AddrPort) bool { return false })
+		synctest.Wait()
+		opened := 0
+		for _, p := range late[earlyPackets:] {
+			b.inject(p, a.addr)
+			if b.count() == 0 {
+				continue
+			}
+			opened++
+			c, err := b.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.(*Conn).abort(net.ErrClosed)
+		}
+		if opened > 3 {
+			t.Errorf("%d late packets have opened %d connections", len(late)-earlyPackets, opened)
 		}
 	})
 }
@@ -213,6 +386,32 @@ func TestClosedWindow(t *testing.T) {
 	})
 }
 
+// A peer that sends more than there is room for, and loses the packet in front of all that, gets it
+// through when it comes again.
+func TestMissingPacketFindsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		b := s.node(addrB, newLink(fast), Config{})
+		b.watch(func([]byte, netip.AddrPort) bool { return false })
+		c := accepted(b.Socket, netip.MustParseAddrPort(addrA))
+		data := randomBytes(firstReceive + 1024)
+		packet := func(nth uint16) {
+			h := header{typ: typeData, id: c.key.id, seq: 101 + nth, ack: 199}
+			b.inject(h.packet(data[int(nth)*1024:][:1024]...), c.addr)
+		}
+		for nth := range uint16(firstReceive / 1024) {
+			packet(nth + 1)
+		}
+		packet(0)
+		got := make([]byte, len(data))
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%d bytes of %d arrived: %v", n, len(data), err)
+		}
+	})
+}
+
 // A peer that asks for packets again and again, or overlaps what it sends, gets a bounded answer.
 func TestAnswersAreNoLongerThanQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -256,7 +455,7 @@ func TestNumbersWrap(t *testing.T) {
 		path := conditions{delay: time.Millisecond, loss: 0.02}
 		a, b := s.node(addrA, newLink(path), Config{}), s.node(addrB, newLink(path), Config{})
 		for i, first := range []uint16{0xffff, 0, 1, 0xff00, 0x7ff0, 0x8000} {
-			x, y := newConn(a.Socket, key{b.addr, uint16(i)}, uint16(i+1000)), newConn(b.Socket, key{a.addr, uint16(i + 1000)}, uint16(i))
+			x, y := newConn(a.Socket, b.addr, uint16(i), uint16(i+1000)), newConn(b.Socket, a.addr, uint16(i+1000), uint16(i))
 			x.accepted(first, ^first, a.now())
 			y.accepted(^first-1, first+1, b.now())
 			x.tx.window, y.tx.window = firstReceive, firstReceive

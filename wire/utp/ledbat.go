@@ -208,6 +208,10 @@ func (c *control) onLoss(bytes int, delivered int64, mss int) {
 	inRound := float64(c.lost) / float64(max(c.acked+c.lost, 20*mss))
 	rate := max(c.lossRate, inRound)
 	queued := c.queue > max(c.maxSeen/2, 3*time.Millisecond)
+	window := &c.cwnd
+	if c.drain.on {
+		window = &c.drain.saved // what comes back, or the end of the drain would undo the cut
+	}
 	content := c.content() + float64(minPackets*mss)
 	low := lossLow
 	if c.slow { // in a few packets one is many
@@ -215,15 +219,15 @@ func (c *control) onLoss(bytes int, delivered int64, mss int) {
 	}
 	switch {
 	case rate > lossHigh:
-		c.cwnd *= lossCut
+		*window *= lossCut
 		c.rate.before = 0 // not what is to be had any more
-	case (rate > low || queued) && c.cwnd > content:
-		c.cwnd = max(content, lossCut*c.cwnd)
+	case (rate > low || queued) && *window > content:
+		*window = max(content, lossCut*(*window))
 	case rate <= low:
 		return
 	}
 	c.slow = false
-	c.cutAt = delivered + int64(c.cwnd)
+	c.cutAt = delivered + int64(*window)
 	c.bound(mss)
 }
 

@@ -43,6 +43,36 @@ func TestCloseSendsTheRest(t *testing.T) {
 	})
 }
 
+// The last packet of data may be lost, so that the end of all comes before it.
+func TestEndArrivesBeforeTheLastData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, b, x, y := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		data := randomBytes(10_000)
+		var lost atomic.Bool
+		a.watch(func(p []byte, _ netip.AddrPort) bool {
+			last := p[0]>>4 == typeData && bytes.HasSuffix(p, data[len(data)-10:])
+			return !last || lost.Swap(true)
+		})
+		if _, err := x.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		x.Close()
+		y.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if got, err := io.ReadAll(y); err != nil || !bytes.Equal(got, data) || !lost.Load() {
+			t.Errorf("%d bytes of %d arrived: %v", len(got), len(data), err)
+		}
+		if err := y.(*Conn).failed(); err != nil {
+			t.Errorf("the connection is over: %v", err)
+		}
+		y.Close()
+		time.Sleep(time.Minute)
+		if n := a.count() + b.count(); n != 0 {
+			t.Errorf("%d connections remain after Close", n)
+		}
+	})
+}
+
 // A peer that has gone away is noticed in known time: when something is to reach it, or when it is dialled.
 func TestDeadPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -119,6 +149,101 @@ func TestFirstPacketLate(t *testing.T) {
 		}
 		if d := time.Since(began); d > 100*time.Millisecond {
 			t.Errorf("one lost packet cost %v", d)
+		}
+	})
+}
+
+// A path that lets only small packets through any more, of which nobody says anything, ends the connection,
+// though what the peer sends arrives.
+func TestNarrowPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a, _, x, _ := pair(t, newLink(fast), newLink(fast))
+		defer s.close()
+		a.watch(func(p []byte, _ netip.AddrPort) bool { return len(p) <= 500 })
+		began := time.Now()
+		if _, err := x.Write(make([]byte, 100<<10)); err != nil {
+			t.Fatal(err)
+		}
+		x.SetReadDeadline(began.Add(5 * time.Minute))
+		if _, err := x.Read(make([]byte, 1)); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("Read when no data come through any more: %v", err)
+		}
+		if d := time.Since(began); d > deadAfter+time.Second {
+			t.Errorf("it took %v to notice", d)
+		}
+	})
+}
+
+// The zone of a peer's address has a name where we are told of it, and a number where its packets come
+// from; packets go to where the peer was said to be.
+func TestLinkLocal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		named, numbered := netip.MustParseAddrPort("[fe80::2%eth0]:2000"), netip.MustParseAddrPort("[fe80::2%2]:2000")
+		a := s.node("[fe80::1]:1000", newLink(fast), Config{})
+		var sent []byte
+		a.watch(func(p []byte, to netip.AddrPort) bool {
+			if to != named {
+				t.Errorf("a packet went to %v", to)
+			}
+			sent = append(sent[:0], p...)
+			return false
+		})
+		go func() {
+			synctest.Wait()
+			var syn packet
+			if !syn.parse(sent) {
+				t.Error("no SYN was sent")
+			}
+			a.inject(header{typ: typeState, id: syn.id, seq: 500, ack: syn.seq, window: 1 << 20}.packet(), numbered)
+		}()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		x, err := a.DialContext(ctx, named)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.Write([]byte{1}); err != nil || len(sent) == 0 || sent[0]>>4 != typeData {
+			t.Errorf("% x was sent: %v", sent, err)
+		}
+		a.inject(header{typ: typeReset, id: x.(*Conn).sendID, ack: x.(*Conn).tx.una}.packet(), numbered)
+		if _, err := x.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("after a reset: %v", err)
+		}
+	})
+}
+
+// fragments is a socket whose system sends packets in fragments, and says so when it has.
+type fragments struct {
+	discard
+	batches, single int
+}
+
+func (f *fragments) WriteSegments(b []byte, _ int, _ netip.AddrPort) (int, error) {
+	f.batches++
+	return len(b), syscall.EMSGSIZE
+}
+
+func (f *fragments) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) {
+	f.single++
+	return len(b), nil
+}
+
+// A path that is narrower than it was makes packets smaller; those that have gone do not go again.
+func TestFragmentsMakePacketsSmaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out fragments
+		s := New(&out, Config{})
+		defer s.Close()
+		c := accepted(s, netip.MustParseAddrPort(addrA))
+		c.tx.window = 1 << 20
+		c.mtu.size, c.mtu.low, c.mtu.top, c.mtu.most = 1400, 1400, 1400, 1400
+		if _, err := c.Write(make([]byte, 10_000)); err != nil {
+			t.Fatal(err)
+		}
+		if out.batches != 1 || out.single != 0 || c.mtu.size != firstPacket {
+			t.Errorf("after %d batches and %d packets they have %d bytes", out.batches, out.single, c.mtu.size)
 		}
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -22,12 +21,7 @@ func listen(t testing.TB, host string) *utp.Socket {
 	if err != nil {
 		t.Skipf("no UDP at %s: %v", host, err)
 	}
-	lent := udp.Lend(transport.ClassUTP)
-	s := utp.New(lent, utp.Config{})
-	lent.HandleTimed(func(b []byte, from netip.AddrPort, received time.Time) bool {
-		s.Deliver(b, from, received)
-		return true
-	}, s.Flush)
+	s := utp.New(udp.Lend(transport.ClassUTP), utp.Config{})
 	t.Cleanup(func() {
 		s.Close()
 		udp.Close()

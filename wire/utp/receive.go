@@ -2,7 +2,6 @@ package utp
 
 import (
 	"net"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -15,12 +14,14 @@ const (
 	// growWithin is how fast half of a window must be read for it to grow: in the longest round trip for
 	// which it is to be filled.
 	growWithin = 500 * time.Millisecond
-	// maxReorder is how many packets after a missing one are kept.
+	// maxReorder is how many packets after a missing one are kept; with a small window fewer, one for
+	// each leastEarly bytes of it.
 	maxReorder = 4096
 	// ackPast is how old an acknowledgement may be, in packets: packets overtake each other.
 	ackPast = 4096
-	// smallPacket is the size of pooled buffers for packets that came too early.
-	smallPacket = 1500
+	// leastEarly is the size of the smallest buffer for a packet that came too early, in bytes; all are
+	// powers of two.
+	leastEarly = 256
 )
 
 // receiver is the receiving half of a connection.
@@ -28,12 +29,14 @@ type receiver struct {
 	ack   uint16 // the last packet that came in order
 	buf   ring   // in order, and not yet read
 	early []early
-	// highest is the latest early packet; count and bytes are of all of them.
+	// highest is the latest early packet; count, bytes, and held, which is the memory that the bytes
+	// take, are of all of them.
 	highest uint16
 	count   int
 	bytes   int
+	held    int
 
-	limit int  // of bytes in buf and early together
+	limit int  // of bytes in buf and, again, of those in early: together they may come to twice that
 	eof   bool // all has come
 	owed  bool // an acknowledgement
 	told  int  // the window that the peer was told last
@@ -49,27 +52,23 @@ type early struct {
 	fin bool
 }
 
-var (
-	smallPackets = sync.Pool{New: func() any { b := make([]byte, smallPacket); return &b }}
-	largePackets = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
-)
+// holds returns how much memory n bytes take that came early.
+func holds(n int) int {
+	size := leastEarly
+	for size < n {
+		size *= 2
+	}
+	return size
+}
 
 func (e *early) set(p *packet) {
-	if len(p.payload) <= smallPacket {
-		e.buf = smallPackets.Get().(*[]byte)
-	} else {
-		e.buf = largePackets.Get().(*[]byte)
-	}
+	e.buf = take(holds(len(p.payload)))
 	e.n = copy(*e.buf, p.payload)
 	e.fin = p.typ == typeFin
 }
 
 func (e *early) free() {
-	if len(*e.buf) == smallPacket {
-		smallPackets.Put(e.buf)
-	} else {
-		largePackets.Put(e.buf)
-	}
+	give(e.buf)
 	*e = early{}
 }
 
@@ -79,10 +78,14 @@ func (r *receiver) release() {
 			r.early[i].free()
 		}
 	}
-	r.early, r.count, r.bytes = nil, 0, 0
+	r.early, r.count, r.bytes, r.held = nil, 0, 0, 0
 }
 
 func (r *receiver) window() int { return max(r.limit-r.buf.len()-r.bytes, 0) }
+
+// space returns how many bytes may come in order. What came early does not count: a peer that sent more than it
+// was allowed, going by an old window, would wait for ever for the packet in front of that.
+func (r *receiver) space() int { return max(r.limit-r.buf.len(), 0) }
 
 // deliver handles a packet, which came in at the moment at.
 func (c *Conn) deliver(p *packet, now, at moment) {
@@ -104,11 +107,11 @@ func (c *Conn) deliver(p *packet, now, at moment) {
 	}
 	c.heard = now
 	c.diff = stamp(at) - p.timestamp
-	if p.large > 0 && c.s.near(c.key.addr.Addr()) {
-		c.mtu.allow(c.key.addr.Addr(), p.large)
+	if p.large > 0 && c.s.near(c.addr.Addr()) {
+		c.mtu.allow(c.addr.Addr(), p.large)
 	}
-	c.onAck(p, at)
-	if p.typ != typeState {
+	c.onAck(p, now, at)
+	if p.typ != typeState && c.state != over {
 		c.onData(p)
 	}
 }
@@ -140,7 +143,7 @@ func (c *Conn) onData(p *packet) {
 	switch {
 	case nth <= 0 || nth > maxReorder || r.eof:
 		return // once more, or out of all bounds
-	case len(p.payload) > r.window():
+	case nth == 1 && len(p.payload) > r.space(), nth > 1 && len(p.payload) > r.window():
 		return // more than was allowed, or a probe of the window
 	case nth == 1:
 		c.accept(p.payload, p.typ == typeFin)
@@ -149,14 +152,19 @@ func (c *Conn) onData(p *packet) {
 			if e.buf == nil {
 				break
 			}
+			taken := *e // a FIN frees all that is kept
+			*e = early{}
 			r.count--
-			r.bytes -= e.n
-			c.accept((*e.buf)[:e.n], e.fin)
-			e.free()
+			r.bytes -= taken.n
+			r.held -= len(*taken.buf)
+			c.accept((*taken.buf)[:taken.n], taken.fin)
+			taken.free()
 		}
 		return
 	}
-	r.keep(p, int(nth))
+	if c.state == open { // else nobody reads it
+		r.keep(p, int(nth))
+	}
 }
 
 // accept takes what comes next.
@@ -171,8 +179,13 @@ func (c *Conn) accept(b []byte, fin bool) {
 	}
 }
 
-// keep puts aside a packet that is the nth after the last one in order.
+// keep puts aside a packet that is the nth after the last one in order. Small packets take more memory than
+// they count in the window, and those without data would take it though that is closed: both bounds
+// are of what a peer can make us hold.
 func (r *receiver) keep(p *packet, nth int) {
+	if nth > r.limit/leastEarly || r.held+holds(len(p.payload)) > 2*r.limit {
+		return
+	}
 	if nth >= len(r.early) {
 		size := max(len(r.early), 64)
 		for size <= nth {
@@ -195,6 +208,7 @@ func (r *receiver) keep(p *packet, nth int) {
 	}
 	r.count++
 	r.bytes += e.n
+	r.held += len(*e.buf)
 }
 
 // sack appends the bitmap of what came early: its first bit is for the second packet after
@@ -263,4 +277,7 @@ func (c *Conn) wasRead(n int) {
 }
 
 // dropUnread frees what nobody will read any more.
-func (c *Conn) dropUnread() { c.rx.buf.release() }
+func (c *Conn) dropUnread() {
+	c.rx.buf.release()
+	c.rx.release()
+}

@@ -37,7 +37,8 @@ func (r *recovery) seen(seq uint16, at moment, rtt time.Duration) {
 	}
 }
 
-// spurious widens the reordering window.
+// spurious widens the reordering window, for good: RFC 8985, 6.2, takes that back after 16 recoveries, and
+// widens again on a path that still reorders. It is a round trip at most.
 func (r *recovery) spurious() { r.steps = min(r.steps+1, maxReorderSteps) }
 
 // window is how long a packet may be overtaken before it counts as lost.
@@ -151,7 +152,7 @@ func (c *Conn) onTimer(now moment) {
 			c.arm(now)
 		}
 		return
-	case now >= c.lingerAt, now-c.heard >= silent, c.asked != never && now-max(c.asked, c.heard) >= deadAfter:
+	case now >= c.lingerAt, now-c.heard >= silent, now >= c.deadAt():
 		err := error(syscall.ETIMEDOUT)
 		if c.state == closing {
 			err = net.ErrClosed
@@ -178,6 +179,14 @@ func (c *Conn) onTimer(now moment) {
 	c.arm(now)
 }
 
+// deadAt returns when the connection ends if nothing is acknowledged until then.
+func (c *Conn) deadAt() moment {
+	if c.asked == never {
+		return never
+	}
+	return c.asked + deadAfter
+}
+
 // onTimeout begins anew, with the oldest packet.
 func (c *Conn) onTimeout(now moment) {
 	t := &c.tx
@@ -188,7 +197,7 @@ func (c *Conn) onTimeout(now moment) {
 		}
 	}
 	if t.window > 0 {
-		c.mtu.timeouts(t.recovery.timeouts, c.key.addr.Addr(), now)
+		c.mtu.timeouts(t.recovery.timeouts, c.addr.Addr(), now)
 	}
 	c.cc.onTimeout(c.mtu.size)
 	t.rtoAt = now + t.rto()

@@ -82,15 +82,22 @@ func log2(n int) (k int) {
 	return k
 }
 
-func takeRing(size int) []byte {
-	if b, ok := rings[log2(size)].Get().(*[]byte); ok {
-		return *b
-	}
-	return make([]byte, size)
-}
+func takeRing(size int) []byte { return *take(size) }
 
 func giveRing(b []byte) {
 	if len(b) > 0 {
-		rings[log2(len(b))].Put(&b)
+		give(&b)
 	}
 }
+
+// take returns memory of size bytes, a power of two; by its address, so that nothing is allocated to give it
+// back.
+func take(size int) *[]byte {
+	if b, ok := rings[log2(size)].Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, size)
+	return &b
+}
+
+func give(b *[]byte) { rings[log2(len(*b))].Put(b) }

@@ -69,7 +69,6 @@ type sender struct {
 	recovery recovery
 
 	rtoAt, tailAt, reorderAt, paceAt, windowAt moment
-	windowTries                                int
 }
 
 func (t *sender) init() {
@@ -86,6 +85,9 @@ func (t *sender) at(seq uint16) *sent { return &t.pkts[seq&uint16(len(t.pkts)-1)
 
 // unsent returns how many bytes have never been sent.
 func (t *sender) unsent() int { return t.buf.len() - int(t.nxtOff-t.unaOff) }
+
+// full reports whether the peer has no room for the packet that it is to acknowledge next.
+func (t *sender) full() bool { return t.una != t.nxt && t.window < max(int(t.at(t.una).size), 1) }
 
 func (c *Conn) sendRoom() int {
 	return min(max(sendWindows*int(c.cc.cwnd), leastSend), mostSend) - c.tx.buf.len()
@@ -151,7 +153,7 @@ func (c *Conn) sendNext(b *batch, now moment) bool {
 // emitNew sends size bytes, or the FIN, for the first time.
 func (c *Conn) emitNew(b *batch, size int, fin bool, now moment) {
 	t := &c.tx
-	t.windowAt, t.windowTries = never, 0
+	t.windowAt = never
 	seq := t.nxt
 	t.grow()
 	p := t.at(seq)
@@ -255,7 +257,7 @@ func (c *Conn) fill(b *batch, seq uint16, p *sent, now moment) {
 	case t.tellLarge:
 		t.tellLarge = false
 		h.put(b.buf[at:], extLarge)
-		b.buf = appendLarge(b.buf, extEnd, largestPacket(c.key.addr.Addr()))
+		b.buf = appendLarge(b.buf, extEnd, largestPacket(c.addr.Addr()))
 	default:
 		h.put(b.buf[at:], extEnd)
 	}
@@ -280,7 +282,7 @@ func (c *Conn) sendBatch(b *batch) {
 	// What the system would not send is lost like a packet on its way.
 	if b.n == 1 {
 		c.write1(b.buf)
-	} else if n, err := c.s.batch.WriteSegments(b.buf, b.size, c.key.addr); tooLarge(err) {
+	} else if n, err := c.s.batch.WriteSegments(b.buf, b.size, c.addr); tooLarge(err) {
 		// The path takes less than it did. By themselves the system cuts packets to its measure.
 		c.mtu.shrink(c.s.now())
 		for rest := b.buf[n:]; len(rest) > 0; rest = rest[min(b.size, len(rest)):] {
@@ -293,10 +295,9 @@ func (c *Conn) sendBatch(b *batch) {
 // wsaemsgsize is what Windows reports for EMSGSIZE.
 const wsaemsgsize = syscall.Errno(10040)
 
-// tooLarge reports whether err means that packets are larger than the system lets through; of segments Linux
-// says EINVAL.
+// tooLarge reports whether err means that packets are larger than the system lets through.
 func tooLarge(err error) bool {
-	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize) || errors.Is(err, syscall.EINVAL)
+	return errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, wsaemsgsize)
 }
 
 // sendProbe sends a batch of one packet, which may be larger than what the system lets through.
@@ -305,7 +306,7 @@ func (c *Conn) sendProbe(b *batch, seq uint16, p *sent) {
 	if c.s.whole != nil {
 		write = c.s.whole.WriteWhole
 	}
-	_, err := write(b.buf, c.key.addr)
+	_, err := write(b.buf, c.addr)
 	*b = batch{buf: b.buf[:0]}
 	if tooLarge(err) {
 		c.mtu.failed(int(p.probe), true)
@@ -322,10 +323,7 @@ func (c *Conn) arm(now moment) {
 	t := &c.tx
 	at := min(t.rtoAt, t.tailAt, t.reorderAt, t.paceAt, t.windowAt, c.lingerAt)
 	if c.state != opening {
-		at = min(at, c.lastSent+keepAlive, c.heard+silent)
-		if c.asked != never {
-			at = min(at, max(c.asked, c.heard)+deadAfter)
-		}
+		at = min(at, c.lastSent+keepAlive, c.heard+silent, c.deadAt())
 	}
 	c.s.timers.set(c, max(at, now))
 }

@@ -2,6 +2,8 @@ package utp
 
 import (
 	"container/heap"
+	"context"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -172,6 +174,9 @@ type node struct {
 }
 
 func (s *sim) node(addr string, out *link, cfg Config) *node {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(loud{slog.DiscardHandler})
+	}
 	n := &node{sim: s, addr: netip.MustParseAddrPort(addr), out: out}
 	s.mu.Lock()
 	s.nodes[n.addr] = n
@@ -179,6 +184,13 @@ func (s *sim) node(addr string, out *link, cfg Config) *node {
 	n.Socket = New(n, cfg)
 	return n
 }
+
+// loud is a log that nothing may be written to: it would be of a panic that was contained.
+type loud struct{ slog.Handler }
+
+func (loud) Enabled(context.Context, slog.Level) bool { return true }
+
+func (loud) Handle(_ context.Context, r slog.Record) error { panic(r.Message) }
 
 func (n *node) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(n.addr) }
 

@@ -3,11 +3,12 @@ package utp
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,8 @@ type Packets interface {
 // Segmenter is implemented by Packets that send many packets with one system call.
 type Segmenter interface {
 	// WriteSegments sends b as packets of size bytes, of which the last one may be shorter.
-	// There are at most MaxSegments, and MaxBatch bytes.
+	// There are at most MaxSegments, and MaxBatch bytes. An error of EMSGSIZE says that the packets are larger than
+	// the path takes; what is left after the bytes that it returns was not sent.
 	WriteSegments(b []byte, size int, to netip.AddrPort) (int, error)
 }
 
@@ -33,6 +35,12 @@ type Segmenter interface {
 type Wholer interface {
 	// WriteWhole sends one packet; with an error of EMSGSIZE if it is known to be too large.
 	WriteWhole(b []byte, to netip.AddrPort) (int, error)
+}
+
+// pusher is implemented by Packets that give what they receive to who asks for it, on a goroutine of theirs: each
+// packet, and then flush after those that were read together.
+type pusher interface {
+	HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func())
 }
 
 // Bounds of one call of [Segmenter], those of Linux.
@@ -46,8 +54,8 @@ const (
 	// backlog is how many connections wait for Accept; what a further one sends is dropped, and it tries
 	// again.
 	backlog = 256
-	// maxConns and maxPerAddr bound the connections that others opened: in all, and of one address that is
-	// not of this machine.
+	// maxConns and maxPerAddr bound the connections that others opened: in all, and of one address (of IPv6: of
+	// one /64) that is not of this machine.
 	maxConns   = 8192
 	maxPerAddr = 128
 	// resetsPerSecond bounds the replies to packets of no connection.
@@ -63,14 +71,21 @@ type Config struct {
 	Logger *slog.Logger
 	// MaxConns bounds the connections that others opened; 0 means 8192.
 	MaxConns int
-	// MaxPerAddr bounds those of one address that is not of this machine; 0 means 128.
+	// MaxPerAddr bounds those of one address, or of a /64 of IPv6, which a host has, that is not of this
+	// machine; 0 means 128.
 	MaxPerAddr int
 }
 
 // key tells connections apart: the peer's address and the number that its packets carry.
 type key struct {
-	addr netip.AddrPort
+	addr netip.AddrPort // without a zone
 	id   uint16
+}
+
+// keyOf leaves out an address's zone: the same one has a name where we are told of a peer, and a number where its
+// packets come from.
+func keyOf(addr netip.AddrPort, id uint16) key {
+	return key{netip.AddrPortFrom(addr.Addr().WithZone(""), addr.Port()), id}
 }
 
 // Socket speaks uTP over one UDP socket, which it neither reads nor closes. It is a net.Listener.
@@ -87,7 +102,7 @@ type Socket struct {
 	mu       sync.RWMutex
 	conns    map[key]*Conn
 	accepted int
-	perAddr  map[netip.Addr]int
+	perHost  map[netip.Prefix]int // by hostOf
 	closed   bool
 
 	queue chan *Conn // of Accept
@@ -105,11 +120,12 @@ type Socket struct {
 	reserved atomic.Int64
 }
 
-// New returns a Socket that sends by pc. What pc receives is given to Deliver.
+// New returns a Socket that sends by pc. If pc has a method HandleTimed, as a share of package transport's socket
+// has, it gets what that receives; else who reads pc calls Deliver and Flush.
 func New(pc Packets, cfg Config) *Socket {
 	s := &Socket{
 		pc: pc, cfg: cfg, log: cfg.Logger, start: time.Now(), seed: maphash.MakeSeed(),
-		conns: map[key]*Conn{}, perAddr: map[netip.Addr]int{},
+		conns: map[key]*Conn{}, perHost: map[netip.Prefix]int{},
 		queue: make(chan *Conn, backlog), done: make(chan struct{}),
 		timers: timers{wake: make(chan struct{}, 1)}, timersDone: make(chan struct{}),
 	}
@@ -129,6 +145,12 @@ func New(pc Packets, cfg Config) *Socket {
 	}
 	s.batches.New = func() any { return &batch{buf: make([]byte, 0, 64<<10)} }
 	go s.runTimers()
+	if p, ok := pc.(pusher); ok {
+		p.HandleTimed(func(b []byte, from netip.AddrPort, received time.Time) bool {
+			s.Deliver(b, from, received)
+			return true
+		}, s.Flush)
+	}
 	return s
 }
 
@@ -159,16 +181,34 @@ func (s *Socket) Deliver(b []byte, from netip.AddrPort, received time.Time) {
 		return
 	}
 	now, at := s.arrival(received)
-	c := s.find(key{from, p.id})
+	c := s.find(keyOf(from, p.id))
 	if c == nil {
 		s.strange(&p, from, now)
 		return
 	}
-	c.deliver(&p, now, at)
+	s.hand(c, &p, now, at)
+}
+
+// hand gives c a packet, and has Flush look at it.
+func (s *Socket) hand(c *Conn, p *packet, now, at moment) {
 	if !c.dirty {
 		c.dirty = true
 		s.dirty = append(s.dirty, c)
 	}
+	s.guard(c, func() { c.deliver(p, now, at) })
+}
+
+var errPanic = errors.New("a fault in this program")
+
+// guard runs f, which handles what a stranger sends to c: a panic ends c, and nothing else.
+func (s *Socket) guard(c *Conn, f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("panic in a uTP connection; please report this", "peer", c.remote, "panic", r, "stack", string(debug.Stack()))
+			c.abort(errPanic)
+		}
+	}()
+	f()
 }
 
 // Flush sends what the packets since the last Flush ask for: acknowledgements, and data that
@@ -178,12 +218,12 @@ func (s *Socket) Flush() {
 		return
 	}
 	now := s.now()
-	for i, c := range s.dirty {
-		c.dirty = false
-		c.flush(now)
-		s.dirty[i] = nil
-	}
+	dirty := s.dirty
 	s.dirty = s.dirty[:0]
+	for i, c := range dirty {
+		c.dirty, dirty[i] = false, nil
+		s.guard(c, func() { c.flush(now) })
+	}
 }
 
 func (s *Socket) find(k key) *Conn {
@@ -202,11 +242,7 @@ func (s *Socket) strange(p *packet, from netip.AddrPort, now moment) {
 		s.reset(p, from)
 	default:
 		if c := s.establish(p, from, now); c != nil {
-			c.deliver(p, now, now)
-			if !c.dirty {
-				c.dirty = true
-				s.dirty = append(s.dirty, c)
-			}
+			s.hand(c, p, now, now)
 			return
 		}
 		s.sendReset(p, from, now)
@@ -231,8 +267,8 @@ func (s *Socket) sendReset(p *packet, from netip.AddrPort, now moment) {
 // of the other (libtorrent and libutp return the number of the packet that they did not know).
 func (s *Socket) reset(p *packet, from netip.AddrPort) {
 	for _, id := range [2]uint16{p.id - 1, p.id + 1} {
-		if c := s.find(key{from, id}); c != nil && c.sendID == p.id {
-			c.deliver(p, 0, 0)
+		if c := s.find(keyOf(from, id)); c != nil && c.sendID == p.id {
+			s.guard(c, func() { c.deliver(p, 0, 0) })
 			return
 		}
 	}
@@ -251,10 +287,9 @@ func (s *Socket) forget(c *Conn) {
 		delete(s.conns, c.key)
 		if c.incoming {
 			s.accepted--
-			if n := s.perAddr[c.key.addr.Addr()] - 1; n > 0 {
-				s.perAddr[c.key.addr.Addr()] = n
-			} else {
-				delete(s.perAddr, c.key.addr.Addr())
+			host := hostOf(c.key.addr.Addr())
+			if s.perHost[host]--; s.perHost[host] == 0 {
+				delete(s.perHost, host)
 			}
 		}
 	}
@@ -304,6 +339,3 @@ func (s *Socket) opError(op string, addr netip.AddrPort, err error) error {
 }
 
 var _ net.Listener = (*Socket)(nil)
-
-// String says what the socket is, for logs.
-func (s *Socket) String() string { return fmt.Sprintf("uTP at %v", s.local) }

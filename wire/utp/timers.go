@@ -130,7 +130,7 @@ func (s *Socket) runTimers() {
 		now := s.now()
 		c, at := s.timers.next(now)
 		if c != nil {
-			c.onTimer(now)
+			s.guard(c, func() { c.onTimer(now) })
 			continue
 		}
 		if at == never {

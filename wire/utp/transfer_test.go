@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,47 @@ func randomBytes(n int) []byte {
 	r := rand.NewChaCha8([32]byte{1})
 	_, _ = r.Read(b)
 	return b
+}
+
+// An acknowledgement that has waited in the system, on a busy machine, is no reason to send anything again.
+func TestTimeoutsCountFromNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(discard{}, Config{})
+		defer s.Close()
+		c := accepted(s, netip.MustParseAddrPort(addrA))
+		c.tx.window = 1 << 20
+		if _, err := c.Write(make([]byte, 5000)); err != nil {
+			t.Fatal(err)
+		}
+		received := time.Now().Add(100 * time.Millisecond)
+		time.Sleep(900 * time.Millisecond)
+		ack := header{typ: typeState, id: c.key.id, seq: 101, ack: 200, window: 1 << 20}
+		s.Deliver(ack.packet(), c.addr, received)
+		now := s.now()
+		if c.tx.srtt != 100*time.Millisecond || c.tx.rtoAt != now+minTimeout || c.tx.tailAt != now+2*c.tx.srtt {
+			t.Errorf("after a round trip of %v the timeouts are in %v and %v", c.tx.srtt, c.tx.tailAt-now, c.tx.rtoAt-now)
+		}
+	})
+}
+
+// The first round trip of a connection that a peer opened is not known before a packet was acknowledged: one
+// that went twice does not tell of reordering.
+func TestRepeatedFirstPacketIsNoReordering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(discard{}, Config{})
+		defer s.Close()
+		c := accepted(s, netip.MustParseAddrPort(addrA))
+		c.tx.window = 1 << 20
+		if _, err := c.Write(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(firstTimeout * 3 / 2)
+		ack := header{typ: typeState, id: c.key.id, seq: 101, ack: 200, window: 1 << 20}
+		s.Deliver(ack.packet(), c.addr, time.Time{})
+		if c.tx.una != c.tx.nxt || c.tx.recovery.steps != 0 {
+			t.Errorf("the window for reordering was widened %d times", c.tx.recovery.steps)
+		}
+	})
 }
 
 // Both sides send at a time, and all arrives in order.
