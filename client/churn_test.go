@@ -39,6 +39,9 @@ const churnDir = "CAUSEWAY_CHURN_DIR"
 // A process with 200 torrents that come and go is not stuck and leaks nothing; killed in the
 // middle of it, it leaves a state that is true.
 func TestChurnAndKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
 	t.Parallel()
 	d := churnTime
 	if s := os.Getenv("CAUSEWAY_CHURN"); s != "" {

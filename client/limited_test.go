@@ -138,6 +138,9 @@ func TestLimitedDownloadEnds(t *testing.T) {
 // The limit of a client is shared fairly among its torrents, however many peers each has;
 // what one does not want the others get.
 func TestLimitIsSharedFairly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
 	t.Parallel()
 	const limit = 600 << 10
 	cfg := plain(t)
@@ -178,6 +181,9 @@ func TestLimitIsSharedFairly(t *testing.T) {
 
 // Limits change at any time, up, down, to none and back, and hold at once.
 func TestLimitsChangeAtRunTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
 	t.Parallel()
 	dir, torrent := makeTorrentOf(t, 256<<10, "data.bin", 100<<20)
 	c := newClient(t, plain(t))
@@ -208,6 +214,9 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 }
 
 func TestSwarmLimitsChangeAtRunTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
 	t.Parallel()
 	dir, torrent := makeTorrentOf(t, 256<<10, "data.bin", 100<<20)
 	seed := add(t, newClient(t, plain(t)), &meta.Source{Torrent: torrent}, TorrentOptions{Dir: dir})
@@ -296,6 +305,9 @@ func leeches(t *testing.T, torrent *meta.Torrent, n int) (addrs []string) {
 
 // An upload limit is kept, whoever comes and goes meanwhile, and when it changes.
 func TestUploadLimitIsKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
 	t.Parallel()
 	for _, c := range []struct {
 		limit, leeches int

@@ -217,6 +217,9 @@ func TestWhyNoBrowser(t *testing.T) {
 
 // Whose connections fail is told what kinds of candidates there were.
 func TestWhyNoConnection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
 	t.Parallel()
 	tor, tracker := single(t, 1<<20), webTracker(t)
 	run := start(t, args([]string{

@@ -79,6 +79,9 @@ func TestCrowdsKeepNobodyOut(t *testing.T) {
 		{hostile.Mute(), 250, 1, []string{"seed"}}, {hostile.Mute(), 500, 250, []string{"seed"}},
 		{hostile.Deaf(), 120, 10, []string{"seed"}},
 	}
+	if testing.Short() {
+		sieges = sieges[:1] // all of them take minutes
+	}
 	for _, s := range sieges {
 		if s.roles == nil {
 			s.roles = []string{"download", "magnet", "seed"}
@@ -127,6 +130,9 @@ func TestCrowdsKeepNobodyOut(t *testing.T) {
 // honest transfers go on as without them. `make bench BENCHFLAGS='-only storm'` is the
 // same for longer.
 func TestStorm(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 50 seconds: not with -short")
+	}
 	tries(t, func() (faults []string) {
 		r, err := storm.Run(within(t, 3*patience), storm.Options{
 			Causeway: program(t), Work: t.TempDir(), Duration: 35 * time.Second, Rate: 2 << 20,

@@ -49,6 +49,9 @@ func TestDrippedMetadataDelaysLittle(t *testing.T) {
 		{"100 that come again", 100, 50, []hostile.Kind{hostile.Returns(hostile.DripMetadata(30_000, 0), 2*time.Second)}},
 		{"60 that send fast", 60, 30, []hostile.Kind{hostile.DripMetadata(large, 0), hostile.DripMetadata(large, time.Microsecond)}},
 	}
+	if testing.Short() {
+		cases = cases[:1] // each takes ten seconds
+	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,6 +86,9 @@ func TestDrippedMetadataDelaysLittle(t *testing.T) {
 
 // Peers that send messages without end, of every kind, delay an honest transfer little.
 func TestFloodsDelayLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs libtorrent: not with -short")
+	}
 	for _, kind := range []hostile.Kind{
 		hostile.FloodHandshakes(), hostile.FloodMetadataRequests(), hostile.FloodPEX(), hostile.FloodChokes(),
 		hostile.FloodInterest(), hostile.FloodHaves(), hostile.FloodBitfields(), hostile.FloodRequests(), hostile.FloodBlocks(),

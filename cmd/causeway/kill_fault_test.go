@@ -17,6 +17,9 @@ import (
 // was, asks for nothing again that had time to be verified and stored, and gives the
 // same bits.
 func TestKilledAtRandomMoments(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute: not with -short")
+	}
 	t.Parallel()
 	const (
 		kills = 20

@@ -186,6 +186,7 @@ func TestShareGivesTheSameLinkAgain(t *testing.T) {
 
 // TestShareEnds: by its time, and by its views; with status 0, after telling pages so.
 func TestShareEnds(t *testing.T) {
+	t.Parallel()
 	content := filepath.Join(single(t, 100_000).Dir, "content")
 	t.Run("expire", func(t *testing.T) {
 		t.Parallel()
@@ -202,6 +203,9 @@ func TestShareEnds(t *testing.T) {
 		waitExit(t, run, 0)
 	})
 	t.Run("views", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("takes 80 seconds: not with -short")
+		}
 		t.Parallel()
 		run, link := sharing(t, args([]string{content, "--views", "1"}, onLoopback)...)
 		_, header, _ := fetched(t, "GET", link, nil, nil)
