@@ -207,13 +207,13 @@ func newProxy(t *testing.T, address string) *proxy {
 		}
 		defer there.Close()
 		w.WriteHeader(http.StatusOK)
-		here, _, err := http.NewResponseController(w).Hijack()
+		here, buffered, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return // the test has ended
 		}
 		defer here.Close()
 		go func() {
-			_, _ = io.Copy(there, here) // either end may close
+			_, _ = io.Copy(there, buffered) // either end may close; the server may have read ahead
 			there.Close()
 		}()
 		_, _ = io.Copy(here, there)
