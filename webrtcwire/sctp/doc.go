@@ -73,7 +73,7 @@
 // On paths of less than shortPath (3 ms) scheduling is longer than the path, and the model says little:
 // ShortWindow (80,000 bytes) may be under way even after a timeout, if no overflow has set a ceiling.
 // That is what the socket of a Chromium takes. To a peer on the same machine ([Config].Near) the window is
-// fixed, so that thirty share evenly, and nothing is paced: ShortWindow, or OwnWindow (320,000 bytes) to a
+// fixed, so that thirty share evenly, and nothing is paced: ShortWindow, or OwnWindow (200,000 bytes) to a
 // program like this.
 //
 // # Sending: what is lost

@@ -45,7 +45,7 @@ const (
 
 	// OwnWindow is that for a peer on this machine that is a program like this: it takes packets
 	// from its socket at once, but tells of them up to a millisecond later.
-	OwnWindow = 320_000
+	OwnWindow = 200_000
 
 	// A sender that was held up, by a timer or for a processor, may catch up for a quarter of a
 	// round trip, within these bounds: else it would send less than the rate, and then take
