@@ -239,9 +239,9 @@ func TestSwarmLimitsChangeAtRunTime(t *testing.T) {
 	}
 }
 
-// What a reader waits for comes first under a limit, too.
+// What a reader waits for comes first under a limit, too. Beside other tests peers would seem slow, and be
+// asked twice.
 func TestLimitAndReaders(t *testing.T) {
-	t.Parallel()
 	const limit = 400 << 10
 	dir, torrent := makeTorrent(t, "data.bin", 16<<20)
 	cfg := plain(t)

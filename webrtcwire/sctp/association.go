@@ -136,6 +136,9 @@ func newAssociation(config Config) *Association {
 	a.tag = max(1, binary.BigEndian.Uint32(random[:]))
 	a.out.begin(binary.BigEndian.Uint32(random[4:]))
 	a.model.begin(config.Near)
+	if config.Near > ShortWindow {
+		owns.Add(1)
+	}
 	a.nextID = 1
 	if config.Client {
 		a.nextID = 0
@@ -215,6 +218,9 @@ func (a *Association) end(err error) {
 		return
 	}
 	a.state, a.err = ended, err
+	if a.config.Near > ShortWindow {
+		owns.Add(-1)
+	}
 	a.timer.Stop()
 	a.armed = never
 	close(a.done)

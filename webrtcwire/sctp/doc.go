@@ -74,7 +74,7 @@
 // ShortWindow (80,000 bytes) may be under way even after a timeout, if no overflow has set a ceiling.
 // That is what the socket of a Chromium takes. To a peer on the same machine ([Config].Near) the window is
 // fixed, so that thirty share evenly, and nothing is paced: ShortWindow, or OwnWindow (200,000 bytes) to a
-// program like this.
+// program like this, but no more than ownByAll (1.6 MB) to all of those together if each has ShortWindow.
 //
 // # Sending: what is lost
 //

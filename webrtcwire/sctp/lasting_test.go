@@ -184,3 +184,27 @@ func TestLostChunkIsRepeatedBesideASack(t *testing.T) {
 		}
 	})
 }
+
+// TestOwnWindowIsShared among the peers of this machine that are programs like this.
+func TestOwnWindowIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all []*Association
+		for range 30 {
+			all = append(all, New(Config{Outlet: &void{}, Near: OwnWindow}))
+		}
+		if window := all[0].model.window(); window != ShortWindow {
+			t.Errorf("%d bytes for one of thirty", window)
+		}
+		for _, a := range all[1:] {
+			a.Close()
+			a.Close()
+		}
+		if window := all[0].model.window(); window != OwnWindow {
+			t.Errorf("%d bytes for the last", window)
+		}
+		all[0].Close()
+		if n := owns.Load(); n != 0 {
+			t.Errorf("%d are counted at the end", n)
+		}
+	})
+}

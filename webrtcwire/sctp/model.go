@@ -1,6 +1,9 @@
 package sctp
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // See the package's documentation for the model as a whole.
 const (
@@ -47,6 +50,10 @@ const (
 	// from its socket at once, but tells of them up to a millisecond later.
 	OwnWindow = 200_000
 
+	// ownByAll bounds what may be under way to all of those together, so that what is kept of it stays
+	// small; ShortWindow each may have.
+	ownByAll = 1_600_000
+
 	// A sender that was held up, by a timer or for a processor, may catch up for a quarter of a
 	// round trip, within these bounds: else it would send less than the rate, and then take
 	// that for the path's.
@@ -60,6 +67,9 @@ const (
 	leastQuantum = time.Millisecond
 	mostQuantum  = 4 * time.Millisecond
 )
+
+// owns counts the associations of this process that have OwnWindow.
+var owns atomic.Int64
 
 type mode int
 
@@ -349,7 +359,7 @@ func (m *model) window() int {
 	window := m.cwnd
 	switch {
 	case m.near > 0:
-		window = m.near
+		window = min(m.near, max(ShortWindow, ownByAll/int(max(owns.Load(), 1))))
 	case m.short():
 		window = max(window, ShortWindow)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,14 +21,8 @@ type Files struct {
 
 	mu     sync.Mutex
 	loaded *tls.Certificate
-	state  [2]fileState // of what was loaded, or could not be
+	state  [2]os.FileInfo // of what was loaded, or could not be; nil: not there
 	looked time.Time
-}
-
-// fileState is by which a file is known to have changed.
-type fileState struct {
-	size     int64
-	modified time.Time
 }
 
 // Load reads a certificate, with the chain behind it, and its key, both PEM. Changes that
@@ -62,16 +57,25 @@ func (f *Files) Reload() error {
 	return f.read(f.look())
 }
 
-func (f *Files) look() (states [2]fileState) {
+func (f *Files) look() (states [2]os.FileInfo) {
 	for i, name := range []string{f.certificate, f.key} {
 		if info, err := os.Stat(name); err == nil { // read tells what is wrong with it
-			states[i] = fileState{info.Size(), info.ModTime()}
+			states[i] = info
 		}
 	}
 	return states
 }
 
-func (f *Files) read(state [2]fileState) error {
+// unchanged reports whether a file is the same as before. One that is put in its place may be of the
+// same size and, by the system's coarse clock, as old.
+func unchanged(before, now os.FileInfo) bool {
+	if before == nil || now == nil {
+		return before == now
+	}
+	return os.SameFile(before, now) && before.Size() == now.Size() && before.ModTime().Equal(now.ModTime())
+}
+
+func (f *Files) read(state [2]os.FileInfo) error {
 	f.state = state
 	loaded, err := tls.LoadX509KeyPair(f.certificate, f.key)
 	if err != nil {
@@ -88,7 +92,7 @@ func (f *Files) current() *tls.Certificate {
 	defer f.mu.Unlock()
 	if now := f.now(); now.Sub(f.looked) >= lookInterval {
 		f.looked = now
-		if state := f.look(); state != f.state {
+		if state := f.look(); !slices.EqualFunc(state[:], f.state[:], unchanged) {
 			if err := f.read(state); err != nil {
 				f.log.Warn("the TLS certificate has changed, and cannot be used", "error", err)
 			}

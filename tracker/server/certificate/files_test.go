@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"math/big"
 	"os"
@@ -91,5 +92,35 @@ func TestFiles(t *testing.T) {
 	now = now.Add(lookInterval)
 	if !serves(third) {
 		t.Error("the whole change is not served")
+	}
+}
+
+// TestReplacedFileIsAnother, even if it is of the same size and as old.
+func TestReplacedFileIsAnother(t *testing.T) {
+	dir := t.TempDir()
+	name, other := filepath.Join(dir, "key"), filepath.Join(dir, "other")
+	at := time.Now()
+	look := func(file string) os.FileInfo {
+		t.Helper()
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	for _, file := range []string{name, other} {
+		if err := errors.Join(os.WriteFile(file, []byte("1234"), 0o600), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := look(name)
+	if !unchanged(before, look(name)) || !unchanged(nil, nil) || unchanged(before, nil) || unchanged(nil, before) {
+		t.Error("what has not changed, or has gone, or has come, is not told from each other")
+	}
+	if err := os.Rename(other, name); err != nil {
+		t.Fatal(err)
+	}
+	if unchanged(before, look(name)) {
+		t.Error("a file that was put in its place is taken for it")
 	}
 }
