@@ -27,8 +27,8 @@ const (
 )
 
 // processorTuner runs a process that needs less than a core on one processor (in the
-// sense of GOMAXPROCS). Go wakes an idle one for each goroutine that becomes ready, which
-// with WebRTC is several for each packet; to find, mostly, that the first has done the work.
+// sense of GOMAXPROCS). Go wakes an idle one for each goroutine that becomes ready; to
+// find, mostly, that the first has done the work.
 //
 // What it goes by is the time that the process got, so beside others that take all
 // processors it may stay on one.
