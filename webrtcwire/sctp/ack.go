@@ -230,5 +230,5 @@ func (a *Association) lose(tsn uint32) {
 	s.inflight -= c.size
 	c.lost = true
 	s.pushBack(&s.lost, tsn)
-	a.model.lose(c.size)
+	a.model.lose(c.size, c.sentAt)
 }

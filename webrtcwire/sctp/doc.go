@@ -56,7 +56,7 @@
 // round trip, 2 to 10 ms, but no more than maxCredit (40 packets). Up to windowGain (2) x pipe, and
 // a little for the granularity of timers, may be under way. The gain follows the mode:
 //
-//	startup   2.77: the rate doubles each round trip, from initialWindow (20 packets), until it
+//	startup   2.77: the rate doubles each round trip, from initialWindow (32 packets), until it
 //	          grew by less than a quarter in each of three, or a queue overflows
 //	drain     0.35: until no more than the pipe is under way
 //	probeBW   a cycle of 8 phases of a minRTT each: 1.25, to find more; 0.75, to drain what that
@@ -65,10 +65,12 @@
 //	          so that the path shows itself without our queue; a connection that began beside
 //	          others learns only so that part of its round trips is theirs
 //
-// A bottleneck's loss is heeded: where more than lossLimit (5 %) of a round's packets are lost, and
-// at least leastLosses (8), a queue overflows. Then no more may be under way than lossCut (0.85) of
-// what was, or the pipe; that ceiling rises by an eighth in each round that comes near it without
-// such losses. Less than that is taken for the path's own.
+// A bottleneck's loss is heeded (type cut). A queue overflows where packets are lost in a round whose least
+// round trip is longer than minRTT by over queued (0.3) of it, and by shortPath (3 ms), or where more than lossLimit (5 %) of a round's packets are
+// lost, and at least leastLosses (8). Then no more may be under way than lossCut (0.7) of what was, or the pipe if
+// that is more, and that ceiling grows as the window of CUBIC does (RFC 9438 sections 4.2, 4.3 and 4.7; cubicC 0.4
+// packets/s^3), while it is reached. So beside a TCP that fills the queue this is another such; and where nobody
+// fills it, a loss is the path's own, and costs what is lost.
 //
 // On paths of less than shortPath (3 ms) scheduling is longer than the path, and the model says little:
 // ShortWindow (80,000 bytes) may be under way even after a timeout, if no overflow has set a ceiling.

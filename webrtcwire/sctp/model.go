@@ -1,6 +1,7 @@
 package sctp
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -25,7 +26,13 @@ const (
 	// are at least leastLosses: a path may lose 2 % at random.
 	lossLimit   = 0.05
 	leastLosses = 8
-	lossCut     = 0.85 // of what was under way when it did
+
+	// Packets that are lost in a round whose least round trip is queued of minRTT longer, and shortPath
+	// at least, were lost to a queue. Then no more may be under way than lossCut of what was, and more
+	// again as CUBIC has it (RFC 9438), cubicC in packets/s^3.
+	queued  = 0.3
+	lossCut = 0.7
+	cubicC  = 0.4
 
 	// rttMemory is how long the least round trip counts, probeTime how long the queue is then left
 	// to drain so that a new one can be seen.
@@ -35,7 +42,7 @@ const (
 	// leastRound keeps rounds of very short paths long enough to measure something.
 	leastRound = 2 * time.Millisecond
 
-	initialWindow = 20 * packetSize
+	initialWindow = 32 * packetSize
 	leastCwnd     = 4 * packetSize
 
 	// On a path shorter than shortPath the ends' scheduling is longer than the path, so what it holds
@@ -106,15 +113,17 @@ type model struct {
 	full             bool
 	phase            int
 	phaseAt          int64
-	lost, got        int // bytes of this round
-	most             int // under way in this round
-	ceiling          int // of what is under way, since a queue overflowed; 0: none
+	lost, got        int   // bytes of this round
+	most             int   // under way in this round
+	roundRTT         int64 // the least of this round
+	again            bool  // what was sent since the last cut was lost in this round
+	cut              cut
 	nextSend         int64
 	beforeProbe      int
 }
 
 func (m *model) begin(near int) {
-	*m = model{near: near, mode: startup, cwnd: initialWindow, gain: startupGain}
+	*m = model{near: near, mode: startup, cwnd: initialWindow, gain: startupGain, roundRTT: never}
 }
 
 // snapshot is what the model keeps with a packet.
@@ -201,7 +210,10 @@ func (m *model) take(now int64, s *sample, p snapshot, size int) {
 }
 
 // lose notes the loss of one.
-func (m *model) lose(size int) { m.lost += size }
+func (m *model) lose(size int, sentAt int64) {
+	m.lost += size
+	m.again = m.again || sentAt > m.cut.at
+}
 
 // update follows take.
 func (m *model) update(now int64, s *sample) {
@@ -212,11 +224,11 @@ func (m *model) update(now int64, s *sample) {
 	m.updateRTT(now, s)
 	newRound := s.newest.delivered >= m.roundEnd && now-m.roundAt >= int64(leastRound)
 	if newRound {
-		m.roundEnd, m.roundAt = m.delivered, now
+		m.roundEnd = m.delivered
 	}
 	m.updateRate(now, s, newRound)
 	if newRound {
-		m.endRound(s)
+		m.endRound(now, s)
 	}
 	m.updateMode(now, s)
 	m.updateWindow(s)
@@ -232,6 +244,7 @@ func (m *model) updateRTT(now int64, s *sample) {
 		m.rttvar += (max(m.srtt-s.rtt, s.rtt-m.srtt) - m.rttvar) / 4
 		m.srtt += (s.rtt - m.srtt) / 8
 	}
+	m.roundRTT = min(m.roundRTT, s.rtt)
 	expired := m.minRTTAt > 0 && now-m.minRTTAt > int64(rttMemory)
 	if m.minRTT == 0 || s.rtt <= m.minRTT || expired && m.mode == probeRTT {
 		m.minRTT, m.minRTTAt = s.rtt, now
@@ -256,18 +269,19 @@ func (m *model) updateRate(now int64, s *sample, newRound bool) {
 }
 
 // endRound looks at the losses of a round, and at whether the rate still grows.
-func (m *model) endRound(s *sample) {
-	lossy := m.lost >= leastLosses*packetSize && float64(m.lost) > lossLimit*float64(m.lost+m.got)
-	switch {
-	case lossy:
-		m.ceiling = max(int(lossCut*float64(m.most)), m.pipe(), leastCwnd)
+func (m *model) endRound(now int64, s *sample) {
+	overflows := m.lost >= leastLosses*packetSize && float64(m.lost) > lossLimit*float64(m.lost+m.got)
+	switch c := &m.cut; {
+	case overflows, m.again && m.queue():
+		c.begin(now, m.most, max(m.pipe(), leastCwnd))
 		m.full = true
-	case m.ceiling > 0 && m.most >= m.ceiling*9/10:
-		m.ceiling += max(m.ceiling/8, packetSize)
+	case c.ceiling > 0 && m.most >= c.ceiling*9/10:
+		c.grow(now-m.roundAt, m.srtt)
 	}
-	if m.ceiling > 2*int(windowGain)*m.pipe()+initialWindow {
-		m.ceiling = 0
+	if m.cut.ceiling > 2*int(windowGain)*m.pipe()+initialWindow {
+		m.cut = cut{at: m.cut.at}
 	}
+	m.roundAt, m.roundRTT, m.again = now, never, false
 	m.lost, m.got, m.most = 0, 0, s.outstanding
 	if m.full || s.newest.limited {
 		return
@@ -277,6 +291,12 @@ func (m *model) endRound(s *sample) {
 	} else if m.flatRounds++; m.flatRounds >= fullRounds {
 		m.full = true
 	}
+}
+
+// queue reports whether there was one during all of this round.
+func (m *model) queue() bool {
+	longer := max(int64(queued*float64(m.minRTT)), int64(shortPath))
+	return !m.short() && m.roundRTT < never && m.roundRTT > m.minRTT+longer
 }
 
 func (m *model) updateMode(now int64, s *sample) {
@@ -363,11 +383,40 @@ func (m *model) window() int {
 	case m.short():
 		window = max(window, ShortWindow)
 	}
-	if m.ceiling > 0 {
-		window = min(window, m.ceiling)
+	if m.cut.ceiling > 0 {
+		window = min(window, m.cut.ceiling)
 	}
 	return window
 }
 
 // timedOut restarts from little: nothing is known of the path any more.
 func (m *model) timedOut() { m.cwnd = leastCwnd }
+
+// cut is the bound of what is under way since a queue has overflowed.
+type cut struct {
+	ceiling int   // bytes; 0: none
+	at      int64 // when it was set last: losses of what was sent before are of the same event
+	from    float64
+	peak    float64 // where the queue overflowed, packets
+	grown   int64   // time in which the ceiling was reached
+}
+
+// begin cuts most bytes, that were under way when a queue overflowed.
+func (c *cut) begin(now int64, most, least int) {
+	peak := float64(most) / packetSize
+	from := max(peak*lossCut, float64(least)/packetSize)
+	if peak < c.peak { // somebody else needs room: RFC 9438 section 4.7
+		peak *= (1 + lossCut) / 2
+	}
+	*c = cut{ceiling: int(from * packetSize), at: now, from: from, peak: max(peak, from)}
+}
+
+// grow lets more be under way: RFC 9438 sections 4.2 and 4.3.
+func (c *cut) grow(took, rtt int64) {
+	c.grown += took
+	t := seconds(c.grown)
+	back := math.Cbrt((c.peak - c.from) / cubicC) // until it is at peak again
+	reno := c.from + 3*(1-lossCut)/(1+lossCut)*t/seconds(rtt)
+	packets := max(c.peak+cubicC*math.Pow(t-back, 3), reno)
+	c.ceiling = max(c.ceiling, min(int(packets*packetSize), c.ceiling*3/2))
+}

@@ -211,10 +211,36 @@ func transferred(t *testing.T, there, back path, size int) (rate float64) {
 		defer a.mu.Unlock()
 		m := &a.model
 		t.Logf("%.2f MB/s in %v; %d packets, %d for %d; model: %.2f MB/s, least rtt %v, srtt %v, window %d, ceiling %d", rate/1e6,
-			took.Round(time.Millisecond), a.config.Outlet.(*path).sent, size/1160, size, m.rate()/1e6, time.Duration(m.minRTT), time.Duration(m.srtt), m.window(), m.ceiling)
+			took.Round(time.Millisecond), a.config.Outlet.(*path).sent, size/1160, size, m.rate()/1e6, time.Duration(m.minRTT), time.Duration(m.srtt), m.window(), m.cut.ceiling)
 		t.Logf("lost %d, queue full %d, longest wait %v", a.config.Outlet.(*path).lost, a.config.Outlet.(*path).full, a.config.Outlet.(*path).worst.Round(time.Millisecond))
 	})
 	return rate
+}
+
+// streaming has a send to its peer without end, and returns what counts the bytes that have come.
+func streaming(t *testing.T, a *Association, opened chan *Channel) (received func() int64) {
+	t.Helper()
+	c, err := a.Open("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		message := make([]byte, 1<<20)
+		for pump(c, message) == nil {
+		}
+	}()
+	var got atomic.Int64
+	go func() {
+		d, buffer := <-opened, make([]byte, 64<<10)
+		for {
+			n, err := drain1(d, buffer)
+			if err != nil {
+				return
+			}
+			got.Add(int64(n))
+		}
+	}()
+	return got.Load
 }
 
 func TestPaths(t *testing.T) {
@@ -247,38 +273,24 @@ func TestConnectionsShareAPath(t *testing.T) {
 	const flows, rate = 4, 2.5e6
 	synctest.Test(t, func(t *testing.T) {
 		var shared line
-		var got [flows]atomic.Int64
+		var got [flows]func() int64
 		for i := range flows {
 			a, _, opened, stop := link(t,
 				path{rate: rate, delay: 15 * time.Millisecond, queue: 60 * time.Millisecond, line: &shared}, path{delay: 15 * time.Millisecond})
 			t.Cleanup(stop)
-			c, err := a.Open("test")
-			if err != nil {
-				t.Fatal(err)
-			}
-			go func() { _ = pump(c, make([]byte, 64<<20)) }() // until it is closed
-			go func() {
-				d, buffer := <-opened, make([]byte, 64<<10)
-				for {
-					n, err := drain1(d, buffer)
-					if err != nil {
-						return
-					}
-					got[i].Add(int64(n))
-				}
-			}()
+			got[i] = streaming(t, a, opened)
 			time.Sleep(time.Second)
 		}
 		time.Sleep(5 * time.Second)
 		const watch = 10 * time.Second
 		var before [flows]int64
 		for i := range got {
-			before[i] = got[i].Load()
+			before[i] = got[i]()
 		}
 		time.Sleep(watch)
 		var sum, squares float64
 		for i := range got {
-			n := float64(got[i].Load() - before[i])
+			n := float64(got[i]() - before[i])
 			t.Logf("connection %d: %.2f MB/s", i, n/watch.Seconds()/1e6)
 			sum += n
 			squares += n * n

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/causeway-bt/causeway/bench/simtcp"
 )
 
 // flow is an endless transfer from a to b.
@@ -106,6 +108,14 @@ func TestLossDuringDrain(t *testing.T) {
 	}
 }
 
+// Pass is of [simtcp.Link].
+func (l *link) Pass(size int) (arrives time.Time, ok bool) {
+	if at := l.pass(size); len(at) > 0 {
+		return at[0], true
+	}
+	return arrives, false
+}
+
 func TestYieldsToTCP(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -116,28 +126,28 @@ func TestYieldsToTCP(t *testing.T) {
 				s := newSim()
 				path := conditions{delay: 25 * time.Millisecond, rate: rate, queue: 200 * time.Millisecond}
 				ab, ba := newLink(path), newLink(path)
-				var tcp *cubic
+				var tcp *simtcp.Cubic
 				if tt.before == 0 {
-					tcp = s.startCubic(ab, ba)
+					tcp = simtcp.StartCubic(ab, ba.delay)
 				}
 				time.Sleep(tt.after)
 				f := s.start(t, 1, ab, ba)
 				time.Sleep(tt.before)
 				if tcp == nil {
-					tcp = s.startCubic(ab, ba)
+					tcp = simtcp.StartCubic(ab, ba.delay)
 				}
 				time.Sleep(5 * time.Second)
-				ours, theirs := f.got.Load(), tcp.got.Load()
+				ours, theirs := f.got.Load(), tcp.Received()
 				began := time.Now()
 				time.Sleep(25 * time.Second)
 				span := time.Since(began).Seconds()
-				part := float64(tcp.got.Load()-theirs) / span / rate
+				part := float64(tcp.Received()-theirs) / span / rate
 				_, queue := ab.waits()
 				t.Logf("TCP has %.1f %%, uTP %.1f %%, queue %v", 100*part, 100*float64(f.got.Load()-ours)/span/rate, queue)
 				if part < 0.80 {
 					t.Errorf("TCP has %.1f %%, want 80 %%", 100*part)
 				}
-				tcp.stop()
+				tcp.Stop()
 				f.a.Close()
 				f.b.Close()
 				s.close()

@@ -1,0 +1,72 @@
+package sctp
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/causeway-bt/causeway/bench/simtcp"
+)
+
+// crossing is a line as a TCP flow uses it.
+type crossing struct {
+	*line
+	path
+}
+
+func (c crossing) Pass(size int) (time.Time, bool) {
+	_, sent, ok := c.book(time.Now(), time.Duration(float64(size+28)/c.rate*1e9), c.queue)
+	return sent.Add(c.delay), ok
+}
+
+// TestBesideCubic has one connection share a path with one flow of TCP, whoever was there first:
+// each gets between a quarter and three quarters of what both get.
+func TestBesideCubic(t *testing.T) {
+	const rate, delay = 12.5e6, 25 * time.Millisecond
+	for _, queue := range []time.Duration{25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+		for _, ahead := range []time.Duration{-3 * time.Second, 0, 3 * time.Second} {
+			t.Run(fmt.Sprintf("queue of %v, ahead by %v", queue, ahead), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { besideCubic(t, path{rate: rate, delay: delay, queue: queue}, ahead) })
+			})
+		}
+	}
+}
+
+func besideCubic(t *testing.T, there path, ahead time.Duration) {
+	there.line = &line{}
+	a, _, opened, stop := link(t, there, path{delay: there.delay})
+	defer stop()
+	start := func() *simtcp.Cubic {
+		return simtcp.StartCubic(crossing{there.line, there}, there.delay)
+	}
+	var tcp *simtcp.Cubic
+	if ahead < 0 {
+		tcp = start()
+		time.Sleep(-ahead)
+	}
+	received := streaming(t, a, opened)
+	if ahead >= 0 {
+		time.Sleep(ahead)
+		tcp = start()
+	}
+	defer tcp.Stop()
+	time.Sleep(10 * time.Second)
+	const watch = 30
+	ours, theirs := received(), tcp.Received()
+	for range watch / 5 {
+		o, th := received(), tcp.Received()
+		time.Sleep(5 * time.Second)
+		a.mu.Lock()
+		m := &a.model
+		t.Logf("ours %.2f TCP %.2f MB/s; rate %.2f, least rtt %v, srtt %v, cwnd %d, ceiling %d", float64(received()-o)/5e6, float64(tcp.Received()-th)/5e6,
+			m.rate()/1e6, time.Duration(m.minRTT), time.Duration(m.srtt), m.cwnd, m.cut.ceiling)
+		a.mu.Unlock()
+	}
+	o, th := float64(received()-ours), float64(tcp.Received()-theirs)
+	share := o / (o + th)
+	t.Logf("ours %.2f MB/s, TCP %.2f MB/s, share %.2f", o/watch/1e6, th/watch/1e6, share)
+	if share < 0.25 || share > 0.75 || o+th < 0.8*watch*there.rate {
+		t.Error("want a share of 0.25 to 0.75, and four fifths of the path for both")
+	}
+}
