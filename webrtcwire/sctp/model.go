@@ -30,9 +30,10 @@ const (
 	// Packets that are lost in a round whose least round trip is queued of minRTT longer, and shortPath
 	// at least, were lost to a queue. Then no more may be under way than lossCut of what was, and more
 	// again as CUBIC has it (RFC 9438), cubicC in packets/s^3.
-	queued  = 0.3
-	lossCut = 0.7
-	cubicC  = 0.4
+	queued     = 0.3
+	leastQueue = 2 * time.Millisecond
+	lossCut    = 0.7
+	cubicC     = 0.4
 
 	// rttMemory is how long the least round trip counts, probeTime how long the queue is then left
 	// to drain so that a new one can be seen.
@@ -276,7 +277,7 @@ func (m *model) endRound(now int64, s *sample) {
 		c.begin(now, m.most, max(m.pipe(), leastCwnd))
 		m.full = true
 	case c.ceiling > 0 && m.most >= c.ceiling*9/10:
-		c.grow(now-m.roundAt, m.srtt)
+		c.grow(now-m.roundAt, m.srtt, m.roundRTT < m.minRTT+max(m.minRTT/10, int64(leastQueue)))
 	}
 	if m.cut.ceiling > 2*int(windowGain)*m.pipe()+initialWindow {
 		m.cut = cut{at: m.cut.at}
@@ -411,8 +412,14 @@ func (c *cut) begin(now int64, most, least int) {
 	*c = cut{ceiling: int(from * packetSize), at: now, from: from, peak: max(peak, from)}
 }
 
-// grow lets more be under way: RFC 9438 sections 4.2 and 4.3.
-func (c *cut) grow(took, rtt int64) {
+// grow lets more be under way: an eighth where nobody queues, else as RFC 9438 sections 4.2 and 4.3.
+func (c *cut) grow(took, rtt int64, unused bool) {
+	if unused {
+		c.ceiling += max(c.ceiling/8, packetSize)
+		c.from, c.grown = float64(c.ceiling)/packetSize, 0
+		c.peak = max(c.peak, c.from)
+		return
+	}
 	c.grown += took
 	t := seconds(c.grown)
 	back := math.Cbrt((c.peak - c.from) / cubicC) // until it is at peak again

@@ -19,7 +19,8 @@ type path struct {
 	delay   time.Duration
 	queue   time.Duration // that packets may wait for the rate; 0: any
 	loss    float64
-	reorder float64 // share that comes 5 ms later
+	reorder float64       // share that comes 5 ms later
+	stall   time.Duration // of the receiver, twice a second; then its socket holds 50 packets
 	mangle  func([]byte) []byte
 
 	rng  *rand.Rand
@@ -27,8 +28,8 @@ type path struct {
 	to   *Association
 	wait chan arrival
 
-	sent, lost, full int
-	worst            time.Duration // in the queue
+	sent, lost, full, held int
+	worst                  time.Duration // in the queue
 }
 
 // line is what sends at the rate of a path.
@@ -91,6 +92,18 @@ func (p *path) sendOne(b []byte) {
 	}
 	if p.mangle != nil {
 		b = p.mangle(b)
+	}
+	if p.stall > 0 {
+		const period = 500 * time.Millisecond
+		if until := p.stall - time.Duration(at.UnixNano())%period; until > 0 {
+			at = at.Add(until)
+			if p.held++; p.held > 50 {
+				p.full++
+				return
+			}
+		} else {
+			p.held = 0
+		}
 	}
 	p.wait <- arrival{at, b}
 }
@@ -257,6 +270,7 @@ func TestPaths(t *testing.T) {
 		{"100 ms 2 %", path{rate: fast, delay: 50 * time.Millisecond, queue: 100 * time.Millisecond, loss: 0.02}, 10 << 20, 0.35},
 		{"home router", path{rate: slow, delay: 15 * time.Millisecond, queue: time.Second}, 4 << 20, 0.8},
 		{"reordering", path{rate: fast, delay: 25 * time.Millisecond, reorder: 0.01}, 8 << 20, 0.5},
+		{"busy receiver", path{rate: fast, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond, stall: 50 * time.Millisecond}, 8 << 20, 0.4},
 		{"shallow queue", path{rate: fast, delay: 25 * time.Millisecond, queue: 5 * time.Millisecond}, 8 << 20, 0.4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
