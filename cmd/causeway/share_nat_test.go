@@ -143,7 +143,8 @@ func asIfSecure(link string) string {
 	return "--unsafely-treat-insecure-origin-as-secure=" + strings.TrimSuffix(link, "/")
 }
 
-// firstRelayed is the part of a film that may be relayed before a browser has found the direct way.
+// firstRelayed: up to so much of a film, one part in three, may be relayed before a browser has found
+// the direct way.
 const firstRelayed = 3
 
 // relayedByShare is what the share's TURN server has relayed when it tells that it has sent what
