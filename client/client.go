@@ -262,6 +262,7 @@ func (c *Client) startWeb() (err error) {
 		RelayOnly:   c.cfg.RelayOnly,
 		Mirror:      c.mirror,
 		TCPPort:     c.tcpPort(),
+		Mapped:      c.mappedPorts,
 		Network:     c.net,
 		Logger:      c.log,
 	})

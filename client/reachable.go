@@ -121,6 +121,18 @@ func (c *Client) followMapping() {
 	}
 }
 
+// mappedPorts are where browsers get in to our port through NATs.
+func (c *Client) mappedPorts() (ports []webrtcwire.Mapped) {
+	for _, e := range c.reach.Entries() {
+		m := webrtcwire.Mapped{TCP: e.TCP, External: e.At}
+		if local, err := c.net.Outgoing(e.At.Addr().Is4()); err == nil {
+			m.Internal = netip.AddrPortFrom(local, uint16(c.port()))
+		}
+		ports = append(ports, m)
+	}
+	return ports
+}
+
 // networkChanged looks for peers anew after addresses of this machine came or went.
 func (c *Client) networkChanged() {
 	if c.shared.LSD != nil {

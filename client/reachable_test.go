@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,32 @@ func TestWhoCameByTCP(t *testing.T) {
 		}
 		if got := c.Announced().Known4; got != (test.want > 0) {
 			t.Errorf("%v from %v: the port is known to be reached: %v", test.kind, test.from, got)
+		}
+	}
+}
+
+// TestBrowsersAreToldMappedPorts: for as long as they are mapped.
+func TestBrowsersAreToldMappedPorts(t *testing.T) {
+	cfg := quiet(t)
+	cfg.DisablePortMap = true // the test is the gateway
+	c := newClient(t, cfg)
+	for _, mapped := range []bool{true, false} {
+		m := reach.Mapping{}
+		if mapped {
+			m = reach.Mapping{Addr: netip.MustParseAddr("203.0.113.7"), TCP: 40000, UDP: 40001}
+		}
+		c.reach.Mapped(true, m)
+		offer, err := c.shared.RTC.Offer(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{" 203.0.113.7 40000 typ srflx raddr 0.0.0.0 rport 0 tcptype passive", " 203.0.113.7 40001 typ srflx"} {
+			if strings.Contains(offer.SDP, want) != mapped {
+				t.Errorf("mapped: %t, but %q is told: %t", mapped, want, !mapped)
+			}
+		}
+		if err := offer.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

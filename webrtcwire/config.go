@@ -97,6 +97,11 @@ type Config struct {
 	// to [Transport.TakeTCP]; it becomes passive candidates (RFC 6544). 0: none.
 	TCPPort int
 
+	// Mapped tells which ports of NATs lead to the socket and to TCPPort: what a router was
+	// asked for, or its owner has set. Each description has those of its time as
+	// server-reflexive candidates, but none with RelayOnly. It must not block. Nil: none.
+	Mapped func() []Mapped
+
 	// Logger receives what this package and pion have to say. Nil: silence.
 	Logger *slog.Logger
 }

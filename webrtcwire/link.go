@@ -173,8 +173,8 @@ func (l *link) nearWindow(own bool) int {
 	return sctp.ShortWindow
 }
 
-// description is our side, with the candidates that there are.
-func (l *link) description(setup, mid string) string {
+// description is our side, with the candidates that there are and those of NATs' ports.
+func (l *link) description(setup, mid string, reflexive []Mapped) string {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	o := ours{
@@ -187,7 +187,7 @@ func (l *link) description(setup, mid string) string {
 	default:
 	}
 	l.mu.Lock()
-	o.candidates = slices.Clone(l.candidates)
+	o.candidates = addReflexive(slices.Clone(l.candidates), reflexive)
 	l.mu.Unlock()
 	return o.String()
 }

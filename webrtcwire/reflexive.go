@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -19,10 +18,6 @@ const (
 	// reflexiveGrace is how much longer than for the first answer of all a
 	// description waits for those of other servers and the other address family.
 	reflexiveGrace = 100 * time.Millisecond
-
-	// srflxPriority is RFC 8445 section 5.1.2.1 with the recommended type
-	// preference 100 and component 1.
-	srflxPriority = 100<<24 | 65535<<8 | 255
 
 	// maxQuestioned bounds the servers that are asked: those that were added last stay out.
 	maxQuestioned = 8
@@ -227,30 +222,4 @@ func (r *Mirror) ask(network, server string) (Reflection, error) {
 	}
 	mapped, err := r.asker.ask(r.ctx, udp)
 	return Reflection{Name: server, Server: udp, Mapped: mapped}, err
-}
-
-// addReflexive adds server-reflexive candidates to a description. pion need not
-// know of them: a peer's checks to such an address arrive at the shared socket,
-// which is their base (RFC 8445 section 6.1.2.4).
-func addReflexive(sdp string, addrs []netip.AddrPort) string {
-	var lines strings.Builder
-	for i, addr := range addrs {
-		if strings.Contains(sdp, fmt.Sprintf(" %s %d typ ", addr.Addr(), addr.Port())) {
-			continue // no NAT: a host candidate says the same
-		}
-		related := "0.0.0.0"
-		if addr.Addr().Is6() {
-			related = "::"
-		}
-		fmt.Fprintf(&lines, "a=candidate:srflx%d 1 udp %d %s %d typ srflx raddr %s rport 0\r\n",
-			i, srflxPriority-i, addr.Addr(), addr.Port(), related)
-	}
-	if lines.Len() == 0 {
-		return sdp
-	}
-	const end = "a=end-of-candidates\r\n"
-	if i := strings.LastIndex(sdp, end); i >= 0 {
-		return sdp[:i] + lines.String() + sdp[i:]
-	}
-	return sdp + lines.String()
 }

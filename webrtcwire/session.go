@@ -325,7 +325,7 @@ func (s *session) describe(parent context.Context, setup, mid string) (string, e
 	if err := s.link.agent.GatherCandidates(); err != nil {
 		return "", fmt.Errorf("webrtcwire: gather candidates: %w", err)
 	}
-	reflexive := s.t.stun.addresses(ctx)
+	reflexive := s.t.reflexive(ctx)
 	select {
 	case <-gathered:
 	case <-ctx.Done(): // whatever was found by now
@@ -333,7 +333,7 @@ func (s *session) describe(parent context.Context, setup, mid string) (string, e
 	case <-s.ctx.Done():
 		return "", s.cause()
 	}
-	sdp := addReflexive(s.link.description(setup, mid), reflexive)
+	sdp := s.link.description(setup, mid, reflexive)
 	types := localTypes(sdp)
 	if len(types) == 0 && parent.Err() != nil {
 		return "", fmt.Errorf("webrtcwire: gather candidates: %w", context.Cause(parent))

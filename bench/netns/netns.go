@@ -1,6 +1,7 @@
 // Package netns makes small internets of network namespaces for tests: a public network,
-// hosts with public addresses, and homes behind routers with the classic kinds of NAT.
-// It needs Linux, root, ip (iproute2) and nft (nftables), and skips the test without them.
+// hosts with public addresses, homes behind routers with the classic kinds of NAT, and VPNs.
+// It needs Linux, root, ip (iproute2) and nft (nftables), for a VPN /dev/net/tun, and skips the
+// test without them.
 //
 //	world := netns.New(t)
 //	server := world.Public(2) // a host with two addresses of either family
@@ -173,7 +174,13 @@ func (w *World) run(stdin, name string, arguments ...string) {
 	if err == nil {
 		return
 	}
-	why := fmt.Sprintf("no network namespaces can be made here: %s %s: %v: %s (input: %q)", name, strings.Join(arguments, " "), err, out, stdin)
+	w.cannot(fmt.Sprintf("%s %s: %v: %s (input: %q)", name, strings.Join(arguments, " "), err, out, stdin))
+}
+
+// cannot skips or fails the test for a reason.
+func (w *World) cannot(why string) {
+	w.t.Helper()
+	why = "no network namespaces can be made here: " + why
 	if os.Getenv("CAUSEWAY_REQUIRE_PEERS") == "1" && os.Getuid() == 0 {
 		w.t.Fatal(why)
 	}

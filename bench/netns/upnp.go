@@ -10,8 +10,8 @@ import (
 	"github.com/causeway-bt/causeway/bench/proc"
 )
 
-// UPnPAddr is the public address that a router tells which maps ports: miniupnpd would map
-// nothing if it knew that its own is one for documentation.
+// UPnPAddr is the public address that a router tells which maps ports, and has then: miniupnpd
+// would map nothing if it knew that its own is one for documentation.
 const UPnPAddr = "6.6.6.6"
 
 // UPnP is miniupnpd on a home's router.
@@ -22,7 +22,7 @@ type UPnP struct {
 }
 
 // UPnP has the home's router map ports, by UPnP unless settings, which are lines of
-// miniupnpd.conf, say otherwise. It skips the test without miniupnpd.
+// miniupnpd.conf, say otherwise: one router of a World. It skips the test without miniupnpd.
 func (h *Home) UPnP(settings ...string) *UPnP {
 	t := h.world.t
 	t.Helper()
@@ -43,6 +43,7 @@ func (h *Home) UPnP(settings ...string) *UPnP {
 	if err := os.WriteFile(u.config, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	h.world.core.batch("route add " + UPnPAddr + "/32 via " + h.Router.IPv4[0].String() + " dev " + h.cable + " onlink")
 	u.Boot()
 	t.Cleanup(func() {
 		u.daemon.Kill()

@@ -2,6 +2,7 @@ package reach
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/causeway-bt/causeway/client/network"
 )
@@ -131,4 +132,32 @@ func (f *family) address(voted netip.Addr) netip.Addr {
 		return f.gateway.Addr
 	}
 	return netip.Addr{}
+}
+
+// Entry is where a NAT lets the world in to our port.
+type Entry struct {
+	TCP bool // else UDP
+	At  netip.AddrPort
+}
+
+// entries are where a gateway lets the world in: at the address that it tells, or if it tells none
+// at ours as others see it. There TCP that was forwarded comes in at our own port. What a
+// gateway maps that is itself behind a NAT does not reach the world.
+func (f *family) entries(cfg *Config, voted netip.Addr) (entries []Entry) {
+	ours := f.address(voted)
+	add := func(tcp bool, addr netip.Addr, port uint16) {
+		if e := (Entry{tcp, netip.AddrPortFrom(addr, port)}); port != 0 && network.IsGlobal(addr) && !slices.Contains(entries, e) {
+			entries = append(entries, e)
+		}
+	}
+	gateway := f.gateway.Addr
+	if !gateway.IsValid() {
+		gateway = ours
+	}
+	add(true, gateway, f.gateway.TCP)
+	add(false, gateway, f.gateway.UDP)
+	if f.forwarded {
+		add(true, ours, cfg.Port)
+	}
+	return entries
 }

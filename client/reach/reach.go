@@ -87,6 +87,17 @@ func (r *Reach) Announced() (Announced, <-chan struct{}) {
 	return r.announced, r.changed
 }
 
+// Entries returns where NATs are known to let the world in to our port.
+func (r *Reach) Entries() []Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	return slices.Concat(
+		r.v4.entries(&r.cfg, r.v4.votes.winner(now)),
+		r.v6.entries(&r.cfg, r.v6.votes.winner(now)),
+	)
+}
+
 // Heard takes in that voter sees us at an address. Nobody is believed alone.
 func (r *Reach) Heard(kind Kind, voter, seen netip.Addr) {
 	seen = seen.Unmap()

@@ -55,7 +55,7 @@ func TestOtherMappedPortIsAnnounced(t *testing.T) {
 	world := netns.New(t)
 	home, server := world.Home(netns.Config{}), world.Public(1)
 	const mapped = 40123
-	natpmpGateway(t, home.Router, "192.168.7.1", mapped)
+	startNATPMP(t, home.Router, netip.MustParseAddr("192.168.7.1"), mapped)
 	var listener net.Listener
 	var err error
 	server.Do(func() { listener, err = net.Listen("tcp4", netip.AddrPortFrom(server.IPv4[0], 0).String()) })
@@ -89,38 +89,4 @@ func TestOtherMappedPortIsAnnounced(t *testing.T) {
 			t.Fatalf("the tracker never heard port %d\n%s", mapped, run.Output())
 		}
 	}
-}
-
-// natpmpGateway has a router answer to NAT-PMP (RFC 6886), giving every request the same port.
-func natpmpGateway(t *testing.T, router *netns.Host, address string, port uint16) {
-	t.Helper()
-	var conn *net.UDPConn
-	var err error
-	router.Do(func() {
-		conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(address), 5351)))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		b := make([]byte, 1500)
-		for {
-			n, from, err := conn.ReadFromUDP(b)
-			if err != nil {
-				return
-			}
-			switch {
-			case n == 2 && b[0] == 0: // its address: one that is public
-				_, _ = conn.WriteToUDP([]byte{0, 128, 0, 0, 0, 0, 1, 0, 6, 6, 6, 6}, from)
-			case n == 12 && b[0] == 0:
-				answer := append([]byte{0, 128 + b[1], 0, 0, 0, 0, 1, 0, b[4], b[5]}, byte(port>>8), byte(port))
-				_, _ = conn.WriteToUDP(append(answer, b[8:12]...), from)
-			}
-		}
-	})
-	t.Cleanup(func() {
-		conn.Close()
-		serving.Wait()
-	})
 }

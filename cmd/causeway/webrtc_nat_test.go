@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/causeway-bt/causeway/bench/cli"
 	"github.com/causeway-bt/causeway/bench/netns"
 )
 
@@ -39,4 +40,31 @@ func TestWebRTCThroughNATs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWebRTCThroughTheMappedPort: without any STUN or TURN server, one behind a NAT that shows each
+// address another port reaches over WebRTC one whose router maps its port.
+func TestWebRTCThroughTheMappedPort(t *testing.T) {
+	t.Parallel()
+	world := netns.New(t)
+	tor, dir := mixed(t), t.TempDir()
+	server := world.Public(1)
+	const port = "8000"
+	tracker := startAt(t, server, nil, "tracker", "--port", port)
+	if _, err := tracker.WaitEvent(within(t, patience), "listening"); err != nil {
+		t.Fatal(err)
+	}
+	webOnly := []string{
+		"--no-tcp", "--no-utp", "--no-dht", "--no-web-trackers", "--port", strconv.Itoa(peerPort),
+		"--stun", "stun:203.0.113.1:9", "--tracker", "ws://" + server.IPv4[0].String() + ":" + port + "/announce",
+	}
+	home := world.Home(netns.Config{})
+	home.UPnP()
+	seed := startAt(t, home.Host(), []string{"CAUSEWAY_NO_PORTMAP=false"}, args([]string{"seed", tor.Path, "--data", tor.Dir}, webOnly)...)
+	mapped := func(e cli.Event) bool { return e.Event == "portmap" && e.State == "ok" }
+	if _, err := seed.WaitFor(within(t, patience), "a mapped port", mapped); err != nil {
+		t.Fatal(err)
+	}
+	run := startAt(t, world.Home(netns.Config{NAT: netns.Symmetric}).Host(), nil, args([]string{"download", tor.Path, "-o", dir}, webOnly)...)
+	finish(t, run, tor, dir)
 }
