@@ -181,12 +181,15 @@ func (s *Socket) Deliver(b []byte, from netip.AddrPort, received time.Time) {
 		return
 	}
 	now, at := s.arrival(received)
-	c := s.find(keyOf(from, p.id))
-	if c == nil {
-		s.strange(&p, from, now)
-		return
+	// A SYN bears the number of the packets to its sender, all others that of those to us. It matters
+	// where both are one socket, which has dialled its own address.
+	if p.typ != typeSyn {
+		if c := s.find(keyOf(from, p.id)); c != nil {
+			s.hand(c, &p, now, at)
+			return
+		}
 	}
-	s.hand(c, &p, now, at)
+	s.strange(&p, from, now)
 }
 
 // hand gives c a packet, and has Flush look at it.
