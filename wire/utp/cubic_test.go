@@ -45,7 +45,7 @@ func (c *cubic) send() {
 	for !c.stopped && float64(c.inflight) < c.cwnd {
 		c.inflight++
 		sent := time.Now()
-		arrivals := c.ab.pass(tcpPacket)
+		arrivals := c.ab.pass(tcpPacket, false)
 		if len(arrivals) == 0 {
 			// Three packets after it make it known.
 			c.s.at(sent.Add(c.srtt()), func() { c.lost(sent) })
@@ -53,7 +53,7 @@ func (c *cubic) send() {
 		}
 		c.s.at(arrivals[0], func() {
 			c.got.Add(tcpPacket)
-			if acks := c.ba.pass(40); len(acks) > 0 {
+			if acks := c.ba.pass(40, false); len(acks) > 0 {
 				c.s.at(acks[0], func() { c.acked(sent) })
 			} else {
 				c.s.at(time.Now().Add(c.ba.delay), func() { c.acked(sent) })
