@@ -116,3 +116,32 @@ func TestPEXTellsWhoSpeaksUTP(t *testing.T) {
 		t.Errorf("the candidate is %+v, want one that speaks uTP", heard)
 	}
 }
+
+// TestOwnAddress has a client told its own address, as a tracker or a peer may: it finds out at once, by
+// either transport, and does not dial it again.
+func TestOwnAddress(t *testing.T) {
+	for name, cfg := range map[string]func(*testing.T) Config{
+		"TCP": func(t *testing.T) Config {
+			cfg := quiet(t)
+			cfg.DisableUTP, cfg.DisableWebRTC = true, true
+			return cfg
+		},
+		"uTP": utpOnly,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, torrent := makeTorrent(t, "data.bin", 1<<16)
+			c := newClient(t, cfg(t))
+			own := netip.MustParseAddrPort(c.UDPAddr().String()) // of TCP, too
+			leech := add(t, c, &meta.Source{Torrent: torrent}, TorrentOptions{Dir: t.TempDir(), Peers: []string{own.String()}})
+			until(t, 10*time.Second, "knowing ourselves", func() bool {
+				self := make(chan bool, 1)
+				leech.do(func() { self <- leech.swarms[0].IsSelf(own) })
+				return <-self
+			})
+			if p := leech.Stats().Peers; p.TCP+p.UTP != 0 {
+				t.Errorf("we are a peer of ourselves: %+v", p)
+			}
+		})
+	}
+}

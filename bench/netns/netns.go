@@ -45,6 +45,7 @@ type Host struct {
 	Name       string       // of the namespace
 	IPv4, IPv6 []netip.Addr // at eth0, or for a router at its public side; IPv6 may be none
 	world      *World
+	port       string // the public network's device to it, if it is linked to that
 }
 
 // The router of the public network has these addresses on every link.
@@ -81,6 +82,7 @@ func (w *World) Public(addresses int) *Host {
 func (w *World) attach(h *Host, device string, addresses int) {
 	w.t.Helper()
 	port := fmt.Sprint("p", w.public)
+	h.port = port
 	w.link(w.core, port, h, device)
 	core := []string{"address add " + core4 + "/32 dev " + port, "address add " + core6 + "/128 dev " + port + " nodad"}
 	var own []string
@@ -96,6 +98,25 @@ func (w *World) attach(h *Host, device string, addresses int) {
 	h.batch(append(own,
 		fmt.Sprintf("route add default via %s dev %s onlink src %s", core4, device, h.IPv4[0]),
 		fmt.Sprintf("route add default via %s dev %s onlink src %s", core6, device, h.IPv6[0]))...)
+}
+
+// BlackHole has the public network take IP packets of mtu bytes at most on their way to h, from now on, and tell
+// nobody of those that it drops. It cuts those of IPv4 that may be cut.
+func (w *World) BlackHole(h *Host, mtu int) {
+	w.t.Helper()
+	var routes []string
+	for _, a := range slices.Concat(h.IPv4, h.IPv6) {
+		routes = append(routes, fmt.Sprintf("route change %s dev %s mtu lock %d", netip.PrefixFrom(a, a.BitLen()), h.port, mtu))
+	}
+	w.core.Nft(`table inet silent {
+	chain out {
+		type filter hook output priority 0
+		icmp type destination-unreachable drop
+		icmpv6 type packet-too-big drop
+	}
+}
+`)
+	w.core.batch(routes...)
 }
 
 // space makes a network namespace.

@@ -1,10 +1,12 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"runtime"
 	"sync"
+	"syscall"
 )
 
 const (
@@ -83,7 +85,14 @@ func (u *UDPSocket) WriteSegments(b []byte, size int, to netip.AddrPort) (n int,
 	var tooLarge error
 	if len(b) > size {
 		var refused bool
-		if n, refused, tooLarge = u.sender.segments(b, size, to); !refused {
+		n, refused, tooLarge = u.sender.segments(b, size, to)
+		if errors.Is(tooLarge, syscall.EMSGSIZE) {
+			// WriteFragmentable may have made the measure smaller for a moment, which is over once it has ended.
+			u.whole.Lock()
+			n, refused, tooLarge = u.sender.segments(b, size, to)
+			u.whole.Unlock()
+		}
+		if !refused {
 			return n, tooLarge
 		}
 	}

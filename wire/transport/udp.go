@@ -49,7 +49,7 @@ type UDPSocket struct {
 	flushed atomic.Pointer[[]*Lent]             // those that want to know where a batch ends
 	lending sync.Mutex                          // held to change lent and flushed
 	closed  bool                                // guarded by lending
-	whole   sync.Mutex                          // held to write a packet that may not be cut
+	whole   sync.Mutex                          // held to write a packet that is cut otherwise than the system does
 	done    chan struct{}
 	sender  *sender
 	queue   queue

@@ -89,6 +89,9 @@ func (c *Conn) arrive(seq uint16, s *sent, a *arrivals) {
 		c.mtu.passed(int(s.probe))
 		s.probe = 0
 	}
+	if s.whole {
+		c.mtu.arrived(s.wire())
+	}
 	if s.at >= a.latest.at {
 		a.latest = *s
 	}

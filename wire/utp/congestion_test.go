@@ -110,7 +110,7 @@ func TestLossDuringDrain(t *testing.T) {
 
 // Pass is of [simtcp.Link].
 func (l *link) Pass(size int) (arrives time.Time, ok bool) {
-	if at := l.pass(size); len(at) > 0 {
+	if at := l.pass(size, false); len(at) > 0 {
 		return at[0], true
 	}
 	return arrives, false

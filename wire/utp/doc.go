@@ -50,10 +50,22 @@
 // that is lost cannot be cut; therefore a larger size is tried by a packet of data that
 // extensions without meaning make longer, and which goes again without them. Larger packets than
 // Ethernet's are used only with peers that say so, by an extension of our own, within a machine or a
-// local network: libtorrent's and libutp's buffers have room for no more. When a path
-// gets narrower and the system knows it, it cuts what is under way (ip(7), IP_MTU_DISCOVER); when
-// nobody says so, new packets are small after two timeouts, and the connection ends after
-// deadAfter if what is under way cannot pass.
+// local network: libtorrent's and libutp's buffers have room for no more.
+//
+// When a path gets narrower and the system knows it, it cuts what is under way (ip(7), IP_MTU_DISCOVER). When
+// nobody says so it is a black hole, and found by its losses: of large packets three times in a row, with none of
+// their size coming through (mtu.go). Then new packets have 1232 bytes, in IPv4 548 if those are lost, too, and
+// larger ones are tried again after a minute. What is under way goes again as it is, for others to cut
+// ([Fragmenter]), as libtorrent and libutp do. That is:
+//
+//   - In IPv4 a router, as DF is not set. Linux sets it on no packets that go many with one system call, either, as
+//     long as they are more than an interface's MTU together; these are cut from the beginning, and say nothing of
+//     the path.
+//   - In IPv6 this system, into fragments of 1280 bytes. As Linux cuts only what the interface does not take, these
+//     packets are made a little longer than that for an MTU of 1500. With a larger MTU, to a peer that takes
+//     no larger packets, there is no way, and the connection ends after deadAfter.
+//
+// A single packet that has been lost three times goes like that as well, whatever became of others.
 //
 // # Other implementations
 //

@@ -349,3 +349,35 @@ func TestPathMTU(t *testing.T) {
 		})
 	}
 }
+
+// A socket that dials its own address meets itself: that it is itself is for who uses the connection to
+// find out.
+func TestDialsItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim()
+		defer s.close()
+		a := s.node(addrA, newLink(fast), Config{})
+		began := time.Now()
+		x, y := connect(t, a, a)
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("it took %v", d)
+		}
+		exchange(t, x, y)
+		exchange(t, y, x)
+		x.Close()
+		if _, err := y.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("Read after Close of the other end: %v", err)
+		}
+		y.Close()
+		time.Sleep(time.Minute)
+		if n := a.count(); n != 0 {
+			t.Errorf("%d connections remain", n)
+		}
+		_, y = connect(t, a, a)
+		y.(*Conn).abort(net.ErrClosed)
+		time.Sleep(time.Second)
+		if n := a.count(); n != 0 {
+			t.Errorf("%d connections remain after a reset", n)
+		}
+	})
+}

@@ -26,9 +26,13 @@ const (
 	probeGap = 16
 	// probeAgain is when a path is tried anew for larger packets (RFC 4821, 7.1: 10 minutes).
 	probeAgain = 10 * time.Minute
-	// blackHole is how many timeouts in a row mean that large packets do not come
-	// through any more (RFC 4821, 7.7).
-	blackHole = 2
+	// blackHole is how many times in a row packets of a size must be lost, and none of that size arrive, until they
+	// count as too large for a path that has become narrower, of which nobody has told us (RFC 4821, 7.7; RFC 8899,
+	// 4.3, and 5.1.2 for the number).
+	blackHole = 3
+	// holeAgain is when larger packets are tried again after that: it may have been a path that was broken for
+	// some seconds. One that comes and goes costs a pause of some seconds in each.
+	holeAgain = time.Minute
 )
 
 // near reports whether an address is of this machine or of a network where packets of
@@ -62,6 +66,10 @@ type mtu struct {
 	probing  bool
 	tries    int
 	next     moment // no probe before
+
+	holes    int    // losses of large packets in a row, one for all that were under way together
+	holeSize int    // the smallest of these packets
+	holeAt   moment // the last of these losses
 }
 
 func (m *mtu) init(a netip.Addr) {
@@ -106,7 +114,7 @@ func (m *mtu) probe(now moment) int {
 
 // passed notes that a probe of n bytes arrived.
 func (m *mtu) passed(n int) {
-	m.probing, m.tries = false, 0
+	m.probing, m.tries, m.holes = false, 0, 0
 	m.low = max(m.low, n)
 	m.top = max(m.top, m.low)
 	m.size = m.low
@@ -125,23 +133,59 @@ func (m *mtu) failed(n int, sure bool) {
 func (m *mtu) shrink(now moment) {
 	m.probing = false
 	m.top = max(firstPacket, m.size-1)
-	m.low, m.size = firstPacket, firstPacket
+	m.low, m.size = min(firstPacket, m.size), min(firstPacket, m.size)
 	m.next = now + probeAgain
+	m.holes = 0
 }
 
-// timeouts notes that several in a row went without an answer.
-func (m *mtu) timeouts(n int, a netip.Addr, now moment) {
-	if n < blackHole {
+// least is the size to which lost packets make it fall: the usual one at first. Below that is something
+// only in IPv4, for paths that let no more through than RFC 791 asks for.
+func (m *mtu) least(a netip.Addr) int {
+	if a.Is4() && m.size <= firstPacket {
+		return leastPacket
+	}
+	return firstPacket
+}
+
+// tooLarge reports whether a packet of n bytes that was made before is to go in fragments now, if it must: the
+// path does not take it any more, or it may be that it does not, as it has been sent tries times.
+func (m *mtu) tooLarge(n, tries int, a netip.Addr) bool {
+	return n > m.size || tries > blackHole && n > m.least(a)
+}
+
+// lost notes that a packet of n bytes was lost, which was sent whole at the moment at.
+func (m *mtu) lost(n int, at, now moment, a netip.Addr) {
+	least := m.least(a)
+	if n <= least || n > m.size || at < m.holeAt {
 		return
 	}
-	m.probing = false
-	least := firstPacket
-	if a.Is4() && m.size <= firstPacket && n > blackHole {
-		least = leastPacket
+	if m.holes == 0 || n < m.holeSize {
+		m.holeSize = n
 	}
-	if m.size > least {
-		m.top = max(least, m.size-1)
-		m.low, m.size = least, least
-		m.next = now + probeAgain
+	m.holeAt = now
+	if m.holes++; m.holes < blackHole {
+		return
 	}
+	m.probing, m.tries = false, 0
+	m.low, m.size, m.top = least, least, m.most
+	m.next = now + holeAgain
+	m.holes = 0
+}
+
+// arrived notes that a packet of n bytes came through whole.
+func (m *mtu) arrived(n int) {
+	if n >= m.holeSize {
+		m.holes = 0
+	}
+}
+
+// fragmentPad returns how many bytes make a packet of n bytes, which is too large for the path, longer for
+// the sender's system to send it in fragments. In IPv4 routers cut it; in IPv6 only the sender does, and Linux only
+// what is longer than the interface takes. Packets of that length fit the receive buffers of all: 1464 bytes where
+// libtorrent's has 1500.
+func (m *mtu) fragmentPad(n int, a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return max(m.most-n, 0) + leastPad
 }

@@ -92,7 +92,7 @@ func (c *Conn) deliver(p *packet, now, at moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.state == over || p.typ == typeSyn:
+	case c.state == over:
 		return
 	case p.typ == typeReset:
 		c.onReset(p)

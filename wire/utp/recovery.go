@@ -119,10 +119,18 @@ func (c *Conn) findLost(now moment) {
 			t.reorderAt = min(t.reorderAt, until)
 			continue
 		}
+		c.noteSize(p, now)
 		bytes += c.lose(seq, p)
 	}
 	if bytes > 0 {
 		c.cc.onLoss(bytes, t.delivered, c.mtu.size)
+	}
+}
+
+// noteSize notes that a packet of this size did not come through.
+func (c *Conn) noteSize(p *sent, now moment) {
+	if p.whole {
+		c.mtu.lost(p.wire(), p.at, now, c.addr.Addr())
 	}
 }
 
@@ -193,11 +201,11 @@ func (c *Conn) onTimeout(now moment) {
 	t.recovery.timeouts++
 	for seq := t.una; seq != t.nxt; seq++ {
 		if p := t.at(seq); !p.done && !p.lost {
+			if t.window > 0 { // else the peer may have had no room
+				c.noteSize(p, now)
+			}
 			c.lose(seq, p)
 		}
-	}
-	if t.window > 0 {
-		c.mtu.timeouts(t.recovery.timeouts, c.addr.Addr(), now)
 	}
 	c.cc.onTimeout(c.mtu.size)
 	t.rtoAt = now + t.rto()

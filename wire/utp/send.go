@@ -36,6 +36,7 @@ type sent struct {
 	tries       uint8
 	done        bool // the peer has it
 	lost        bool // to be sent again
+	whole       bool // nobody could cut it on its way, when it was sent last
 	fin         bool
 }
 
@@ -98,7 +99,8 @@ type batch struct {
 	buf   []byte
 	size  int
 	n     int
-	ended bool // the last one is shorter
+	first uint16 // its number
+	ended bool   // the last one is shorter
 }
 
 // transmit sends all that may be sent now.
@@ -227,19 +229,25 @@ func (c *Conn) emit(b *batch, seq uint16, p *sent, now moment) {
 func (c *Conn) fill(b *batch, seq uint16, p *sent, now moment) {
 	t := &c.tx
 	total := p.wire()
-	if p.probe > 0 {
+	tooLarge := p.probe == 0 && c.mtu.tooLarge(total, int(p.tries), c.addr.Addr())
+	switch {
+	case p.probe > 0:
 		total = int(p.probe)
-	} else if t.tellLarge {
+	case tooLarge:
+		total += c.mtu.fragmentPad(total, c.addr.Addr())
+	case t.tellLarge:
 		total += 4
 	}
-	if b.n > 0 && (total > b.size || b.ended || b.n == MaxSegments || len(b.buf)+total > MaxBatch || c.s.batch == nil || p.probe > 0) {
+	alone := p.probe > 0 || tooLarge
+	if b.n > 0 && (total > b.size || b.ended || b.n == MaxSegments || len(b.buf)+total > MaxBatch || c.s.batch == nil || alone) {
 		c.sendBatch(b)
 	}
 	if b.n == 0 {
-		b.size = total
+		b.size, b.first = total, seq
 	}
-	b.ended = total < b.size || p.probe > 0
+	b.ended = total < b.size || alone
 	b.n++
+	p.whole = !alone && !c.addr.Addr().Is4()
 
 	h := header{
 		typ: typeData, id: c.sendID, timestamp: stamp(now), diff: c.diff,
@@ -251,10 +259,10 @@ func (c *Conn) fill(b *batch, seq uint16, p *sent, now moment) {
 	at := len(b.buf)
 	b.buf = b.buf[:at+headerSize]
 	switch {
-	case p.probe > 0:
+	case alone && total > p.wire():
 		h.put(b.buf[at:], extBits)
 		b.buf = appendPad(b.buf, total-p.wire())
-	case t.tellLarge:
+	case t.tellLarge && !alone:
 		t.tellLarge = false
 		h.put(b.buf[at:], extLarge)
 		b.buf = appendLarge(b.buf, extEnd, largestPacket(c.addr.Addr()))
@@ -269,8 +277,11 @@ func (c *Conn) fill(b *batch, seq uint16, p *sent, now moment) {
 		c.acked(now)
 	}
 	c.lastSent = now
-	if p.probe > 0 {
+	switch {
+	case p.probe > 0:
 		c.sendProbe(b, seq, p)
+	case tooLarge:
+		c.sendFragmentable(b)
 	}
 }
 
@@ -281,6 +292,9 @@ func (c *Conn) sendBatch(b *batch) {
 	}
 	// What the system would not send is lost like a packet on its way.
 	if b.n == 1 {
+		// Those that go together are cut by IPv4 routers where they must be: Linux forbids that only to what is
+		// no longer than the interface takes.
+		c.tx.at(b.first).whole = true
 		c.write1(b.buf)
 	} else if n, err := c.s.batch.WriteSegments(b.buf, b.size, c.addr); tooLarge(err) {
 		// The path takes less than it did. By themselves the system cuts packets to its measure.
@@ -313,6 +327,19 @@ func (c *Conn) sendProbe(b *batch, seq uint16, p *sent) {
 		p.probe = 0
 		c.tx.lose(seq, p)
 	}
+}
+
+// sendFragmentable sends a batch of one packet that does not come through whole: its number stands for all of it,
+// so that it cannot go in two packets. It costs two system calls more than others do. A peer can bring that about by
+// acknowledging no large packets, but only for those that it has been sent, which are maxFlight at most, and each time
+// in the window and at the pace of all; nothing more is kept for them.
+func (c *Conn) sendFragmentable(b *batch) {
+	if c.s.fragmenter != nil {
+		_, _ = c.s.fragmenter.WriteFragmentable(b.buf, c.addr) // what was not sent is lost like a packet on its way
+	} else {
+		c.write1(b.buf)
+	}
+	*b = batch{buf: b.buf[:0]}
 }
 
 // arm has the connection woken when there is something to do next.

@@ -33,17 +33,24 @@ type conditions struct {
 	loss    float64       // part of packets
 	dup     float64
 	reorder float64 // part of packets that take reorderBy longer
-	mtu     int     // larger packets are lost; 0: no limit
+	mtu     int     // larger packets are lost, but for those that may be cut; 0: no limit
 }
 
 const headers = 28 // of IP and UDP
 
-// pass returns when a packet that is sent now arrives, or nothing if it is lost.
-func (l *link) pass(size int) (arrivals []time.Time) {
+// narrow has the link take packets of mtu bytes from now on.
+func (l *link) narrow(mtu int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mtu = mtu
+}
+
+// pass returns when a packet that is sent now, in fragments if need be, arrives, or nothing if it is lost.
+func (l *link) pass(size int, fragments bool) (arrivals []time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	if l.mtu > 0 && size > l.mtu || l.rng.Float64() < l.loss {
+	if l.mtu > 0 && size > l.mtu && !fragments || l.rng.Float64() < l.loss {
 		return nil
 	}
 	wait := max(l.free.Sub(now), 0)
@@ -198,7 +205,16 @@ func (n *node) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
 	if tap := n.tap.Load(); tap != nil && !(*tap)(b, to) {
 		return len(b), nil
 	}
-	n.sim.send(n.out, b, n.addr, to)
+	n.sim.send(n.out, b, n.addr, to, false)
+	return len(b), nil
+}
+
+// WriteFragmentable implements Fragmenter, as Linux does where interfaces take 1500 bytes.
+func (n *node) WriteFragmentable(b []byte, to netip.AddrPort) (int, error) {
+	if tap := n.tap.Load(); tap != nil && !(*tap)(b, to) {
+		return len(b), nil
+	}
+	n.sim.send(n.out, b, n.addr, to, n.addr.Addr().Is4() || len(b) > ethernet6)
 	return len(b), nil
 }
 
@@ -217,8 +233,8 @@ func (n *node) WriteWhole(b []byte, to netip.AddrPort) (int, error) {
 	return n.WriteToUDPAddrPort(b, to)
 }
 
-func (s *sim) send(l *link, b []byte, from, to netip.AddrPort) {
-	for _, at := range l.pass(len(b)) {
+func (s *sim) send(l *link, b []byte, from, to netip.AddrPort, fragments bool) {
+	for _, at := range l.pass(len(b), fragments) {
 		p := append([]byte(nil), b...)
 		s.at(at, func() { s.arrive(p, from, to) })
 	}

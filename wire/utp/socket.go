@@ -37,6 +37,14 @@ type Wholer interface {
 	WriteWhole(b []byte, to netip.AddrPort) (int, error)
 }
 
+// Fragmenter is implemented by Packets whose system does not let others cut packets on their way by itself. Without
+// it a packet larger than what the path takes any more is sent like others.
+type Fragmenter interface {
+	// WriteFragmentable sends one packet that IPv4 routers may cut. Of IPv6, what is larger than the interface
+	// takes goes in fragments of 1280 bytes, which pass everywhere.
+	WriteFragmentable(b []byte, to netip.AddrPort) (int, error)
+}
+
 // pusher is implemented by Packets that give what they receive to who asks for it, on a goroutine of theirs: each
 // packet, and then flush after those that were read together.
 type pusher interface {
@@ -90,14 +98,15 @@ func keyOf(addr netip.AddrPort, id uint16) key {
 
 // Socket speaks uTP over one UDP socket, which it neither reads nor closes. It is a net.Listener.
 type Socket struct {
-	pc    Packets
-	batch Segmenter // nil: none
-	whole Wholer    // nil: none
-	log   *slog.Logger
-	cfg   Config
-	start time.Time
-	local *net.UDPAddr
-	seed  maphash.Seed
+	pc         Packets
+	batch      Segmenter  // nil: none
+	whole      Wholer     // nil: none
+	fragmenter Fragmenter // nil: none
+	log        *slog.Logger
+	cfg        Config
+	start      time.Time
+	local      *net.UDPAddr
+	seed       maphash.Seed
 
 	mu       sync.RWMutex
 	conns    map[key]*Conn
@@ -131,6 +140,7 @@ func New(pc Packets, cfg Config) *Socket {
 	}
 	s.batch, _ = pc.(Segmenter)
 	s.whole, _ = pc.(Wholer)
+	s.fragmenter, _ = pc.(Fragmenter)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -181,12 +191,15 @@ func (s *Socket) Deliver(b []byte, from netip.AddrPort, received time.Time) {
 		return
 	}
 	now, at := s.arrival(received)
-	c := s.find(keyOf(from, p.id))
-	if c == nil {
-		s.strange(&p, from, now)
-		return
+	// A SYN bears the number of the packets to its sender, all others that of those to us. It matters
+	// where both are one socket, which has dialled its own address.
+	if p.typ != typeSyn {
+		if c := s.find(keyOf(from, p.id)); c != nil {
+			s.hand(c, &p, now, at)
+			return
+		}
 	}
-	s.hand(c, &p, now, at)
+	s.strange(&p, from, now)
 }
 
 // hand gives c a packet, and has Flush look at it.
