@@ -6,9 +6,12 @@ func TestGCPercent(t *testing.T) {
 	for _, live := range []uint64{0, 1 << 20, 3 << 20, 8 << 20, 20 << 20, 100 << 20} {
 		percent := gcPercent(live)
 		goal := live + live*uint64(percent)/100
-		if percent < 100 || goal > max(heapFloor, 2*live) {
+		if percent < heapGrowth || goal > max(heapFloor, 2*live) {
 			t.Errorf("of %d live bytes %d %%: the heap would grow to %d", live, percent, goal)
 		}
+	}
+	if percent := gcPercent(16 << 20); percent != heapGrowth {
+		t.Errorf("of 16 MiB %d %%, want %d", percent, heapGrowth)
 	}
 	for _, live := range []uint64{200 << 20, 1 << 40} {
 		if percent := gcPercent(live); percent != 25 {
