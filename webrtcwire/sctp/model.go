@@ -424,6 +424,7 @@ func (c *cut) grow(took, rtt int64, unused bool) {
 	t := seconds(c.grown)
 	back := math.Cbrt((c.peak - c.from) / cubicC) // until it is at peak again
 	reno := c.from + 3*(1-lossCut)/(1+lossCut)*t/seconds(rtt)
-	packets := max(c.peak+cubicC*math.Pow(t-back, 3), reno)
+	ahead := t - back
+	packets := max(c.peak+cubicC*ahead*ahead*ahead, reno)
 	c.ceiling = max(c.ceiling, min(int(packets*packetSize), c.ceiling*3/2))
 }

@@ -365,7 +365,7 @@ func TestDialsItself(t *testing.T) {
 		exchange(t, x, y)
 		exchange(t, y, x)
 		x.Close()
-		if _, err := y.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := y.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("Read after Close of the other end: %v", err)
 		}
 		y.Close()
