@@ -1,6 +1,6 @@
 // Command bench measures causeway beside libtorrent and prints Markdown tables:
 //
-//	go run ./bench -causeway bin/causeway            # everything
+//	go run ./bench -causeway bin/causeway            # everything but the soak
 //	go run ./bench -only transfer -runs 5 -size 2G   # one of the sections
 //	go run ./bench -only paths -rows loss-0.5 -runs 3 -pairs page,native # some of its rows; as root
 //
@@ -34,6 +34,7 @@ type bench struct {
 	pairs    []string
 	rows     []string      // of utp and paths; none: all
 	duration time.Duration // of the storm
+	soaking  time.Duration // of the soak
 	log      io.Writer
 	out      io.Writer
 
@@ -57,6 +58,7 @@ var sections = []section{
 	{"tracker", (*bench).tracker},
 	{"utp", (*bench).utp},
 	{"paths", (*bench).paths},
+	{"soak", (*bench).soak},
 }
 
 func main() {
@@ -73,13 +75,14 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	var only, size, tmp, pairs, rows string
 	flags.StringVar(&b.causeway, "causeway", "bin/causeway", "the program to measure")
-	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, mount, limit, storm, tracker, utp, paths")
+	flags.StringVar(&only, "only", "", "sections, by commas: transfer, link, idle, restart, page, native, crowd (these three: web), stream, finished, mount, limit, storm, tracker, utp, paths, soak. Default all but soak")
 	flags.StringVar(&pairs, "pairs", "", "pairs of the transfer, by commas, as in ours-lt (seeder-leecher), or ours for the page; lt-lt and node always. Of paths: page, node, native, tcp. Default all")
 	flags.StringVar(&rows, "rows", "", "rows of utp and paths, by commas; default all. utp has "+
 		strings.Join(sectionRows["utp"], ", ")+"; paths has "+strings.Join(sectionRows["paths"], ", "))
 	flags.IntVar(&b.runs, "runs", 5, "measured runs, after one for warming up")
 	flags.StringVar(&size, "size", "2G", "size of the transfer, in bytes with K, M or G (1024)")
 	flags.DurationVar(&b.duration, "storm", 5*time.Minute, "how long the storm lasts")
+	flags.DurationVar(&b.soaking, "soak", 30*time.Minute, "how long the soak lasts, a minute at least")
 	flags.StringVar(&tmp, "tmp", "/dev/shm", "tmpfs for the content; wants three times the size")
 	out := flags.String("out", filepath.Join("bench", "out"), "folder to keep the tables in")
 	if err := flags.Parse(args); err != nil {
@@ -91,6 +94,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	if pairs != "" {
 		b.pairs = strings.Split(pairs, ",")
+	}
+	if b.soaking < leastSoak {
+		return fmt.Errorf("-soak %v: want %v at least", b.soaking, leastSoak)
 	}
 	if rows != "" {
 		b.rows = strings.Split(rows, ",")

@@ -35,11 +35,15 @@ var needs = map[string][]need{
 	"tracker":  {installed(realpeer.OpenTracker), needReferenceTracker},
 	"utp":      {installed(realpeer.Libtorrent)},
 	"paths":    {installed(realpeer.Chromium), installed(realpeer.Firefox), installed(realpeer.WebTorrent), path.Available},
+	"soak":     {installed(realpeer.Chromium), installed(realpeer.WebTorrent), path.Available},
 	"mount":    {installed(realpeer.Libtorrent), needBtfs, onPath("unshare", "util-linux"), onPath("ip", "iproute2")},
 }
 
 // privileged are the sections that make network namespaces, or mount: not to be run by all.
 var privileged = []string{"mount", "paths"}
+
+// onlyByName are the sections that take so long that a session of everything is without them.
+var onlyByName = []string{"soak"}
 
 func installed(p realpeer.Program) need {
 	return func() error { return realpeer.Available(p) }
@@ -75,14 +79,17 @@ func needPeerflix() error {
 }
 
 // choose returns the sections of a list with commas that is given with -only, empty for
-// all, once it is sure that each can run. Of all, those are skipped that need root where we
-// are not.
+// all but those of onlyByName, once it is sure that each can run. Of all, those are skipped
+// that need root where we are not.
 func choose(only string, root bool) (chosen []section, skipped []string, err error) {
 	names := strings.Split(strings.ReplaceAll(only, "web", "page,native,crowd"), ",")
 	var known, without []string
 	var errs []error
 	for _, s := range sections {
 		known = append(known, s.name)
+		if only == "" && slices.Contains(onlyByName, s.name) {
+			continue
+		}
 		if only == "" && !root && slices.Contains(privileged, s.name) {
 			skipped = append(skipped, s.name)
 			continue

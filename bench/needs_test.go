@@ -67,7 +67,7 @@ func TestChosenSections(t *testing.T) {
 		t.Errorf("got %v, %v", chosen, err)
 	}
 	for name := range needs {
-		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker mount utp paths ", " "+name+" ") {
+		if !strings.Contains(" transfer link idle restart page native crowd stream finished tracker mount utp paths soak ", " "+name+" ") {
 			t.Errorf("there is no section %q", name)
 		}
 	}
@@ -81,11 +81,24 @@ func TestWithoutRootIsSkippedByName(t *testing.T) {
 	defer func(was map[string][]need) { needs = was }(needs)
 	needs = map[string][]need{"paths": {func() error { return errors.New("no root") }}}
 	chosen, skipped, err := choose("", false)
-	if err != nil || !slices.Equal(skipped, []string{"mount", "paths"}) || len(chosen) != len(sections)-2 {
+	if err != nil || !slices.Equal(skipped, []string{"mount", "paths"}) || len(chosen) != len(sections)-3 {
 		t.Errorf("skipped %v of %d, chose %d: %v", skipped, len(sections), len(chosen), err)
 	}
 	if _, _, err := choose("idle,paths", false); err == nil || !strings.Contains(err.Error(), "paths: no root") {
 		t.Errorf("asked for by name: %v", err)
+	}
+}
+
+// The soak takes half an hour: only who asks for it gets it.
+func TestSoakRunsByNameOnly(t *testing.T) {
+	defer func(was map[string][]need) { needs = was }(needs)
+	needs = nil
+	chosen, skipped, err := choose("", true)
+	if err != nil || len(skipped) > 0 || len(chosen) != len(sections)-1 || slices.ContainsFunc(chosen, func(s section) bool { return s.name == "soak" }) {
+		t.Errorf("of everything it chose %d of %d, skipped %v: %v", len(chosen), len(sections), skipped, err)
+	}
+	if chosen, _, err = choose("soak", true); err != nil || len(chosen) != 1 || chosen[0].name != "soak" {
+		t.Errorf("by name it chose %v: %v", chosen, err)
 	}
 }
 

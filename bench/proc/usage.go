@@ -3,6 +3,7 @@ package proc
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,16 +13,25 @@ import (
 // that Go runs on (proc(5), sysconf(_SC_CLK_TCK)).
 const userHZ = 100
 
-// CPU returns the processor time, user and system, that a living process and its
-// threads have used so far. Linux only.
-func CPU(pid int) (time.Duration, error) {
+// statFields returns the fields of /proc/PID/stat after the command's name: the first is the
+// third of the line.
+func statFields(pid int) ([]string, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
+		return nil, err
 	}
 	// The command's name, in parentheses, may hold spaces: count from its end.
 	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
+	return strings.Fields(rest), nil
+}
+
+// CPU returns the processor time, user and system, that a living process and its
+// threads have used so far. Linux only.
+func CPU(pid int) (time.Duration, error) {
+	f, err := statFields(pid)
+	if err != nil {
+		return 0, fmt.Errorf("read the processor time of process %d: %w", pid, err)
+	}
 	const utime, stime = 11, 12 // fields 14 and 15 of the line; the first after the name is 3
 	if len(f) <= stime {
 		return 0, fmt.Errorf("read the processor time of process %d: %d fields in its stat line, want more than %d", pid, len(f), stime)
@@ -66,6 +76,39 @@ func (p *Process) CPU() (time.Duration, error) {
 	default:
 		return CPU(p.PID())
 	}
+}
+
+// Descendants returns the ids of the living processes below a process, of which the command line
+// has that word. Linux only.
+func Descendants(pid int, word string) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("look for processes below %d: %w", pid, err)
+	}
+	parents := map[int]int{}
+	for _, e := range entries {
+		child, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue // no process
+		}
+		const ppid = 1
+		if f, err := statFields(child); err == nil && len(f) > ppid { // else it has ended
+			parents[child], _ = strconv.Atoi(f[ppid])
+		}
+	}
+	var found []int
+	for child := range parents {
+		above := parents[child]
+		for above != pid && above != 0 {
+			above = parents[above]
+		}
+		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child)); above == pid && err == nil &&
+			slices.Contains(strings.FieldsFunc(string(line), func(r rune) bool { return r == 0 || r == ' ' }), word) {
+			found = append(found, child)
+		}
+	}
+	slices.Sort(found)
+	return found, nil
 }
 
 // Peak samples the anonymous memory of a process until stop is closed and returns

@@ -38,6 +38,8 @@ type BrowserOptions struct {
 	Command []string                     // is put before the command line, as `ip netns exec NAME`
 	Listen  func() (net.Listener, error) // on loopback where the browser runs, if that is elsewhere
 
+	Reopen bool // a page whose process died
+
 	HTML  string   // of pages of the caller's own instead: they report by POST /event
 	Typed []string // URLs that are opened as well, as if somebody had typed them
 }
@@ -60,6 +62,8 @@ type PageEvent struct {
 	Downloaded int64   `json:"downloaded"`
 	Uploaded   int64   `json:"uploaded"`
 	Peers      int     `json:"peers"`
+
+	Idle float64 `json:"idle"` // of pages of the soak: the longest time in which nothing came, ms
 }
 
 // Browser is a running browser.
@@ -120,7 +124,7 @@ func LaunchBrowser(dir string, o BrowserOptions) (*Browser, error) {
 	flags, err := json.Marshal(map[string]any{
 		"browser": map[Program]string{Chromium: "chrome", Firefox: "firefox"}[o.Browser],
 		"path":    browserPath, "profile": filepath.Join(dir, "profile"),
-		"showAddresses": o.ShowAddresses, "urls": urls,
+		"showAddresses": o.ShowAddresses, "urls": urls, "reopen": o.Reopen,
 	})
 	if err == nil {
 		b.Process, err = proc.Start(proc.Spec{Path: node, Args: []string{path, string(flags)}, Command: o.Command, Env: []string{"HOME=" + dir}})

@@ -39,9 +39,16 @@ browser = await puppeteer.launch({
 })
 browser.on('disconnected', () => process.exit(1))
 
-for (const url of o.urls) {
+async function open (url) {
   const page = await browser.newPage()
+  if (o.reopen) {
+    page.on('error', () => { // its process has died
+      page.close().catch(() => {})
+      open(url).catch((error) => console.log(url, error.message))
+    })
+  }
   page.on('console', (message) => console.log(url, message.text()))
   page.on('pageerror', (error) => console.log(url, error.message))
   await page.goto(url)
 }
+for (const url of o.urls) await open(url)
