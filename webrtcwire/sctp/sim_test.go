@@ -6,7 +6,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -242,18 +241,7 @@ func streaming(t *testing.T, a *Association, opened chan *Channel) (received fun
 		for pump(c, message) == nil {
 		}
 	}()
-	var got atomic.Int64
-	go func() {
-		d, buffer := <-opened, make([]byte, 64<<10)
-		for {
-			n, err := drain1(d, buffer)
-			if err != nil {
-				return
-			}
-			got.Add(int64(n))
-		}
-	}()
-	return got.Load
+	return counter(opened).Load
 }
 
 func TestPaths(t *testing.T) {
