@@ -46,7 +46,6 @@ type Config struct {
 type Home struct {
 	Router *Host // its addresses are those of the public side; device "wide", and "home" inside
 	config Config
-	cable  string // the public network's end of the router's link
 	number int
 	hosts  int
 	world  *World
@@ -57,17 +56,16 @@ func (w *World) Home(c Config) *Home {
 	w.t.Helper()
 	h := &Home{Router: w.space("router"), config: c, number: w.homes, world: w}
 	w.homes++
-	h.cable = fmt.Sprint("p", w.public) // as attach names it
 	w.attach(h.Router, "wide", 1)
 	h.Router.exec("", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1",
 		"net.netfilter.nf_conntrack_udp_timeout=30", "net.netfilter.nf_conntrack_udp_timeout_stream=30") // openFor
 	commands := []string{"link add home type bridge mcast_snooping 0", "link set home up", "address add " + h.inner4(1) + "/24 dev home"}
 	if c.NAT == None {
-		w.core.batch("route add " + h.inner4(0) + "/24 via " + h.Router.IPv4[0].String() + " dev " + h.cable + " onlink")
+		w.core.batch("route add " + h.inner4(0) + "/24 via " + h.Router.IPv4[0].String() + " dev " + h.Router.port + " onlink")
 	}
 	if c.IPv6 {
 		commands = append(commands, "address add "+h.inner6(1)+"/64 dev home nodad")
-		w.core.batch("route add " + h.inner6(0) + "/64 via " + h.Router.IPv6[0].String() + " dev " + h.cable + " onlink")
+		w.core.batch("route add " + h.inner6(0) + "/64 via " + h.Router.IPv6[0].String() + " dev " + h.Router.port + " onlink")
 	}
 	h.Router.batch(commands...)
 	h.Router.Nft(h.rules())

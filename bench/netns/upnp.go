@@ -43,7 +43,7 @@ func (h *Home) UPnP(settings ...string) *UPnP {
 	if err := os.WriteFile(u.config, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.world.core.batch("route add " + UPnPAddr + "/32 via " + h.Router.IPv4[0].String() + " dev " + h.cable + " onlink")
+	h.world.core.batch("route add " + UPnPAddr + "/32 via " + h.Router.IPv4[0].String() + " dev " + h.Router.port + " onlink")
 	u.Boot()
 	t.Cleanup(func() {
 		u.daemon.Kill()
