@@ -29,11 +29,12 @@ const (
 
 	// Packets that are lost in a round whose least round trip is queued of minRTT longer, and shortPath
 	// at least, were lost to a queue. Then no more may be under way than lossCut of what was, and more
-	// again as CUBIC has it (RFC 9438), cubicC in packets/s^3.
+	// again as CUBIC has it (RFC 9438), cubicC in packets/s^3; but by an eighth a round where the least round
+	// trip is not a tenth longer, or leastQueue: nobody queues.
 	queued     = 0.3
-	leastQueue = 2 * time.Millisecond
 	lossCut    = 0.7
 	cubicC     = 0.4
+	leastQueue = 2 * time.Millisecond
 
 	// rttMemory is how long the least round trip counts, probeTime how long the queue is then left
 	// to drain so that a new one can be seen.
@@ -273,11 +274,11 @@ func (m *model) updateRate(now int64, s *sample, newRound bool) {
 func (m *model) endRound(now int64, s *sample) {
 	overflows := m.lost >= leastLosses*packetSize && float64(m.lost) > lossLimit*float64(m.lost+m.got)
 	switch c := &m.cut; {
-	case overflows, m.again && m.queue():
+	case overflows, m.again && !m.short() && m.longer(queued, shortPath):
 		c.begin(now, m.most, max(m.pipe(), leastCwnd))
 		m.full = true
 	case c.ceiling > 0 && m.most >= c.ceiling*9/10:
-		c.grow(now-m.roundAt, m.srtt, m.roundRTT < m.minRTT+max(m.minRTT/10, int64(leastQueue)))
+		c.grow(now-m.roundAt, m.srtt, m.longer(0.1, leastQueue))
 	}
 	if m.cut.ceiling > 2*int(windowGain)*m.pipe()+initialWindow {
 		m.cut = cut{at: m.cut.at}
@@ -294,10 +295,11 @@ func (m *model) endRound(now int64, s *sample) {
 	}
 }
 
-// queue reports whether there was one during all of this round.
-func (m *model) queue() bool {
-	longer := max(int64(queued*float64(m.minRTT)), int64(shortPath))
-	return !m.short() && m.roundRTT < never && m.roundRTT > m.minRTT+longer
+// longer reports whether all round trips of this round were longer than the least, by a part of it and
+// by a time at least: there was a queue. It is false where none was measured.
+func (m *model) longer(part float64, least time.Duration) bool {
+	by := max(int64(part*float64(m.minRTT)), int64(least))
+	return m.roundRTT < never && m.roundRTT > m.minRTT+by
 }
 
 func (m *model) updateMode(now int64, s *sample) {
@@ -413,8 +415,8 @@ func (c *cut) begin(now int64, most, least int) {
 }
 
 // grow lets more be under way: an eighth where nobody queues, else as RFC 9438 sections 4.2 and 4.3.
-func (c *cut) grow(took, rtt int64, unused bool) {
-	if unused {
+func (c *cut) grow(took, rtt int64, queue bool) {
+	if !queue {
 		c.ceiling += max(c.ceiling/8, packetSize)
 		c.from, c.grown = float64(c.ceiling)/packetSize, 0
 		c.peak = max(c.peak, c.from)

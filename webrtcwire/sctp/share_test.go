@@ -66,3 +66,34 @@ func besideCubic(t *testing.T, there path, ahead time.Duration) {
 		t.Error("want a share of 0.25 to 0.75, and four fifths of the path for both")
 	}
 }
+
+// TestCutGrowsBack: as fast as CUBIC does beside others who queue (RFC 9438 section 4.2), and by an eighth
+// a round where nobody does.
+func TestCutGrowsBack(t *testing.T) {
+	const round, peak = 100 * time.Millisecond, 400
+	rounds := func(queue bool) (n int) {
+		var c cut
+		c.begin(1, peak*packetSize, leastCwnd)
+		if want := peak * packetSize * 7 / 10; c.ceiling < want-1 || c.ceiling > want {
+			t.Errorf("cut to %d bytes, want %d", c.ceiling, want)
+		}
+		for ; c.ceiling < (peak-1)*packetSize; n++ {
+			c.grow(int64(round), int64(round), queue)
+		}
+		return n
+	}
+	// K is the cube root of 120 packets / 0.4, 6.7 s; a packet below the peak it is there 1.4 s earlier.
+	if n := rounds(true); n < 51 || n > 55 {
+		t.Errorf("beside others after %d rounds, want 53", n)
+	}
+	if n := rounds(false); n != 4 {
+		t.Errorf("alone after %d rounds, want 4", n)
+	}
+	// Who is cut below where it was cut before leaves room (section 4.7).
+	var c cut
+	c.begin(1, peak*packetSize, leastCwnd)
+	c.begin(2, peak*packetSize/2, leastCwnd)
+	if want := 0.85 * peak / 2; c.peak < want-1 || c.peak > want+1 {
+		t.Errorf("after a second cut it heads for %.0f packets, want %.0f", c.peak, want)
+	}
+}
