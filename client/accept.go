@@ -42,8 +42,9 @@ func (c *Client) accept(listener net.Listener, kind swarm.Transport) {
 			continue
 		}
 		c.wg.Go(func() {
-			defer place.Leave()
-			if err := c.welcome(conn, kind); err != nil {
+			err := c.welcome(conn, kind)
+			place.Leave(err == nil)
+			if err != nil {
 				c.log.Debug("incoming connection", "from", conn.RemoteAddr(), "err", err)
 				conn.Close()
 			}

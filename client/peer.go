@@ -262,6 +262,9 @@ func (t *Torrent) drop(p *peer, why error) {
 	now := time.Now()
 	t.log.Debug("peer gone", "peer", p.addr, "err", why)
 	delete(l.peers, p)
+	if p.unchoked && t.isSeed() {
+		t.turnEnded(p, p.wastes(now))
+	}
 	if l.byID[p.peerID] == p {
 		delete(l.byID, p.peerID)
 		t.peerIDs.Delete(p.peerID)

@@ -49,8 +49,8 @@ const (
 	// block that it would take, an unchoked peer does not use its slot.
 	idleSlot  = 3 * time.Second
 	stuckSlot = 10 * time.Second
-	// maxWasters bounds the hosts whose wasted turns are remembered, mostWasted the number.
-	maxWasters = 4096
+	// maxHosts bounds the hosts whose turns are remembered, mostWasted the number of wasted ones.
+	maxHosts   = 4096
 	mostWasted = 5
 )
 
@@ -86,24 +86,30 @@ func (t *Torrent) hurryRechoke(now time.Time) {
 // turnEnded remembers whether a host used its turn.
 func (t *Torrent) turnEnded(p *peer, wasted bool) {
 	l := &t.loop
-	if !wasted {
-		delete(l.wasters, p.host())
+	if !wasted && p.sentInTurn() == 0 {
 		return
 	}
-	if len(l.wasters) >= maxWasters {
-		clear(l.wasters)
+	if len(l.unused) >= maxHosts {
+		clear(l.unused)
 	}
-	l.wasters[p.host()] = min(l.wasters[p.host()]+1, mostWasted)
+	if !wasted {
+		l.unused[p.host()] = 0
+		return
+	}
+	l.unused[p.host()] = min(l.unused[p.host()]+1, mostWasted)
 }
+
+func (p *peer) sentInTurn() int64 { return p.sent.Load() - p.sentBefore }
 
 func (t *Torrent) chokerPeers() []choker.Peer {
 	now := time.Now()
 	list := make([]choker.Peer, 0, len(t.loop.peers))
 	for p := range t.loop.peers {
+		wasted, known := t.loop.unused[p.host()]
 		list = append(list, choker.Peer{
 			ID: p.id, Web: p.kind == swarm.WebRTC, Interested: p.interested, Unchoked: p.unchoked, Changed: p.changed,
-			Received: p.down.perSecond, Sent: p.up.perSecond, SentInTurn: p.sent.Load() - p.sentBefore,
-			Idle: p.wastes(now), Wasted: t.loop.wasters[p.host()],
+			Received: p.down.perSecond, Sent: p.up.perSecond, SentInTurn: p.sentInTurn(),
+			Idle: p.wastes(now), Host: p.host(), Wasted: wasted, UsedTurns: known && wasted == 0,
 		})
 	}
 	return list
@@ -144,15 +150,15 @@ func (t *Torrent) setUnchoked(p *peer, unchoked bool) {
 	if same {
 		return
 	}
+	if !unchoked && t.isSeed() {
+		t.turnEnded(p, wasted)
+	}
 	p.changed, p.sentBefore = time.Now(), p.sent.Load()
 	p.turn.Add(1)
 	p.greedy.Store(false)
 	if unchoked {
 		p.w.Send(wire.Message{ID: wire.Unchoke})
 		return
-	}
-	if t.isSeed() {
-		t.turnEnded(p, wasted)
 	}
 	p.w.Send(wire.Message{ID: wire.Choke})
 	p.w.StopServing(func(b wire.Block) bool {

@@ -113,7 +113,7 @@ type loop struct {
 	lastPeer    time.Time // when a peer was last connected
 	choker      *choker.Choker
 	nextRechoke time.Time
-	wasters     map[netip.Prefix]int // turns that hosts did not use
+	unused      map[netip.Prefix]int // turns that hosts did not use, 0 if they used the last
 	downRate    rateMeter
 	upRate      rateMeter
 	lastRates   time.Time
@@ -180,7 +180,7 @@ func newTorrent(c *Client, src *meta.Source, opts TorrentOptions) (*Torrent, err
 		byID:    make(map[[20]byte]*peer),
 		punches: make(map[netip.AddrPort]*punch),
 		guesses: rate.NewLimiter(rate.Every(guessInterval), guessBurst),
-		bans:    source.NewBans(), wasters: make(map[netip.Prefix]int),
+		bans:    source.NewBans(), unused: make(map[netip.Prefix]int),
 	}
 	t.loop.choker = choker.New(choker.Config{Random: rand.IntN})
 	peers, named := opts.Peers, slices.Clone(opts.LinkPeers)

@@ -173,13 +173,13 @@ func TestGate(t *testing.T) {
 	for i := range 100 {
 		g.Enter(addr(1+i%4), now, func() {})
 	}
-	v.Leave()
-	v.Leave()
+	v.Leave(true)
+	v.Leave(true)
 	in := 0
 	for range 10 * visitBurst { // one host, again and again
 		if v := g.Enter(addr(7), now, func() {}); v != nil {
 			in++
-			v.Leave()
+			v.Leave(true)
 		}
 	}
 	if in != visitBurst {
@@ -190,11 +190,42 @@ func TestGate(t *testing.T) {
 	}
 	for i := range 3 * maxVisits {
 		if v := g.Enter(addr(i), now, func() {}); v != nil {
-			v.Leave()
+			v.Leave(true)
 		}
 	}
 	if len(g.lately) > maxVisits {
 		t.Errorf("%d hosts are remembered", len(g.lately))
+	}
+}
+
+// Hosts that come again and again and finish no handshake, each no more than once at a time, do not keep another out.
+func TestGateKnowsWhoCameToNothing(t *testing.T) {
+	now := time.Unix(10000, 0)
+	g := NewGate(50)
+	inside := make(map[int]bool)
+	crowd := func(rounds int) {
+		for range rounds {
+			for host := range 250 {
+				if !inside[host] {
+					inside[host] = g.Enter(addr(host), now, func() { inside[host] = false }) != nil
+				}
+			}
+			now = now.Add(100 * time.Millisecond)
+		}
+	}
+	crowd(105) // those inside are within handshakeGrace
+	honest := g.Enter(addr(999), now, func() { t.Error("an honest host was shut out") })
+	if honest == nil {
+		t.Fatal("an honest host is kept out")
+	}
+	crowd(15) // less than handshakeGrace
+	honest.Leave(true)
+	for range 100 {
+		if v := g.Enter(addr(999), now, func() {}); v == nil {
+			t.Fatal("an honest host is kept out later")
+		} else {
+			v.Leave(true)
+		}
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 // Gate bounds connections that have come in and whose handshake is not finished. When
-// it is full, the oldest of the host that has the most is shut out for a newcomer. A host
-// that comes again and again is let in at a rate.
+// it is full, the oldest of the host that counts most is shut out for a newcomer: its connections
+// count, and those that came to nothing. A host that comes again and again is let in at a rate.
 type Gate struct {
 	mu     sync.Mutex
 	limit  int
@@ -17,10 +17,11 @@ type Gate struct {
 	lately map[netip.Prefix]*visits
 }
 
-// visits is how many connections a host may still make.
+// visits is how many connections a host may still make, and how many of the last came to nothing.
 type visits struct {
 	left float64
 	last time.Time
+	vain int
 }
 
 // A host may make visitBurst connections at once, and visitsPerSecond more as time goes
@@ -30,6 +31,12 @@ const (
 	visitBurst      = 100
 	visitsPerSecond = 2
 	maxVisits       = 8192
+)
+
+// vainMost is how many connections that came to nothing count, and vainTime for how long after the last they do.
+const (
+	vainMost = 3
+	vainTime = time.Minute
 )
 
 // allowed reports whether a host may make another connection. g.mu is held.
@@ -46,7 +53,7 @@ func (g *Gate) allowed(host netip.Prefix, now time.Time) bool {
 		if len(g.lately) >= maxVisits {
 			clear(g.lately)
 		}
-		v = &visits{visitBurst, now}
+		v = &visits{left: visitBurst, last: now}
 		g.lately[host] = v
 	}
 	v.fill(now)
@@ -58,6 +65,9 @@ func (g *Gate) allowed(host netip.Prefix, now time.Time) bool {
 }
 
 func (v *visits) fill(now time.Time) {
+	if now.Sub(v.last) > vainTime {
+		v.vain = 0
+	}
 	v.left = min(v.left+now.Sub(v.last).Seconds()*visitsPerSecond, visitBurst)
 	v.last = now
 }
@@ -94,7 +104,7 @@ func (g *Gate) Enter(addr netip.Addr, now time.Time, close func()) *Visitor {
 			g.mu.Unlock()
 			return nil
 		}
-		g.remove(victim)
+		g.remove(victim, false)
 	}
 	g.inside[v] = struct{}{}
 	g.hosts[v.host]++
@@ -107,32 +117,48 @@ func (g *Gate) Enter(addr netip.Addr, now time.Time, close func()) *Visitor {
 
 // victim returns who gives way to a newcomer.
 func (g *Gate) victim(newcomer *Visitor, now time.Time) (victim *Visitor) {
-	own := g.hosts[newcomer.host] + 1
+	own, most := g.weight(newcomer.host)+1, 0
 	for v := range g.inside {
-		n := g.hosts[v.host]
+		n := g.weight(v.host)
 		if n < own || n == own && now.Sub(v.since) < handshakeGrace {
 			continue
 		}
-		if victim == nil || n > g.hosts[victim.host] || n == g.hosts[victim.host] && v.since.Before(victim.since) {
-			victim = v
+		if victim == nil || n > most || n == most && v.since.Before(victim.since) {
+			victim, most = v, n
 		}
 	}
 	return victim
 }
 
-// Leave gives the place back.
-func (v *Visitor) Leave() {
-	v.gate.mu.Lock()
-	defer v.gate.mu.Unlock()
-	v.gate.remove(v)
+// weight is what a host counts.
+func (g *Gate) weight(host netip.Prefix) int {
+	n := g.hosts[host]
+	if v := g.lately[host]; v != nil {
+		n += v.vain
+	}
+	return n
 }
 
-func (g *Gate) remove(v *Visitor) {
+// Leave gives the place back, of a connection whose handshake is finished, or that has come to nothing.
+func (v *Visitor) Leave(finished bool) {
+	v.gate.mu.Lock()
+	defer v.gate.mu.Unlock()
+	v.gate.remove(v, finished)
+}
+
+func (g *Gate) remove(v *Visitor, finished bool) {
 	if _, inside := g.inside[v]; !inside {
 		return
 	}
 	delete(g.inside, v)
 	if g.hosts[v.host]--; g.hosts[v.host] == 0 {
 		delete(g.hosts, v.host)
+	}
+	switch lately := g.lately[v.host]; {
+	case lately == nil:
+	case finished:
+		lately.vain = 0
+	default:
+		lately.vain = min(lately.vain+1, vainMost)
 	}
 }

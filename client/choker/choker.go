@@ -13,6 +13,7 @@ package choker
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -44,10 +45,13 @@ type Peer struct {
 	Received, Sent float64
 	// SentInTurn is what it has taken since Changed, in bytes.
 	SentInTurn int64
-	// Idle: it is unchoked, and takes nothing. Wasted is how many turns its host had and
-	// did not use.
-	Idle   bool
-	Wasted int
+	// Idle: it is unchoked, and takes nothing.
+	Idle bool
+	// Host is where it is. Wasted is how many turns its host had and did not use; UsedTurns: its host had turns, and
+	// used all of late.
+	Host      netip.Prefix
+	Wasted    int
+	UsedTurns bool
 }
 
 // Config sets how many slots there are.
@@ -95,8 +99,7 @@ func (c *Choker) Rechoke(now time.Time, seeding bool, peers []Peer) map[int]bool
 	}
 	if seeding {
 		c.optimistic = -1
-		c.sortBySeedingTurn(now, want)
-		return c.share(want, 0)
+		return c.share(c.seedingTurns(now, want), 0)
 	}
 	slices.SortStableFunc(want, func(a, b Peer) int {
 		return cmp.Or(cmp.Compare(b.Received, a.Received), cmp.Compare(b.Sent, a.Sent))
@@ -113,36 +116,56 @@ const (
 	idle
 )
 
-// sortBySeedingTurn puts first those whose turn lasts, then those who wait: the longest
-// first, but behind others those of hosts that have wasted turns. Half of the slots are
-// for turns that are longer than usual at most: who is slow on purpose does not hold all.
-func (c *Choker) sortBySeedingTurn(now time.Time, want []Peer) {
-	overtime, class := 0, make(map[int]int, len(want))
+// seedingTurns puts first those whose turn lasts, then those who wait. Half of the slots
+// are for turns that are longer than usual at most: who is slow on purpose does not hold all.
+func (c *Choker) seedingTurns(now time.Time, want []Peer) []Peer {
+	overtime := 0
+	var classes [idle + 1][]Peer
 	for _, p := range want {
-		had := now.Sub(p.Changed)
+		had, class := now.Sub(p.Changed), hadTurn
 		switch {
 		case !p.Unchoked:
-			class[p.ID] = waiting
+			class = waiting
 		case p.Idle:
-			class[p.ID] = idle
+			class = idle
 		case had < turn:
-			class[p.ID] = inTurn
+			class = inTurn
 		case had < longTurn && p.Sent > 0 && p.SentInTurn < c.cfg.Turn && overtime < (c.cfg.Slots+1)/2:
 			overtime++
-			class[p.ID] = inTurn
-		default:
-			class[p.ID] = hadTurn
+			class = inTurn
+		}
+		classes[class] = append(classes[class], p)
+	}
+	for _, class := range classes {
+		slices.SortStableFunc(class, longest)
+	}
+	line(classes[waiting], want)
+	return slices.Concat(classes[:]...)
+}
+
+// longest compares by how long peers have been choked or unchoked.
+func longest(a, b Peer) int { return a.Changed.Compare(b.Changed) }
+
+// line puts those who wait in order, out of all that want slots: the longest first, but behind others those of
+// hosts that have wasted turns. A host that has not used one yet stands in line once for each that it has wasted,
+// and for each connection of its that is before, so that a hundred connections of a few hosts are not before all others.
+func line(wait, all []Peer) {
+	before := make(map[netip.Prefix]int)
+	for _, p := range all {
+		if p.Unchoked {
+			before[p.Host]++
 		}
 	}
-	slices.SortStableFunc(want, func(a, b Peer) int {
-		if order := cmp.Compare(class[a.ID], class[b.ID]); order != 0 {
-			return order
+	slices.SortStableFunc(wait, longest)
+	place := make(map[int]int, len(wait))
+	for _, p := range wait {
+		place[p.ID] = p.Wasted
+		if !p.UsedTurns {
+			place[p.ID] += before[p.Host]
+			before[p.Host]++
 		}
-		if class[a.ID] == waiting && a.Wasted != b.Wasted {
-			return cmp.Compare(a.Wasted, b.Wasted)
-		}
-		return a.Changed.Compare(b.Changed)
-	})
+	}
+	slices.SortStableFunc(wait, func(a, b Peer) int { return cmp.Compare(place[a.ID], place[b.ID]) })
 }
 
 // promoteOptimistic moves the peer in the optimistic slot to the front: the one
@@ -187,6 +210,7 @@ func (c *Choker) Fill(peers []Peer) map[int]bool {
 			want = append(want, p)
 		}
 	}
+	line(want[holding:], want)
 	chosen := c.share(want, holding)
 	for _, p := range want[:holding] {
 		delete(chosen, p.ID)

@@ -2,6 +2,7 @@ package choker
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -27,10 +28,15 @@ func newRoom(slots, webSlots int, seed uint64) *room {
 	}
 }
 
+// hostOf is the address of peer n, if each has one of its own.
+func hostOf(n int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 32)
+}
+
 // add lets n interested peers in, with ids from first on.
 func (r *room) add(first, n int, web bool, received float64) {
 	for id := first; id < first+n; id++ {
-		r.peers = append(r.peers, Peer{ID: id, Web: web, Interested: true, Changed: r.now, Received: received})
+		r.peers = append(r.peers, Peer{ID: id, Host: hostOf(id), Web: web, Interested: true, Changed: r.now, Received: received})
 	}
 }
 
@@ -320,5 +326,43 @@ func TestUnusedTurnsEndEarly(t *testing.T) {
 	r.peers = r.peers[:1]
 	if !r.rechoke(true)[1] {
 		t.Error("who wasted a turn gets no slot that nobody else wants")
+	}
+}
+
+// A hundred connections of ten hosts that use no turn do not make one of another host wait for all of them,
+// neither when turns end nor when some of them go and their slots are free at once. Those of a host that has used
+// its turns count as any.
+func TestCrowdOfFewHostsStandsInLineOnce(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		for _, leave := range []bool{false, true} {
+			r := newRoom(8, 0, 1)
+			r.add(1, 100, false, 0)
+			for i := range r.peers {
+				r.peers[i].Host, r.peers[i].UsedTurns = hostOf(i%10), used
+			}
+			r.fill()
+			r.now = r.now.Add(time.Second)
+			r.add(500, 1, false, 0)
+			rounds := 0
+			for ; !r.peers[len(r.peers)-1].Unchoked; rounds++ {
+				if leave {
+					for i, p := range r.peers {
+						if !used && slices.ContainsFunc(r.peers, func(o Peer) bool { return o.Unchoked && o.Host == p.Host }) {
+							r.peers[i].Wasted++
+						}
+					}
+					r.peers = slices.DeleteFunc(r.peers, func(p Peer) bool { return p.Unchoked })
+					r.fill()
+					continue
+				}
+				for i := range r.peers {
+					r.peers[i].Idle = r.peers[i].Unchoked
+				}
+				r.rechoke(true)
+			}
+			if want := map[bool]int{false: 1, true: 12}[used]; rounds != want {
+				t.Errorf("used %v, leave %v: it waited for %d rounds, want %d", used, leave, rounds, want)
+			}
+		}
 	}
 }

