@@ -54,9 +54,12 @@ type Config struct {
 	//	HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) (taken bool), flush func())
 	//	Queue(packet []byte, to netip.AddrPort) (int, error)
 	//	WriteSegments(packets []byte, size int, to netip.AddrPort) (int, error)
+	//	WriteWhole(packet []byte, to netip.AddrPort) (int, error)
+	//	WriteFragmentable(packet []byte, to netip.AddrPort) (int, error)
 	//
 	// packets are taken from, and given to, whoever has read many together and can send many
-	// together. Those that are of no connection of ours f does not take: requests to a STUN
+	// together; and packets are as large as the path takes, which the last two find out: the one sends
+	// a packet whole or not at all, the other in fragments if it must. Those that are of no connection of ours f does not take: requests to a STUN
 	// server, answers to another's questions, channel data.
 	PacketConns []net.PacketConn
 

@@ -154,11 +154,15 @@ func (l *link) onCandidate(c ice.Candidate) {
 
 func (l *link) onSelected(local, remote ice.Candidate) {
 	to, _ := netip.ParseAddr(remote.Address())
-	l.selected.Store(&selected{
+	now := &selected{
 		local: local, remote: remote,
 		to:     netip.AddrPortFrom(to.Unmap(), uint16(remote.Port())),
 		direct: to.IsValid() && local.Type() != ice.CandidateTypeRelay && local.NetworkType().IsUDP(),
-	})
+	}
+	was := l.selected.Swap(now)
+	if up := l.up.Load(); up != nil && (was == nil || was.to != now.to || was.direct != now.direct) {
+		up.sctp.Moved()
+	}
 }
 
 // nearWindow is how much may be under way to a peer on this machine, 0 if it is not.
@@ -439,6 +443,20 @@ func (o *outlet) Send(b []byte, size int) {
 		o.l.detour.send(rest[:n])
 		rest = rest[n:]
 	}
+}
+
+func (o *outlet) SendOne(b []byte, cut bool) bool {
+	pair := o.l.selected.Load()
+	direct := pair != nil && pair.direct
+	if !direct && !cut {
+		return false // TURN and TCP have their own ideas of what a packet is
+	}
+	o.records.seal(typeApplication, b)
+	if direct {
+		return o.l.s.socket.mux.sendOne(b, pair.to, cut)
+	}
+	o.l.detour.send(b)
+	return true
 }
 
 // udpAddr is a candidate's address.

@@ -51,6 +51,7 @@ type mux struct {
 	conns  []net.PacketConn // all of one UDP port; the first is written to
 	write  func(b []byte, to netip.AddrPort) (int, error)
 	send   func(b []byte, size int, to netip.AddrPort)
+	whole  wholeConn // nil: the socket has no such way
 	hosts  *hosts
 	mirror *Mirror // whose questions go out by this socket; nil: none
 	logger *slog.Logger
@@ -103,6 +104,7 @@ func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, logger *slog.L
 	}
 	m.write = writer(conns[0])
 	m.send = segmentWriter(conns[0], m.write)
+	m.whole, _ = conns[0].(wholeConn)
 	for _, conn := range conns {
 		if buffered, ok := conn.(interface{ SetReadBuffer(int) error }); ok {
 			_ = buffered.SetReadBuffer(socketBuffer) // as much as the system allows

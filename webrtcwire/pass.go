@@ -27,6 +27,28 @@ func segmentWriter(conn net.PacketConn, write func([]byte, netip.AddrPort) (int,
 	}
 }
 
+// wholeConn is a connection that can send a packet whole or not at all, and in fragments if it is too large.
+type wholeConn interface {
+	WriteWhole(b []byte, to netip.AddrPort) (int, error)
+	WriteFragmentable(b []byte, to netip.AddrPort) (int, error)
+}
+
+// sendOne sends a packet that has to arrive whole, or one that may be cut; false: it cannot be.
+func (m *mux) sendOne(b []byte, to netip.AddrPort, cut bool) bool {
+	var err error
+	switch {
+	case m.whole == nil && !cut:
+		return false
+	case m.whole == nil:
+		_, err = m.write(b, to)
+	case cut:
+		_, err = m.whole.WriteFragmentable(b, to)
+	default:
+		_, err = m.whole.WriteWhole(b, to)
+	}
+	return err == nil
+}
+
 // pass hands DTLS records straight to the connection that they belong to, if it has made its
 // handshake; nil: there is none such. If flush, that is to follow.
 func (m *mux) pass(b []byte, from netip.AddrPort) (to *link, flush bool) {

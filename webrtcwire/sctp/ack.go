@@ -184,6 +184,9 @@ func (a *Association) delivered(now int64, got *sample, tsn uint32) {
 		r.highest = tsn
 	}
 	a.model.take(now, got, c.snapshot, c.size)
+	if tooLarge(c) {
+		a.path.holes = 0
+	}
 }
 
 // detect finds what is lost: what was sent a reordering window before something that has arrived
@@ -231,4 +234,7 @@ func (a *Association) lose(tsn uint32) {
 	c.lost = true
 	s.pushBack(&s.lost, tsn)
 	a.model.lose(c.size, c.sentAt)
+	if tooLarge(c) {
+		a.path.lose(c.sentAt, a.now())
+	}
 }

@@ -52,6 +52,11 @@ type Outlet interface {
 	// but for the last, which may be smaller. It may write in b, and not keep it, and must not
 	// wait for the network: what there is no room for is lost.
 	Send(b []byte, size int)
+
+	// SendOne takes one packet, with its room, as Send does: one that has to arrive whole or not at all, or, with
+	// cut, that goes in fragments where it is too large. false: it is known not to arrive whole, or it cannot be
+	// seen to.
+	SendOne(b []byte, cut bool) bool
 }
 
 // Config is what an association is made for.
@@ -99,6 +104,7 @@ type Association struct {
 	in       receiver
 	resets   resets
 	model    model
+	path     pathMTU
 	channels map[uint16]*Channel
 	nextID   uint16
 	opened   int // channels of the peer, ever
@@ -136,6 +142,7 @@ func newAssociation(config Config) *Association {
 	a.tag = max(1, binary.BigEndian.Uint32(random[:]))
 	a.out.begin(binary.BigEndian.Uint32(random[4:]))
 	a.model.begin(config.Near)
+	a.path.begin(0)
 	if config.Near > ShortWindow {
 		owns.Add(1)
 	}
@@ -332,7 +339,7 @@ func (a *Association) handle(now int64, c chunk) bool {
 	case chunkAbort:
 		a.end(ErrPeer)
 	case chunkHeartbeat:
-		if len(c.value) <= packetSize-headerSize-chunkHeader {
+		if len(c.value) <= a.path.size-headerSize-chunkHeader {
 			a.control(a.peerTag, appendChunk(nil, chunkHeartbeatAck, 0, c.value))
 		}
 	case chunkShutdown, chunkShutdownAck: // what is under way is worth nothing without the peer
@@ -345,7 +352,9 @@ func (a *Association) handle(now int64, c chunk) bool {
 		a.end(ErrPeer)
 	case chunkShutdownComplete:
 		a.end(ErrPeer)
-	case chunkError, chunkHeartbeatAck:
+	case chunkHeartbeatAck:
+		a.handleHeartbeatAck(now, c.value)
+	case chunkError:
 		a.debug("the peer reports", fmt.Errorf("chunk %d of %d bytes", c.kind, len(c.value)))
 	case chunkData, chunkSack, chunkForwardTSN, chunkReconfig:
 		if a.state == cookieEchoed {

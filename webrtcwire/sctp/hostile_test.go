@@ -12,7 +12,8 @@ import (
 // void takes packets and keeps the last ones.
 type void struct{ sent [][]byte }
 
-func (v *void) Room() (int, int) { return 0, 0 }
+func (v *void) Room() (int, int)          { return 0, 0 }
+func (v *void) SendOne([]byte, bool) bool { return true }
 
 func (v *void) Send(b []byte, size int) {
 	for ; len(b) > 0; b = b[min(size, len(b)):] {

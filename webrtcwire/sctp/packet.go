@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// packetSize is the largest packet that we send. With DTLS (37 bytes), a channel of TURN (4),
+	// packetSize is the largest packet that we send without having tried that it arrives, see pathMTU. With DTLS (37 bytes), a channel of TURN (4),
 	// UDP and IPv6 (48) it is 1,277 bytes: every link carries 1,280 (RFC 8200 section 5).
 	packetSize = 1188
 
@@ -20,7 +20,7 @@ const (
 	port = 5000
 )
 
-// Chunk types (RFC 9260 section 3.2, RFC 3758, RFC 6525).
+// Chunk types (RFC 9260 section 3.2, RFC 3758, RFC 6525, RFC 4820).
 const (
 	chunkData             = 0
 	chunkInit             = 1
@@ -36,6 +36,7 @@ const (
 	chunkCookieAck        = 11
 	chunkShutdownComplete = 14
 	chunkReconfig         = 130
+	chunkPad              = 132
 	chunkForwardTSN       = 192
 )
 
@@ -48,6 +49,7 @@ const (
 
 // Parameter types (RFC 9260 section 3.3, RFC 5061, RFC 3758, RFC 9653, RFC 6525).
 const (
+	paramInfo                 = 1 // of a HEARTBEAT
 	paramCookie               = 7
 	paramOutgoingReset        = 13
 	paramIncomingReset        = 14

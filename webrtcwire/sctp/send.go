@@ -185,7 +185,7 @@ func (a *Association) mayBegin(now int64) bool {
 	switch {
 	case a.state != established, s.lost.n == 0 && len(s.queue) == 0:
 		return false
-	case s.inflight > 0 && s.inflight+packetSize > a.model.window():
+	case s.inflight > 0 && s.inflight+a.path.size > a.model.window():
 		return false
 	case s.lost.n == 0 && s.inflight > 0 && s.rwnd < packetSize, s.lost.n == 0 && int(s.next-s.una) >= maxUnacked:
 		return false
@@ -193,15 +193,15 @@ func (a *Association) mayBegin(now int64) bool {
 	return a.model.nextSend <= now
 }
 
-// fill adds DATA chunks to a packet.
+// fill adds DATA chunks to a packet. One that was sent while packets could be larger has one to itself.
 func (a *Association) fill(now int64, p []byte) []byte {
 	s := &a.out
 	for {
-		room := packetSize - len(p)
+		room := a.path.size - len(p)
 		switch {
 		case s.lost.n > 0:
 			c := s.at(s.lost.head)
-			if pad(c.size) > room {
+			if pad(c.size) > room && len(p) > headerSize {
 				return p
 			}
 			tsn := s.lost.head
@@ -273,12 +273,13 @@ func (a *Association) flush() {
 		a.arm(now)
 		return
 	}
+	a.probeSize(now)
 	before := a.out.unsent
 	w := writer{a: a}
 	for a.mayBegin(now) {
 		p := w.packet()
 		if a.in.packets > 0 || a.in.immediate {
-			p = a.appendSack(p, packetSize-len(p))
+			p = a.appendSack(p, a.path.size-len(p))
 		}
 		filled := a.fill(now, p)
 		if len(filled) > headerSize {
@@ -290,7 +291,7 @@ func (a *Association) flush() {
 	}
 	if a.in.ackDue(now) {
 		p := w.packet()
-		w.finish(a.appendSack(p, packetSize-len(p)), a.peerTag)
+		w.finish(a.appendSack(p, a.path.size-len(p)), a.peerTag)
 	}
 	w.close()
 	if len(a.out.queue) == 0 && a.out.lost.n == 0 && a.out.inflight < a.model.window() {
@@ -314,7 +315,7 @@ func (a *Association) flushControl() {
 		tag, p := a.waiting[i].tag, w.packet()
 		for first := true; i < len(a.waiting) && a.waiting[i].tag == tag; first = false {
 			chunk := a.waiting[i].chunk
-			if !first && (len(p)+len(chunk) > packetSize || alone(chunk)) {
+			if !first && (len(p)+len(chunk) > a.path.size || alone(chunk)) {
 				break
 			}
 			p = append(p, chunk...)
@@ -350,24 +351,21 @@ func (w *writer) packet() []byte {
 	if w.arena == nil {
 		w.arena = arenas.Get().(*[maxBatch]byte)
 	}
-	if w.end+w.a.head+packetSize+w.a.tail > len(w.arena) {
+	if w.end+w.a.head+largestPacket+w.a.tail > len(w.arena) {
 		w.send()
 		w.start, w.end = 0, 0
 	}
 	at := w.end + w.a.head
-	return w.arena[at : at+headerSize : at+packetSize]
+	return w.arena[at : at+headerSize : at+largestPacket]
 }
 
 // finish completes the packet that packet began.
 func (w *writer) finish(p []byte, tag uint32) {
-	binary.BigEndian.PutUint16(p, port)
-	binary.BigEndian.PutUint16(p[2:], port)
-	binary.BigEndian.PutUint32(p[4:], tag)
-	if first := p[headerSize]; w.a.zeroChecksum && w.a.state == established && first != chunkInit && first != chunkCookieEcho {
-		binary.LittleEndian.PutUint32(p[8:], 0)
-	} else {
-		putChecksum(p) // RFC 9653 section 5.2
+	if len(p) > w.a.path.size {
+		w.alone(appendPad(p, largestPacket), tag, true)
+		return
 	}
+	w.address(p, tag)
 	total := w.a.head + len(p) + w.a.tail
 	if w.n > 0 && total > w.size {
 		w.send()
@@ -379,6 +377,27 @@ func (w *writer) finish(p []byte, tag uint32) {
 	if w.n++; total < w.size || w.n == maxSegments {
 		w.send()
 		w.start, w.end = 0, 0
+	}
+}
+
+// alone is finish, of a packet that goes by itself.
+func (w *writer) alone(p []byte, tag uint32, cut bool) bool {
+	w.address(p, tag)
+	b := w.arena[w.end : w.end+w.a.head+len(p)+w.a.tail]
+	w.send()
+	w.start, w.end = 0, 0
+	return w.a.config.Outlet.SendOne(b, cut)
+}
+
+// address writes a packet's header.
+func (w *writer) address(p []byte, tag uint32) {
+	binary.BigEndian.PutUint16(p, port)
+	binary.BigEndian.PutUint16(p[2:], port)
+	binary.BigEndian.PutUint32(p[4:], tag)
+	if first := p[headerSize]; w.a.zeroChecksum && w.a.state == established && first != chunkInit && first != chunkCookieEcho {
+		binary.LittleEndian.PutUint32(p[8:], 0)
+	} else {
+		putChecksum(p) // RFC 9653 section 5.2
 	}
 }
 

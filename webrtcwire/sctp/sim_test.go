@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ type path struct {
 	reorder float64       // share that comes 5 ms later
 	stall   time.Duration // of the receiver, twice a second; then its socket holds 50 packets
 	mangle  func([]byte) []byte
+	whole   *whole
 
 	rng  *rand.Rand
 	line *line // of its own, or shared
@@ -29,6 +31,19 @@ type path struct {
 
 	sent, lost, full, held int
 	worst                  time.Duration // in the queue
+}
+
+// whole is how large a packet may be that is not cut, as a UDP payload; nil: any.
+type whole struct{ most, last atomic.Int32 }
+
+func (w *whole) passes(n int) bool {
+	if w == nil {
+		return true
+	}
+	if n > 1000 {
+		w.last.Store(int32(n))
+	}
+	return int32(n) <= w.most.Load()
 }
 
 // line is what sends at the rate of a path.
@@ -62,9 +77,20 @@ func (p *path) Room() (int, int) { return 21, 16 }
 func (p *path) Send(b []byte, size int) {
 	for len(b) > 0 {
 		n := min(size, len(b))
-		p.sendOne(bytes.Clone(b[21 : n-16]))
+		if p.whole.passes(n) {
+			p.sendOne(bytes.Clone(b[21 : n-16]))
+		}
 		b = b[n:]
 	}
+}
+
+func (p *path) SendOne(b []byte, cut bool) bool {
+	if cut {
+		p.sendOne(bytes.Clone(b[21 : len(b)-16]))
+	} else {
+		p.Send(b, len(b))
+	}
+	return true
 }
 
 func (p *path) sendOne(b []byte) {

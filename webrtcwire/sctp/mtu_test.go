@@ -1,0 +1,85 @@
+package sctp
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func narrowed(n int) *whole {
+	w := &whole{}
+	w.most.Store(int32(n))
+	return w
+}
+
+// Packets become as large as the path lets them be, of the usual sizes, and nothing that a path loses makes them larger.
+func TestPacketsFitThePath(t *testing.T) {
+	for _, test := range []struct {
+		passes, want int // UDP payloads
+		loss         float64
+	}{
+		{1500, 1469, 0}, {1472, 1469, 0}, {1468, 1449, 0}, {1452, 1449, 0}, {1400, 1369, 0}, {1372, 1369, 0},
+		{1368, 1225, 0}, {1232, 1225, 0}, {1472, 1469, 0.02}, {1452, 1449, 0.02},
+	} {
+		path1 := path{rate: 12.5e6, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond, loss: test.loss, whole: narrowed(test.passes)}
+		transferred(t, path1, path{delay: path1.delay, loss: test.loss}, 16<<20)
+		if got := path1.whole.last.Load(); int(got) != test.want {
+			t.Errorf("packets of %d bytes where %d pass, want %d", got, test.passes, test.want)
+		}
+	}
+}
+
+// Where a path has become narrower and says nothing of it, a pause is all that happens, whatever it does with the
+// packets that are too large; later they become larger again.
+func TestBlackHole(t *testing.T) {
+	for name, small := range map[string]bool{"bulk": false, "small messages pass": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				there := path{rate: 1.25e6, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond, whole: narrowed(1472)}
+				a, _, opened, stop := link(t, there, path{delay: there.delay})
+				t.Cleanup(stop)
+				received := streaming(t, a, opened)
+				if small {
+					c, err := a.Open("small")
+					if err != nil {
+						t.Fatal(err)
+					}
+					counter(opened)
+					go func() {
+						for pump(c, make([]byte, 20)) == nil {
+							time.Sleep(20 * time.Millisecond)
+						}
+					}()
+				}
+				size := func() int { return int(there.whole.last.Load()) }
+				time.Sleep(5 * time.Second)
+				if size() != 1469 {
+					t.Fatalf("packets of %d bytes at first", size())
+				}
+				there.whole.most.Store(1300)
+				before := received()
+				time.Sleep(5 * time.Second)
+				if received() == before || size() != 1225 {
+					t.Errorf("%d bytes came in 5 seconds, packets are of %d bytes", received()-before, size())
+				}
+				before = received()
+				time.Sleep(10 * time.Second)
+				if rate := float64(received()-before) / 10; rate < 0.8*there.rate || size() != 1225 {
+					t.Errorf("%.2f MB/s after that, packets of %d bytes", rate/1e6, size())
+				}
+				there.whole.most.Store(1452)
+				time.Sleep(holeAfter + 10*time.Second)
+				if size() != 1449 {
+					t.Errorf("packets of %d bytes a minute after it has become wider", size())
+				}
+				a.Moved() // to a way that takes less, as a relay does
+				there.whole.most.Store(1300)
+				before = received()
+				time.Sleep(5 * time.Second)
+				if received() == before || size() != 1225 {
+					t.Errorf("another path: %d bytes came in 5 seconds, packets are of %d bytes", received()-before, size())
+				}
+			})
+		})
+	}
+}
