@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/causeway-bt/causeway/bench/cli"
@@ -68,12 +69,15 @@ func TestBrowserDownloads(t *testing.T) {
 			realpeer.Need(t, test.o.Browser, realpeer.WebTorrent)
 			tor := single(t, 8<<20+4321)
 			tracker := realpeer.StartWebTracker(t, 0)
-			run, _ := seed(t, tor, toWeb(tracker)...)
+			run, _ := seed(t, tor, append(toWeb(tracker), "-v")...)
 			test.o.Torrent, test.o.Trackers = tor.Path, []string{tracker.URL}
 			pageHas(t, realpeer.StartBrowser(t, test.o), 0, tor)
 			eventually(t, patience, "all of it counted as uploaded", func() bool {
 				return lastProgress(run).Uploaded >= tor.Size
 			})
+			if !strings.Contains(run.Output(), "larger packets\" bytes=14") {
+				t.Errorf("its packets did not become larger\n%s", run.Output())
+			}
 		})
 	}
 }

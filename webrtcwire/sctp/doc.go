@@ -24,6 +24,7 @@
 //	RFC 3758  FORWARD-TSN of the peer; we send none
 //	RFC 9653  zero checksums, in both directions where the peer says that it takes them
 //	RFC 7053  the I bit on the last chunk that there is to send
+//	RFC 8899  path MTU discovery (section 6.2), with the PAD chunk of RFC 4820
 //	RFC 8985  RACK-TLP, on TSNs and gap blocks, in place of RFC 9260's fast retransmit (section 7.2.4)
 //
 // Messages are not kept together: a channel is a stream of bytes, and each chunk that is in order is
@@ -92,6 +93,17 @@
 // After the timeout, srtt + 4 rttvar, leastRTO (200 ms) to maxRTO (3 s), doubled each time, all is taken
 // for lost, and the window begins at four packets. A peer that leaves us without an answer for deadAfter
 // (40 s) is dead.
+//
+// # Sending: how large packets are
+//
+// At first packetSize (1,188 bytes): that passes everywhere. While there is something to send, a HEARTBEAT is made
+// longer by a PAD chunk to what UDP payloads of 1,472, 1,452 and 1,372 bytes hold (file mtu.go): the first that is
+// answered is the size from then on; one that is not answered in a timeout is tried sizeTries (3) times, and all that
+// are larger again after raiseAfter (10 minutes). Where the outlet cannot send whole packets, as by a relay,
+// nothing is tried. If large packets are lost holeTries (3) times in a row, a loss for all that were
+// under way together, and none arrives meanwhile, the path has become narrower: packets have packetSize again, chunks
+// that do not fit go in IP fragments, each in a packet that even the sender's interface cuts (largestPacket, 1,500 bytes),
+// and larger ones are tried after holeAfter (a minute). On another path all begins anew.
 //
 // # Bounds
 //

@@ -91,6 +91,7 @@ func appendPad(b []byte, size int) []byte {
 func (a *Association) handleHeartbeatAck(now int64, b []byte) {
 	p := &a.path
 	if p.probing > 0 && bytes.Equal(b, p.info[:]) {
+		a.config.Logger.Debug("sctp: the path takes larger packets", "bytes", p.probing)
 		*p = pathMTU{size: p.probing, next: now + int64(raiseAfter)}
 	}
 }
