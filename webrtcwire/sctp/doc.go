@@ -67,12 +67,14 @@
 //	          others learns only so that part of its round trips is theirs
 //
 // A bottleneck's loss is heeded (type cut). A queue overflows where packets are lost in a round whose least
-// round trip is longer than minRTT by over queued (0.3) of it, and by shortPath (3 ms), or where more than lossLimit (5 %) of a round's packets are
-// lost, and at least leastLosses (8). Then no more may be under way than lossCut (0.7) of what was, or the pipe if
-// that is more, and that ceiling grows as the window of CUBIC does (RFC 9438 sections 4.2, 4.3 and 4.7; cubicC 0.4
-// packets/s^3), while it is reached: or by an eighth in a round whose least round trip is not a tenth longer than minRTT, nor
-// leastQueue (2 ms), since nobody queues then. So beside a TCP that fills the queue this is another such; and where nobody
-// fills it, a loss is the path's own, and costs what is lost.
+// round trip is longer than minRTT by over queued (0.3) of it, and by shortPath (3 ms); or where more than lossLimit
+// (5 %) of a round's packets are lost, and at least leastLosses (8). Then no more may be under way than lossCut (0.7) of
+// what was, or the pipe if that is more. That ceiling grows while it is reached: as the window of CUBIC does (RFC
+// 9438 sections 4.2, 4.3 and 4.7; cubicC 0.4 packets/s^3), or, if that is faster, by roundGrowth packets (4) a round
+// trip, but no more than secondGrowth (40) a second: windows that grow the faster the larger they are take a minute to
+// become alike. In a round whose least round trip is not a tenth longer than minRTT, nor leastQueue (2 ms), nobody
+// queues, and it grows by an eighth. So beside a TCP that fills the queue this is another such; and where nobody fills
+// it, a loss is the path's own, and costs what is lost.
 //
 // On paths of less than shortPath (3 ms) scheduling is longer than the path, and the model says little:
 // ShortWindow (80,000 bytes) may be under way even after a timeout, if no overflow has set a ceiling.

@@ -28,13 +28,16 @@ const (
 	leastLosses = 8
 
 	// Packets that are lost in a round whose least round trip is queued of minRTT longer, and shortPath
-	// at least, were lost to a queue. Then no more may be under way than lossCut of what was, and more
-	// again as CUBIC has it (RFC 9438), cubicC in packets/s^3; but by an eighth a round where the least round
-	// trip is not a tenth longer, or leastQueue: nobody queues.
-	queued     = 0.3
-	lossCut    = 0.7
-	cubicC     = 0.4
-	leastQueue = 2 * time.Millisecond
+	// at least, were lost to a queue. Then no more may be under way than lossCut of what was, and more again as
+	// CUBIC has it (RFC 9438), cubicC in packets/s^3, or steadily, if that is more: by roundGrowth packets a round
+	// trip, but no more than secondGrowth a second. Where the least round trip is not a tenth longer, or
+	// leastQueue, nobody queues: then by an eighth a round.
+	queued       = 0.3
+	lossCut      = 0.7
+	cubicC       = 0.4
+	roundGrowth  = 4
+	secondGrowth = 40
+	leastQueue   = 2 * time.Millisecond
 
 	// rttMemory is how long the least round trip counts, probeTime how long the queue is then left
 	// to drain so that a new one can be seen.
@@ -414,7 +417,7 @@ func (c *cut) begin(now int64, most, least int) {
 	*c = cut{ceiling: int(from * packetSize), at: now, from: from, peak: max(peak, from)}
 }
 
-// grow lets more be under way: an eighth where nobody queues, else as RFC 9438 sections 4.2 and 4.3.
+// grow lets more be under way: an eighth where nobody queues, else as RFC 9438 sections 4.2 and 4.3, or steadily.
 func (c *cut) grow(took, rtt int64, queue bool) {
 	if !queue {
 		c.ceiling += max(c.ceiling/8, packetSize)
@@ -425,8 +428,9 @@ func (c *cut) grow(took, rtt int64, queue bool) {
 	c.grown += took
 	t := seconds(c.grown)
 	back := math.Cbrt((c.peak - c.from) / cubicC) // until it is at peak again
-	reno := c.from + 3*(1-lossCut)/(1+lossCut)*t/seconds(rtt)
 	ahead := t - back
-	packets := max(c.peak+cubicC*ahead*ahead*ahead, reno)
+	reno := 3 * (1 - lossCut) / (1 + lossCut) / seconds(rtt)
+	steady := max(reno, min(roundGrowth/seconds(rtt), secondGrowth))
+	packets := max(c.peak+cubicC*ahead*ahead*ahead, c.from+steady*t)
 	c.ceiling = max(c.ceiling, min(int(packets*packetSize), c.ceiling*3/2))
 }

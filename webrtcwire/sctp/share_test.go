@@ -67,33 +67,69 @@ func besideCubic(t *testing.T, there path, ahead time.Duration) {
 	}
 }
 
-// TestCutGrowsBack: as fast as CUBIC does beside others who queue (RFC 9438 section 4.2), and by an eighth
-// a round where nobody does.
+// TestCutGrowsBack: as fast as CUBIC does beside others who queue (RFC 9438 section 4.2) or steadily, if that is
+// faster, and by an eighth a round where nobody does.
 func TestCutGrowsBack(t *testing.T) {
-	const round, peak = 100 * time.Millisecond, 400
-	rounds := func(queue bool) (n int) {
+	const round = 100 * time.Millisecond
+	for _, test := range []struct {
+		peak   int
+		queue  bool
+		rounds int
+	}{
+		{400, true, 30},   // 120 packets at 4 a round
+		{5000, true, 142}, // K is the cube root of 1500 packets / 0.4, 15.5 s; a packet below the peak it is there 1.4 s earlier
+		{400, false, 4},   // 1/0.7 is less than 9/8 to the fourth
+	} {
 		var c cut
-		c.begin(1, peak*packetSize, leastCwnd)
-		if want := peak * packetSize * 7 / 10; c.ceiling < want-1 || c.ceiling > want {
+		c.begin(1, test.peak*packetSize, leastCwnd)
+		if want := test.peak * packetSize * 7 / 10; c.ceiling < want-1 || c.ceiling > want {
 			t.Errorf("cut to %d bytes, want %d", c.ceiling, want)
 		}
-		for ; c.ceiling < (peak-1)*packetSize; n++ {
-			c.grow(int64(round), int64(round), queue)
+		n := 0
+		for ; c.ceiling < (test.peak-1)*packetSize; n++ {
+			c.grow(int64(round), int64(round), test.queue)
 		}
-		return n
+		if n < test.rounds-1 || n > test.rounds+1 {
+			t.Errorf("at %d packets, others queue: %v: after %d rounds, want %d", test.peak, test.queue, n, test.rounds)
+		}
 	}
-	// K is the cube root of 120 packets / 0.4, 6.7 s; a packet below the peak it is there 1.4 s earlier.
-	if n := rounds(true); n < 51 || n > 55 {
-		t.Errorf("beside others after %d rounds, want 53", n)
-	}
-	if n := rounds(false); n != 4 {
-		t.Errorf("alone after %d rounds, want 4", n)
-	}
+	const peak = 400
 	// Who is cut below where it was cut before leaves room (section 4.7).
 	var c cut
 	c.begin(1, peak*packetSize, leastCwnd)
 	c.begin(2, peak*packetSize/2, leastCwnd)
 	if want := 0.85 * peak / 2; c.peak < want-1 || c.peak > want+1 {
 		t.Errorf("after a second cut it heads for %.0f packets, want %.0f", c.peak, want)
+	}
+}
+
+// TestTwoShare has one connection begin beside another that has the path for itself: within 10 s they share it.
+func TestTwoShare(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes long")
+	}
+	const rate, delay = 12.5e6, 25 * time.Millisecond
+	for _, behind := range []time.Duration{0, 100 * time.Millisecond, 500 * time.Millisecond, 3 * time.Second} {
+		t.Run(fmt.Sprintf("behind by %v", behind), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var shared line
+				var received [2]func() int64
+				for i := range received {
+					a, _, opened, stop := link(t, path{rate: rate, delay: delay, queue: 2 * delay, line: &shared}, path{delay: delay})
+					t.Cleanup(stop)
+					received[i] = streaming(t, a, opened)
+					time.Sleep(behind)
+				}
+				time.Sleep(10 * time.Second)
+				x, y := received[0](), received[1]()
+				time.Sleep(20 * time.Second)
+				a, b := float64(received[0]()-x), float64(received[1]()-y)
+				jain := (a + b) * (a + b) / 2 / (a*a + b*b)
+				if t.Logf("%.2f and %.2f MB/s, Jain's index %.3f", a/20e6, b/20e6, jain); jain < 0.95 || a+b < 0.9*20*rate {
+					t.Error("want 0.95, and nine tenths of the path")
+				}
+			})
+		})
 	}
 }
