@@ -427,7 +427,7 @@ type outlet struct {
 
 func (o *outlet) Room() (head, tail int) { return recordHead, recordTail }
 
-func (o *outlet) Send(b []byte, size int) {
+func (o *outlet) Send(b []byte, size int) bool {
 	for rest := b; len(rest) > 0; {
 		n := min(size, len(rest))
 		o.records.seal(typeApplication, rest[:n:n])
@@ -435,14 +435,14 @@ func (o *outlet) Send(b []byte, size int) {
 	}
 	pair := o.l.selected.Load()
 	if pair != nil && pair.direct {
-		o.l.s.socket.mux.send(b, size, pair.to) // an error is a loss
-		return
+		return o.l.s.socket.mux.send(b, size, pair.to)
 	}
 	for rest := b; len(rest) > 0; {
 		n := min(size, len(rest))
 		o.l.detour.send(rest[:n])
 		rest = rest[n:]
 	}
+	return true
 }
 
 func (o *outlet) SendOne(b []byte, cut bool) bool {

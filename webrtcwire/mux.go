@@ -50,7 +50,7 @@ const (
 type mux struct {
 	conns  []net.PacketConn // all of one UDP port; the first is written to
 	write  func(b []byte, to netip.AddrPort) (int, error)
-	send   func(b []byte, size int, to netip.AddrPort)
+	send   func(b []byte, size int, to netip.AddrPort) bool
 	whole  wholeConn // nil: the socket has no such way
 	hosts  *hosts
 	mirror *Mirror // whose questions go out by this socket; nil: none

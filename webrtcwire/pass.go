@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"syscall"
 )
 
 // segmentConn is a connection that sends many packets with one system call: those of size bytes
@@ -13,17 +14,24 @@ type segmentConn interface {
 	WriteSegments(b []byte, size int, to netip.AddrPort) (int, error)
 }
 
-// segmentWriter sends packets as segmentConn does, or one by one. Errors of the network show as loss.
-func segmentWriter(conn net.PacketConn, write func([]byte, netip.AddrPort) (int, error)) func([]byte, int, netip.AddrPort) {
-	if many, ok := conn.(segmentConn); ok {
-		return func(b []byte, size int, to netip.AddrPort) { _, _ = many.WriteSegments(b, size, to) }
-	}
-	return func(b []byte, size int, to netip.AddrPort) {
+// segmentWriter sends packets as segmentConn does, or one by one. false: they are known to be larger than the path
+// takes, and go in fragments. Other errors of the network show as loss.
+func segmentWriter(conn net.PacketConn, write func([]byte, netip.AddrPort) (int, error)) func([]byte, int, netip.AddrPort) bool {
+	many, ok := conn.(segmentConn)
+	return func(b []byte, size int, to netip.AddrPort) (fit bool) {
+		if ok {
+			n, err := many.WriteSegments(b, size, to)
+			if !errors.Is(err, syscall.EMSGSIZE) {
+				return true
+			}
+			b = b[n:] // one by one the system cuts them
+		}
 		for len(b) > 0 {
 			n := min(size, len(b))
 			_, _ = write(b[:n], to)
 			b = b[n:]
 		}
+		return !ok
 	}
 }
 
@@ -33,7 +41,7 @@ type wholeConn interface {
 	WriteFragmentable(b []byte, to netip.AddrPort) (int, error)
 }
 
-// sendOne sends a packet that has to arrive whole, or one that may be cut; false: it cannot be.
+// sendOne sends a packet that has to arrive whole, or one that may be cut; false: it is known not to arrive.
 func (m *mux) sendOne(b []byte, to netip.AddrPort, cut bool) bool {
 	var err error
 	switch {
@@ -46,7 +54,7 @@ func (m *mux) sendOne(b []byte, to netip.AddrPort, cut bool) bool {
 	default:
 		_, err = m.whole.WriteWhole(b, to)
 	}
-	return err == nil
+	return !errors.Is(err, syscall.EMSGSIZE)
 }
 
 // pass hands DTLS records straight to the connection that they belong to, if it has made its

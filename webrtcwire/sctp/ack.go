@@ -184,7 +184,7 @@ func (a *Association) delivered(now int64, got *sample, tsn uint32) {
 		r.highest = tsn
 	}
 	a.model.take(now, got, c.snapshot, c.size)
-	if tooLarge(c) {
+	if c.large {
 		a.path.holes = 0
 	}
 }
@@ -210,7 +210,7 @@ func (a *Association) detect(now int64) {
 			r.checkAt = at
 			return
 		}
-		a.lose(tsn)
+		a.lose(now, tsn)
 		if !recovering {
 			recovering = true
 			r.recover()
@@ -226,7 +226,7 @@ func (r *rack) recover() {
 }
 
 // lose has a chunk repeated.
-func (a *Association) lose(tsn uint32) {
+func (a *Association) lose(now int64, tsn uint32) {
 	s := &a.out
 	c := s.at(tsn)
 	s.remove(&s.pending, tsn)
@@ -234,7 +234,7 @@ func (a *Association) lose(tsn uint32) {
 	c.lost = true
 	s.pushBack(&s.lost, tsn)
 	a.model.lose(c.size, c.sentAt)
-	if tooLarge(c) {
-		a.path.lose(c.sentAt, a.now())
+	if c.large {
+		a.path.lose(c.sentAt, now)
 	}
 }

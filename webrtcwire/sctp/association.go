@@ -50,8 +50,9 @@ type Outlet interface {
 
 	// Send takes packets that follow each other in b, each with its room, of size bytes each
 	// but for the last, which may be smaller. It may write in b, and not keep it, and must not
-	// wait for the network: what there is no room for is lost.
-	Send(b []byte, size int)
+	// wait for the network: what there is no room for is lost. false: they are known to be larger than
+	// the path takes, and go in fragments.
+	Send(b []byte, size int) bool
 
 	// SendOne takes one packet, with its room, as Send does: one that has to arrive whole or not at all, or, with
 	// cut, that goes in fragments where it is too large. false: it is known not to arrive whole, or it cannot be

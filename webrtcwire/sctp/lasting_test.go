@@ -176,7 +176,7 @@ func TestLostChunkIsRepeatedBesideASack(t *testing.T) {
 		if a.out.pending.n != 1 {
 			t.Fatalf("%d packets are under way", a.out.pending.n)
 		}
-		a.lose(a.out.pending.head)
+		a.lose(a.now(), a.out.pending.head)
 		a.in.packets = ackEvery
 		a.flush()
 		if a.in.packets != 0 || a.out.lost.n != 0 {

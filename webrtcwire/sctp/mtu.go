@@ -12,7 +12,7 @@ import (
 var payloads = [...]int{1472, 1452, 1372}
 
 const (
-	// largestPacket is the room for a packet: of more than an Ethernet takes, see cut.
+	// largestPacket is the room for a packet: of more than an Ethernet takes, see Outlet.SendOne.
 	largestPacket = 1500
 
 	// sizeTries is how many probes of a size must be lost until it is too large (MAX_PROBES of RFC 8899
@@ -23,7 +23,8 @@ const (
 	holeAfter  = time.Minute
 
 	// holeTries is how many times in a row packets larger than packetSize must be lost, and none of them arrive, until
-	// they count as too large for a path that has become narrower (RFC 8899 section 4.3).
+	// they count as too large for a path that has become narrower (RFC 8899 section 4.3); and how often a chunk
+	// goes in such.
 	holeTries = 3
 
 	infoSize = paramHeader + 8 // of our HEARTBEATs' information (RFC 9260 section 3.3.5)
@@ -65,8 +66,9 @@ func (a *Association) probeSize(now int64) {
 			p.probing, p.at = size, now
 			return
 		}
+		p.tries = 0
 	}
-	p.step, p.next = 0, now+int64(raiseAfter) // all that is larger has been tried
+	p.step, p.tries, p.next = 0, 0, now+int64(raiseAfter) // all that is larger has been tried
 }
 
 // sendProbe sends a packet of that size, and reports whether it can be sent whole.
@@ -76,12 +78,15 @@ func (a *Association) sendProbe(size int) bool {
 	info := appendParam(a.path.info[:0], paramInfo, random[:])
 	w := writer{a: a}
 	defer w.close()
-	return w.alone(appendPad(appendChunk(w.packet(), chunkHeartbeat, 0, info), size), a.peerTag, false)
+	return w.sendOne(appendPad(appendChunk(w.packet(), chunkHeartbeat, 0, info), size), a.peerTag, false)
 }
 
-// appendPad makes a packet longer, up to size bytes (RFC 4820 section 3).
+// appendPad makes a packet longer, up to size bytes, if there is room for a chunk (RFC 4820 section 3).
 func appendPad(b []byte, size int) []byte {
 	n := size - len(b)
+	if n < chunkHeader {
+		return b
+	}
 	b = append(b, chunkPad, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(n))
 	return append(b, make([]byte, n-chunkHeader)...)
@@ -96,12 +101,9 @@ func (a *Association) handleHeartbeatAck(now int64, b []byte) {
 	}
 }
 
-// tooLarge reports whether a chunk does not fit what passes everywhere.
-func tooLarge(c *sent) bool { return pad(c.size) > packetSize-headerSize }
-
 // lose notes the loss of a large packet, and goes back to what passes everywhere if there is a black hole.
 func (p *pathMTU) lose(sentAt, now int64) {
-	if p.size == packetSize || sentAt < p.holeAt {
+	if p.size == packetSize || sentAt < p.holeAt { // the same event
 		return
 	}
 	p.holeAt = now

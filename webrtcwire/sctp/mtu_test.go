@@ -1,6 +1,7 @@
 package sctp
 
 import (
+	"bytes"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,14 +33,17 @@ func TestPacketsFitThePath(t *testing.T) {
 // Where a path has become narrower and says nothing of it, a pause is all that happens, whatever it does with the
 // packets that are too large; later they become larger again.
 func TestBlackHole(t *testing.T) {
-	for name, small := range map[string]bool{"bulk": false, "small messages pass": true} {
+	for name, tt := range map[string]struct{ small, told bool }{
+		"bulk": {}, "small messages pass": {small: true}, "the system knows": {told: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				there := path{rate: 1.25e6, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond, whole: narrowed(1472)}
+				there.whole.told = tt.told
 				a, _, opened, stop := link(t, there, path{delay: there.delay})
 				t.Cleanup(stop)
 				received := streaming(t, a, opened)
-				if small {
+				if tt.small {
 					c, err := a.Open("small")
 					if err != nil {
 						t.Fatal(err)
@@ -81,5 +85,61 @@ func TestBlackHole(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Messages of which two make a packet that is too large come through as well.
+func TestBlackHoleOfManyChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		there := path{rate: 1.25e6, delay: 25 * time.Millisecond, queue: 50 * time.Millisecond, whole: narrowed(1472)}
+		a, _, opened, stop := link(t, there, path{delay: there.delay})
+		t.Cleanup(stop)
+		c, err := a.Open("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		received := counter(opened)
+		go func() {
+			for pump(c, make([]byte, 600)) == nil && pump(c, make([]byte, 600)) == nil {
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		time.Sleep(5 * time.Second)
+		if there.whole.last.Load() <= 1232 {
+			t.Fatalf("packets of %d bytes at first", there.whole.last.Load())
+		}
+		there.whole.most.Store(1232)
+		time.Sleep(5 * time.Second)
+		before := received.Load()
+		time.Sleep(5 * time.Second)
+		if received.Load() == before {
+			t.Error("nothing comes any more")
+		}
+	})
+}
+
+// An answer to no probe of ours, or to an old one, says nothing of the path.
+func TestForgedHeartbeatAck(t *testing.T) {
+	a, _ := standing()
+	defer a.Close()
+	ack := func(info []byte) { a.Receive(packetTo(a.tag, appendChunk(nil, chunkHeartbeatAck, 0, info))) }
+	zero := appendParam(nil, paramInfo, make([]byte, infoSize-paramHeader))
+	ack(zero)
+	ack(nil)
+	a.path.probing = 1432
+	old := appendParam(a.path.info[:0], paramInfo, []byte("a probe."))
+	ack(zero)
+	ack(old[:len(old)-1])
+	ack(append(bytes.Clone(old), 0, 0, 0, 0))
+	if a.path.size != packetSize {
+		t.Errorf("packets of %d bytes", a.path.size)
+	}
+	old = bytes.Clone(old)
+	if ack(old); a.path.size != 1432 {
+		t.Errorf("packets of %d bytes after the answer to a probe", a.path.size)
+	}
+	a.path.begin(0)
+	if ack(old); a.path.size != packetSize {
+		t.Errorf("packets of %d bytes after an answer that came before", a.path.size)
 	}
 }

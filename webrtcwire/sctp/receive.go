@@ -23,8 +23,8 @@ const (
 	maxBlocks     = 240
 	maxDuplicates = 16
 
-	// bufferSize is that of the pooled buffers for chunks that wait: what a packet carries.
-	bufferSize = 1280
+	// bufferSize is that of the pooled buffers for chunks that wait: what one of ours carries at most.
+	bufferSize = 1408
 )
 
 // buffers are for the data of one chunk that waits for earlier ones.

@@ -12,7 +12,7 @@ const (
 	maxSendAhead = 256 << 10
 
 	// maxUnacked bounds the chunks that wait for cumulative acknowledgement, so that what is kept of
-	// them does not exceed 5 MB: four times what a path of 12.5 MB/s and 100 ms holds.
+	// them does not exceed 6 MB: four times what a path of 12.5 MB/s and 100 ms holds.
 	maxUnacked = maxAhead - 1
 
 	// maxMessage is the largest message that a writer is woken for.
@@ -85,6 +85,7 @@ type sent struct {
 	flags      byte
 	gone       bool // acknowledged by a gap block
 	lost       bool // waits to be repeated
+	large      bool // in a packet of more than packetSize
 	repeated   uint8
 	size       int    // with its header
 	runEnd     uint32 // of the run of gone chunks that begins here
@@ -193,11 +194,21 @@ func (a *Association) mayBegin(now int64) bool {
 	return a.model.nextSend <= now
 }
 
-// fill adds DATA chunks to a packet. One that was sent while packets could be larger has one to itself.
-func (a *Association) fill(now int64, p []byte) []byte {
+// packetLimit is how large the next packet of DATA may be. What was lost again and again in larger ones goes in one
+// that passes everywhere, whatever becomes of others.
+func (a *Association) packetLimit() int {
+	if s := &a.out; s.lost.n > 0 && s.at(s.lost.head).repeated >= holeTries {
+		return packetSize
+	}
+	return a.path.size
+}
+
+// fill adds DATA chunks to a packet, up to limit bytes. A chunk that is too large for that, since packets could be
+// larger when it was made, has one to itself.
+func (a *Association) fill(now int64, p []byte, limit int) []byte {
 	s := &a.out
 	for {
-		room := a.path.size - len(p)
+		room := limit - len(p)
 		switch {
 		case s.lost.n > 0:
 			c := s.at(s.lost.head)
@@ -262,7 +273,9 @@ func (a *Association) transmit(now int64, p []byte, tsn uint32) []byte {
 	p = binary.BigEndian.AppendUint16(p, c.message.stream)
 	p = binary.BigEndian.AppendUint16(p, c.message.ssn)
 	p = binary.BigEndian.AppendUint32(p, c.message.ppid)
-	return appendPadding(append(p, c.data...), len(c.data))
+	p = appendPadding(append(p, c.data...), len(c.data))
+	c.large = len(p) > packetSize
+	return p
 }
 
 // flush sends what may be sent now.
@@ -281,9 +294,10 @@ func (a *Association) flush() {
 		if a.in.packets > 0 || a.in.immediate {
 			p = a.appendSack(p, a.path.size-len(p))
 		}
-		filled := a.fill(now, p)
+		limit := a.packetLimit()
+		filled := a.fill(now, p, limit)
 		if len(filled) > headerSize {
-			w.finish(filled, a.peerTag)
+			w.finish(filled, a.peerTag, limit)
 		}
 		if len(filled) == headerSize {
 			break
@@ -291,7 +305,7 @@ func (a *Association) flush() {
 	}
 	if a.in.ackDue(now) {
 		p := w.packet()
-		w.finish(a.appendSack(p, a.path.size-len(p)), a.peerTag)
+		w.finish(a.appendSack(p, a.path.size-len(p)), a.peerTag, a.path.size)
 	}
 	w.close()
 	if len(a.out.queue) == 0 && a.out.lost.n == 0 && a.out.inflight < a.model.window() {
@@ -323,7 +337,7 @@ func (a *Association) flushControl() {
 				break
 			}
 		}
-		w.finish(p, tag)
+		w.finish(p, tag, a.path.size)
 	}
 	w.close()
 	a.waiting = nil
@@ -359,10 +373,10 @@ func (w *writer) packet() []byte {
 	return w.arena[at : at+headerSize : at+largestPacket]
 }
 
-// finish completes the packet that packet began.
-func (w *writer) finish(p []byte, tag uint32) {
-	if len(p) > w.a.path.size {
-		w.alone(appendPad(p, largestPacket), tag, true)
+// finish completes the packet that packet began; one of more than limit bytes goes in fragments.
+func (w *writer) finish(p []byte, tag uint32, limit int) {
+	if len(p) > limit {
+		w.sendOne(appendPad(p, largestPacket), tag, true)
 		return
 	}
 	w.address(p, tag)
@@ -380,8 +394,8 @@ func (w *writer) finish(p []byte, tag uint32) {
 	}
 }
 
-// alone is finish, of a packet that goes by itself.
-func (w *writer) alone(p []byte, tag uint32, cut bool) bool {
+// sendOne is finish, of a packet that goes by itself.
+func (w *writer) sendOne(p []byte, tag uint32, cut bool) bool {
 	w.address(p, tag)
 	b := w.arena[w.end : w.end+w.a.head+len(p)+w.a.tail]
 	w.send()
@@ -404,7 +418,9 @@ func (w *writer) address(p []byte, tag uint32) {
 func (w *writer) send() {
 	if w.n > 0 {
 		end := w.end
-		w.a.config.Outlet.Send(w.arena[w.start:end], w.size)
+		if !w.a.config.Outlet.Send(w.arena[w.start:end], w.size) {
+			w.a.path.begin(w.a.now() + int64(holeAfter))
+		}
 		w.start, w.n, w.size = end, 0, 0
 	}
 }

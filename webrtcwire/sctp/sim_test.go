@@ -34,7 +34,10 @@ type path struct {
 }
 
 // whole is how large a packet may be that is not cut, as a UDP payload; nil: any.
-type whole struct{ most, last atomic.Int32 }
+type whole struct {
+	most, last atomic.Int32
+	told       bool // of packets that are too large the sender's system is told, and cuts them
+}
 
 func (w *whole) passes(n int) bool {
 	if w == nil {
@@ -74,23 +77,30 @@ type arrival struct {
 
 func (p *path) Room() (int, int) { return 21, 16 }
 
-func (p *path) Send(b []byte, size int) {
+func (p *path) Send(b []byte, size int) bool {
+	fit := true
 	for len(b) > 0 {
 		n := min(size, len(b))
-		if p.whole.passes(n) {
+		if passes := p.whole.passes(n); passes || p.whole.told {
+			fit = fit && passes
 			p.sendOne(bytes.Clone(b[21 : n-16]))
 		}
 		b = b[n:]
 	}
+	return fit
 }
 
 func (p *path) SendOne(b []byte, cut bool) bool {
 	if cut {
-		p.sendOne(bytes.Clone(b[21 : len(b)-16]))
-	} else {
-		p.Send(b, len(b))
+		if len(b) > 1472 { // else it would not be
+			p.sendOne(bytes.Clone(b[21 : len(b)-16]))
+		}
+		return true
 	}
-	return true
+	if !p.whole.passes(len(b)) {
+		return !p.whole.told
+	}
+	return p.Send(b, len(b))
 }
 
 func (p *path) sendOne(b []byte) {

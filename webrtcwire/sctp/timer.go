@@ -111,7 +111,7 @@ func (a *Association) check(now int64) {
 			return
 		}
 		if s.probed || s.backoff > 0 || a.model.srtt == 0 || newest.sentAt+a.rto() <= now {
-			a.timeOut()
+			a.timeOut(now)
 		} else {
 			a.probe(now)
 		}
@@ -127,22 +127,23 @@ func (a *Association) probe(now int64) {
 	s := &a.out
 	s.probed = true
 	if len(s.queue) == 0 && s.lost.n == 0 {
-		a.lose(s.pending.tail)
+		a.lose(now, s.pending.tail)
 	}
 	w := writer{a: a}
-	if p := a.fill(now, w.packet()); len(p) > headerSize {
-		w.finish(p, a.peerTag)
+	limit := a.packetLimit()
+	if p := a.fill(now, w.packet(), limit); len(p) > headerSize {
+		w.finish(p, a.peerTag, limit)
 	}
 	w.close()
 }
 
 // timeOut takes all that is under way for lost (RFC 9260 section 6.3.3).
-func (a *Association) timeOut() {
+func (a *Association) timeOut(now int64) {
 	s := &a.out
 	s.backoff++
 	s.rack.checkAt = never
 	for s.pending.n > 0 {
-		a.lose(s.pending.head)
+		a.lose(now, s.pending.head)
 	}
 	a.model.timedOut()
 }
