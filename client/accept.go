@@ -43,7 +43,7 @@ func (c *Client) accept(listener net.Listener, kind swarm.Transport) {
 		}
 		c.wg.Go(func() {
 			err := c.welcome(conn, kind)
-			place.Leave(err == nil)
+			place.Leave(err == nil, time.Now())
 			if err != nil {
 				c.log.Debug("incoming connection", "from", conn.RemoteAddr(), "err", err)
 				conn.Close()

@@ -263,7 +263,7 @@ func (t *Torrent) drop(p *peer, why error) {
 	t.log.Debug("peer gone", "peer", p.addr, "err", why)
 	delete(l.peers, p)
 	if p.unchoked && t.isSeed() {
-		t.turnEnded(p, p.wastes(now))
+		t.turnEnded(p, p.wastes(now) || p.interested && p.sentInTurn() == 0)
 	}
 	if l.byID[p.peerID] == p {
 		delete(l.byID, p.peerID)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/causeway-bt/causeway/client/allot"
@@ -83,20 +84,33 @@ func (t *Torrent) hurryRechoke(now time.Time) {
 	}
 }
 
-// turnEnded remembers whether a host used its turn.
+// turnEnded remembers whether a host used its turn. One that took less than a piece, and did not waste it, leaves
+// what is known as it was.
 func (t *Torrent) turnEnded(p *peer, wasted bool) {
-	l := &t.loop
-	if !wasted && p.sentInTurn() == 0 {
+	if !wasted && p.sentInTurn() < t.Info().PieceLength {
 		return
 	}
-	if len(l.unused) >= maxHosts {
-		clear(l.unused)
+	l, host := &t.loop, p.host()
+	if _, known := l.unused[host]; !known && len(l.unused) >= maxHosts {
+		forgetUseful(l.unused)
 	}
-	if !wasted {
-		l.unused[p.host()] = 0
-		return
+	if wasted {
+		l.unused[host] = min(l.unused[host]+1, mostWasted)
+	} else {
+		l.unused[host] = max(l.unused[host]-1, 0)
 	}
-	l.unused[p.host()] = min(l.unused[p.host()]+1, mostWasted)
+}
+
+// forgetUseful makes room: those that used their turns have the least to lose.
+func forgetUseful(unused map[netip.Prefix]int) {
+	for host, n := range unused {
+		if n == 0 {
+			delete(unused, host)
+		}
+	}
+	if len(unused) >= maxHosts {
+		clear(unused)
+	}
 }
 
 func (p *peer) sentInTurn() int64 { return p.sent.Load() - p.sentBefore }

@@ -113,7 +113,7 @@ type loop struct {
 	lastPeer    time.Time // when a peer was last connected
 	choker      *choker.Choker
 	nextRechoke time.Time
-	unused      map[netip.Prefix]int // turns that hosts did not use, 0 if they used the last
+	unused      map[netip.Prefix]int // turns that hosts did not use, less those that they did
 	downRate    rateMeter
 	upRate      rateMeter
 	lastRates   time.Time

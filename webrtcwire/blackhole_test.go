@@ -33,18 +33,20 @@ func (l *lines) contain(s string) bool {
 	return strings.Contains(l.all.String(), s)
 }
 
-// A path that becomes narrower while a connection lives, and whose router does not say so, does not end it: by the
+// A path that becomes narrower while a connection lives does not end it, whether its router says so or not: by the
 // real socket, and the fragments of Linux and of a router. Packets that go one by one are what IPv4 routers drop;
 // of many at a time they cut those that Linux lets them.
 func TestBlackHole(t *testing.T) {
 	for name, tt := range map[string]struct {
-		ipv6          bool
+		ipv6, told    bool
 		size, message int // bytes: of all, and written at a time, once the one before has arrived
 	}{
-		"IPv4":             {false, 16 << 20, 4 << 20},
-		"IPv4, one by one": {false, 300 * 1350, 1350},
-		"IPv6":             {true, 16 << 20, 4 << 20},
-		"IPv6, one by one": {true, 300 * 1350, 1350},
+		"IPv4":             {false, false, 16 << 20, 4 << 20},
+		"IPv4, one by one": {false, false, 300 * 1350, 1350},
+		"IPv6":             {true, false, 16 << 20, 4 << 20},
+		"IPv6, one by one": {true, false, 300 * 1350, 1350},
+		"IPv4, told":       {false, true, 16 << 20, 4 << 20},
+		"IPv6, told":       {true, true, 16 << 20, 4 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := netns.New(t)
@@ -63,13 +65,20 @@ func TestBlackHole(t *testing.T) {
 			if !log.contain("larger packets") {
 				t.Error("its packets did not become larger")
 			}
-			w.BlackHole(far, 1280)
+			if tt.told {
+				w.Narrow(far, 1280)
+			} else {
+				w.BlackHole(far, 1280)
+			}
 			began := time.Now()
 			want := randomBytes(4, tt.size)
 			for rest := want; len(rest) > 0; rest = rest[tt.message:] {
 				if transfer(t, from, to, rest[:tt.message]); t.Failed() {
 					return
 				}
+			}
+			if tt.told && !log.contain("smaller packets") {
+				t.Error("nothing was told of smaller packets")
 			}
 			t.Logf("%d bytes took %v", tt.size, time.Since(began))
 		})

@@ -58,9 +58,10 @@ type Config struct {
 	//	WriteFragmentable(packet []byte, to netip.AddrPort) (int, error)
 	//
 	// packets are taken from, and given to, whoever has read many together and can send many
-	// together; and packets are as large as the path takes, which the last two find out: the one sends
-	// a packet whole or not at all, the other in fragments if it must. Those that are of no connection of ours f does not take: requests to a STUN
-	// server, answers to another's questions, channel data.
+	// together. Those that are of no connection of ours f does not take: requests to a STUN
+	// server, answers to another's questions, channel data. With the last two, packets are as large as
+	// the path takes: WriteWhole sends one whole or not at all, EMSGSIZE says that it is too large, and
+	// WriteFragmentable sends in fragments what a path that has become narrower does not take.
 	PacketConns []net.PacketConn
 
 	// ICEServers are STUN and TURN servers: "stun:host:port" and

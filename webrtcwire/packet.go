@@ -13,8 +13,8 @@ const (
 	stunHeader = 20
 	stunCookie = 0x2112A442 // RFC 8489 section 5
 
-	// maxPacket is the largest packet read. What we and browsers send fits in
-	// 1,280 bytes; DTLS handshakes are cut to 1,200.
+	// maxPacket is the largest packet read. What browsers send fits in 1,280 bytes, what others like
+	// us do in 1,541; DTLS handshakes are cut to 1,200.
 	maxPacket = 2048
 )
 

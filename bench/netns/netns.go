@@ -100,14 +100,20 @@ func (w *World) attach(h *Host, device string, addresses int) {
 		fmt.Sprintf("route add default via %s dev %s onlink src %s", core6, device, h.IPv6[0]))...)
 }
 
-// BlackHole has the public network take IP packets of mtu bytes at most on their way to h, from now on, and tell
-// nobody of those that it drops. It cuts those of IPv4 that may be cut.
-func (w *World) BlackHole(h *Host, mtu int) {
+// Narrow has the public network take IP packets of mtu bytes at most on their way to h, from now on. It cuts those of
+// IPv4 that may be cut.
+func (w *World) Narrow(h *Host, mtu int) {
 	w.t.Helper()
 	var routes []string
 	for _, a := range slices.Concat(h.IPv4, h.IPv6) {
 		routes = append(routes, fmt.Sprintf("route change %s dev %s mtu lock %d", netip.PrefixFrom(a, a.BitLen()), h.port, mtu))
 	}
+	w.core.batch(routes...)
+}
+
+// BlackHole is Narrow, by a network that tells nobody of what it drops.
+func (w *World) BlackHole(h *Host, mtu int) {
+	w.t.Helper()
 	w.core.Nft(`table inet silent {
 	chain out {
 		type filter hook output priority 0
@@ -116,7 +122,7 @@ func (w *World) BlackHole(h *Host, mtu int) {
 	}
 }
 `)
-	w.core.batch(routes...)
+	w.Narrow(h, mtu)
 }
 
 // space makes a network namespace.

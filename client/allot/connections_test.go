@@ -173,13 +173,13 @@ func TestGate(t *testing.T) {
 	for i := range 100 {
 		g.Enter(addr(1+i%4), now, func() {})
 	}
-	v.Leave(true)
-	v.Leave(true)
+	v.Leave(true, now)
+	v.Leave(true, now)
 	in := 0
 	for range 10 * visitBurst { // one host, again and again
 		if v := g.Enter(addr(7), now, func() {}); v != nil {
 			in++
-			v.Leave(true)
+			v.Leave(true, now)
 		}
 	}
 	if in != visitBurst {
@@ -190,7 +190,7 @@ func TestGate(t *testing.T) {
 	}
 	for i := range 3 * maxVisits {
 		if v := g.Enter(addr(i), now, func() {}); v != nil {
-			v.Leave(true)
+			v.Leave(true, now)
 		}
 	}
 	if len(g.lately) > maxVisits {
@@ -219,13 +219,18 @@ func TestGateKnowsWhoCameToNothing(t *testing.T) {
 		t.Fatal("an honest host is kept out")
 	}
 	crowd(15) // less than handshakeGrace
-	honest.Leave(true)
+	honest.Leave(true, now)
 	for range 100 {
 		if v := g.Enter(addr(999), now, func() {}); v == nil {
 			t.Fatal("an honest host is kept out later")
 		} else {
-			v.Leave(true)
+			v.Leave(true, now)
 		}
+	}
+	// One that was slow once is as good as others a little later.
+	g.Enter(addr(998), now, func() {}).Leave(false, now)
+	if g.weight(HostOf(addr(998)), now) != 1 || g.weight(HostOf(addr(998)), now.Add(vainTime)) != 0 {
+		t.Error("what came to nothing does not count, or too long")
 	}
 }
 

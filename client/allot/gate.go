@@ -19,9 +19,10 @@ type Gate struct {
 
 // visits is how many connections a host may still make, and how many of the last came to nothing.
 type visits struct {
-	left float64
-	last time.Time
-	vain int
+	left   float64
+	last   time.Time
+	vain   int
+	vainAt time.Time // the last of them
 }
 
 // A host may make visitBurst connections at once, and visitsPerSecond more as time goes
@@ -33,10 +34,11 @@ const (
 	maxVisits       = 8192
 )
 
-// vainMost is how many connections that came to nothing count, and vainTime for how long after the last they do.
+// vainMost is how many connections that came to nothing count, and vainTime after what time one of them counts no
+// more.
 const (
 	vainMost = 3
-	vainTime = time.Minute
+	vainTime = 20 * time.Second
 )
 
 // allowed reports whether a host may make another connection. g.mu is held.
@@ -45,7 +47,7 @@ func (g *Gate) allowed(host netip.Prefix, now time.Time) bool {
 	if v == nil {
 		if len(g.lately) >= maxVisits {
 			for other, v := range g.lately {
-				if v.fill(now); v.left >= visitBurst {
+				if v.fill(now); v.left >= visitBurst && v.inVain(now) == 0 {
 					delete(g.lately, other)
 				}
 			}
@@ -65,12 +67,12 @@ func (g *Gate) allowed(host netip.Prefix, now time.Time) bool {
 }
 
 func (v *visits) fill(now time.Time) {
-	if now.Sub(v.last) > vainTime {
-		v.vain = 0
-	}
 	v.left = min(v.left+now.Sub(v.last).Seconds()*visitsPerSecond, visitBurst)
 	v.last = now
 }
+
+// inVain is how many connections that came to nothing count now.
+func (v *visits) inVain(now time.Time) int { return max(v.vain-int(now.Sub(v.vainAt)/vainTime), 0) }
 
 // Visitor is a connection in a Gate.
 type Visitor struct {
@@ -104,7 +106,7 @@ func (g *Gate) Enter(addr netip.Addr, now time.Time, close func()) *Visitor {
 			g.mu.Unlock()
 			return nil
 		}
-		g.remove(victim, false)
+		g.remove(victim, false, now)
 	}
 	g.inside[v] = struct{}{}
 	g.hosts[v.host]++
@@ -117,9 +119,9 @@ func (g *Gate) Enter(addr netip.Addr, now time.Time, close func()) *Visitor {
 
 // victim returns who gives way to a newcomer.
 func (g *Gate) victim(newcomer *Visitor, now time.Time) (victim *Visitor) {
-	own, most := g.weight(newcomer.host)+1, 0
+	own, most := g.weight(newcomer.host, now)+1, 0
 	for v := range g.inside {
-		n := g.weight(v.host)
+		n := g.weight(v.host, now)
 		if n < own || n == own && now.Sub(v.since) < handshakeGrace {
 			continue
 		}
@@ -131,22 +133,22 @@ func (g *Gate) victim(newcomer *Visitor, now time.Time) (victim *Visitor) {
 }
 
 // weight is what a host counts.
-func (g *Gate) weight(host netip.Prefix) int {
+func (g *Gate) weight(host netip.Prefix, now time.Time) int {
 	n := g.hosts[host]
 	if v := g.lately[host]; v != nil {
-		n += v.vain
+		n += v.inVain(now)
 	}
 	return n
 }
 
 // Leave gives the place back, of a connection whose handshake is finished, or that has come to nothing.
-func (v *Visitor) Leave(finished bool) {
+func (v *Visitor) Leave(finished bool, now time.Time) {
 	v.gate.mu.Lock()
 	defer v.gate.mu.Unlock()
-	v.gate.remove(v, finished)
+	v.gate.remove(v, finished, now)
 }
 
-func (g *Gate) remove(v *Visitor, finished bool) {
+func (g *Gate) remove(v *Visitor, finished bool, now time.Time) {
 	if _, inside := g.inside[v]; !inside {
 		return
 	}
@@ -159,6 +161,6 @@ func (g *Gate) remove(v *Visitor, finished bool) {
 	case finished:
 		lately.vain = 0
 	default:
-		lately.vain = min(lately.vain+1, vainMost)
+		lately.vain, lately.vainAt = min(lately.inVain(now)+1, vainMost), now
 	}
 }

@@ -48,7 +48,7 @@ type Peer struct {
 	// Idle: it is unchoked, and takes nothing.
 	Idle bool
 	// Host is where it is. Wasted is how many turns its host had and did not use; UsedTurns: its host had turns, and
-	// used all of late.
+	// used as many as it wasted, or more.
 	Host      netip.Prefix
 	Wasted    int
 	UsedTurns bool
@@ -136,10 +136,13 @@ func (c *Choker) seedingTurns(now time.Time, want []Peer) []Peer {
 		}
 		classes[class] = append(classes[class], p)
 	}
-	for _, class := range classes {
-		slices.SortStableFunc(class, longest)
+	for class, peers := range classes {
+		if class == waiting {
+			line(peers, want)
+		} else {
+			slices.SortStableFunc(peers, longest)
+		}
 	}
-	line(classes[waiting], want)
 	return slices.Concat(classes[:]...)
 }
 

@@ -235,6 +235,6 @@ func (a *Association) lose(now int64, tsn uint32) {
 	s.pushBack(&s.lost, tsn)
 	a.model.lose(c.size, c.sentAt)
 	if c.large {
-		a.path.lose(c.sentAt, now)
+		a.loseLarge(c.sentAt, now)
 	}
 }

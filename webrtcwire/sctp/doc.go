@@ -15,7 +15,7 @@
 //
 // RFC 9260 as RFC 8831 profiles it, of: the handshake, with both sides beginning (section 5.2.1);
 // DATA, with fragmentation and bundling, reliable and in order (section 6); SACK with gap blocks and
-// duplicates; HEARTBEAT, which is answered; ABORT and SHUTDOWN, which both end the association at
+// duplicates; HEARTBEAT, which is answered, and sent to try a packet's size; ABORT and SHUTDOWN, which both end the association at
 // once, since a connection ends with its peer. Not of: multi-homing, address changes, restarts
 // (an INIT with another tag is ignored), authentication, ERROR reports. Paths are checked by ICE.
 //
@@ -93,7 +93,7 @@
 // If nothing is acknowledged for two smoothed round trips (and probeDelay, 50 ms, if one packet alone is
 // under way), the last packet is sent again, or a new one, to have the peer speak: a tail loss probe.
 // After the timeout, srtt + 4 rttvar, leastRTO (200 ms) to maxRTO (3 s), doubled each time, all is taken
-// for lost, and the window begins at four packets. A peer that leaves us without an answer for deadAfter
+// for lost, and the window begins at leastCwnd (4,752 bytes). A peer that leaves us without an answer for deadAfter
 // (40 s) is dead.
 //
 // # Sending: how large packets are
@@ -103,9 +103,11 @@
 // answered is the size from then on; one that is not answered in a timeout is tried sizeTries (3) times, and all that
 // are larger again after raiseAfter (10 minutes). Where the outlet cannot send whole packets, as by a relay,
 // nothing is tried. If large packets are lost holeTries (3) times in a row, a loss for all that were
-// under way together, and none arrives meanwhile, the path has become narrower: packets have packetSize again, chunks
-// that do not fit go in IP fragments, each in a packet that even the sender's interface cuts (largestPacket, 1,500 bytes),
-// and larger ones are tried after holeAfter (a minute). On another path all begins anew.
+// under way together, and none arrives meanwhile, or the system knows by itself, the path has become narrower:
+// packets have packetSize again, and larger ones are tried after holeAfter (a minute). A chunk that does not fit goes
+// in IP fragments then, in a packet that even the sender's interface cuts (largestPacket, 1,500 bytes), if its MTU is 1500;
+// and so does what was lost holeTries times in larger packets, whatever became of others. On another path all
+// begins anew.
 //
 // # Bounds
 //

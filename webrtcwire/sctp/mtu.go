@@ -101,15 +101,22 @@ func (a *Association) handleHeartbeatAck(now int64, b []byte) {
 	}
 }
 
-// lose notes the loss of a large packet, and goes back to what passes everywhere if there is a black hole.
-func (p *pathMTU) lose(sentAt, now int64) {
+// loseLarge notes the loss of a large packet, and finds a black hole.
+func (a *Association) loseLarge(sentAt, now int64) {
+	p := &a.path
 	if p.size == packetSize || sentAt < p.holeAt { // the same event
 		return
 	}
 	p.holeAt = now
 	if p.holes++; p.holes == holeTries {
-		p.begin(now + int64(holeAfter))
+		a.narrow(now)
 	}
+}
+
+// narrow goes back to packets that pass everywhere.
+func (a *Association) narrow(now int64) {
+	a.config.Logger.Debug("sctp: the path takes smaller packets", "than", a.path.size)
+	a.path.begin(now + int64(holeAfter))
 }
 
 // Moved tells that packets take another path now.

@@ -419,7 +419,7 @@ func (w *writer) send() {
 	if w.n > 0 {
 		end := w.end
 		if !w.a.config.Outlet.Send(w.arena[w.start:end], w.size) {
-			w.a.path.begin(w.a.now() + int64(holeAfter))
+			w.a.narrow(w.a.now())
 		}
 		w.start, w.n, w.size = end, 0, 0
 	}

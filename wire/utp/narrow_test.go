@@ -135,7 +135,7 @@ func TestLossIsNoBlackHole(t *testing.T) {
 		f := &flow{a: x, b: y}
 		f.run()
 		c := x.(*Conn)
-		time.Sleep(time.Minute) // three probes of a size may be lost in a row: the next size is less by probeGap at most
+		time.Sleep(time.Minute) // three probes of a size may be lost in a row: ethernet6 is tried next
 		if n := c.packetSize(); n < ethernet6 {
 			t.Fatalf("packets of %d bytes at a tenth of loss", n)
 		}
