@@ -100,8 +100,8 @@ func TestBlackHoleOfManyChunks(t *testing.T) {
 		}
 		received := counter(opened)
 		go func() {
-			for pump(c, make([]byte, 600)) == nil && pump(c, make([]byte, 600)) == nil {
-				time.Sleep(time.Millisecond)
+			for i := 0; pump(c, make([]byte, 600)) == nil; i++ {
+				time.Sleep(time.Duration(i%2) * time.Millisecond)
 			}
 		}()
 		time.Sleep(5 * time.Second)
