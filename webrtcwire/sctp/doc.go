@@ -50,7 +50,8 @@
 //	         to its acknowledgement, divided by the longer of the times to send and to
 //	         acknowledge that, is a sample. One of a sender that had too little to send counts
 //	         only if it is higher.
-//	minRTT   the least round trip of the last rttMemory (5 s).
+//	minRTT   the least round trip of the last rttMemory (5 s); or of twice that, while others come within
+//	         a part of it, one in nearLeast (64): there is no queue to drain.
 //
 // Their product is what the path holds, the pipe. Packets are paced at gain x rate: a sixteenth
 // (quantum) of a round trip's together, or of 1 ms or 4 ms; one that was held up may catch up a quarter of a
@@ -62,7 +63,7 @@
 //	drain     0.35: until no more than the pipe is under way
 //	probeBW   a cycle of 8 phases of a minRTT each: 1.25, to find more; 0.75, to drain what that
 //	          has queued; and six of 1
-//	probeRTT  if none as short as minRTT was seen for rttMemory: half a pipe for probeTime (100 ms),
+//	probeRTT  if minRTT is older than that: half a pipe for probeTime (100 ms),
 //	          so that the path shows itself without our queue; a connection that began beside
 //	          others learns only so that part of its round trips is theirs
 //

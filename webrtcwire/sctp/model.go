@@ -39,9 +39,10 @@ const (
 	secondGrowth = 40
 	leastQueue   = 2 * time.Millisecond
 
-	// rttMemory is how long the least round trip counts, probeTime how long the queue is then left
-	// to drain so that a new one can be seen.
+	// rttMemory is how long the least round trip counts, or twice that while others come within a part of it, one in
+	// nearLeast; probeTime is how long the queue is then left to drain so that a new one can be seen.
 	rttMemory = 5 * time.Second
+	nearLeast = 64
 	probeTime = 100 * time.Millisecond
 
 	// leastRound keeps rounds of very short paths long enough to measure something.
@@ -111,6 +112,7 @@ type model struct {
 	roundAt  int64
 
 	minRTT, minRTTAt int64
+	nearAt           int64 // when a round trip was nearly as short
 	srtt, rttvar     int64
 	probeEnd         int64
 	fullRate         float64
@@ -250,10 +252,18 @@ func (m *model) updateRTT(now int64, s *sample) {
 		m.srtt += (s.rtt - m.srtt) / 8
 	}
 	m.roundRTT = min(m.roundRTT, s.rtt)
-	expired := m.minRTTAt > 0 && now-m.minRTTAt > int64(rttMemory)
+	if s.rtt <= m.minRTT+m.minRTT/nearLeast {
+		m.nearAt = now
+	}
+	expired := m.minRTTAt > 0 && m.forgets(now)
 	if m.minRTT == 0 || s.rtt <= m.minRTT || expired && m.mode == probeRTT {
 		m.minRTT, m.minRTTAt = s.rtt, now
 	}
+}
+
+// forgets reports whether the least round trip is too old to count.
+func (m *model) forgets(now int64) bool {
+	return now-m.minRTTAt > 2*int64(rttMemory) || now-max(m.minRTTAt, m.nearAt) > int64(rttMemory)
 }
 
 func (m *model) updateRate(now int64, s *sample, newRound bool) {
@@ -327,7 +337,7 @@ func (m *model) updateMode(now int64, s *sample) {
 	if m.mode == drain && s.outstanding <= m.pipe() {
 		m.cruise(now)
 	}
-	if m.mode != probeRTT && !m.short() && now-m.minRTTAt > int64(rttMemory) {
+	if m.mode != probeRTT && !m.short() && m.forgets(now) {
 		m.mode, m.gain, m.beforeProbe = probeRTT, 1, m.cwnd
 		m.probeEnd = now + max(int64(probeTime), m.srtt)
 	}
