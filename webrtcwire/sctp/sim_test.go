@@ -35,8 +35,8 @@ type path struct {
 
 // whole is how large a packet may be that is not cut, as a UDP payload; nil: any.
 type whole struct {
-	most, last atomic.Int32
-	told       bool // of packets that are too large the sender's system is told, and cuts them
+	most, last, passed atomic.Int32 // passed: the largest that did, but for probes
+	told               bool         // of packets that are too large the sender's system is told, and cuts them
 }
 
 func (w *whole) passes(n int) bool {
@@ -82,7 +82,9 @@ func (p *path) Send(b []byte, size int) bool {
 	for len(b) > 0 {
 		n := min(size, len(b))
 		if passes := p.whole.passes(n); passes || p.whole.told {
-			fit = fit && passes
+			if fit = fit && passes; fit && p.whole != nil {
+				p.whole.passed.Store(max(p.whole.passed.Load(), int32(n)))
+			}
 			p.sendOne(bytes.Clone(b[21 : n-16]))
 		}
 		b = b[n:]
@@ -100,7 +102,8 @@ func (p *path) SendOne(b []byte, cut bool) bool {
 	if !p.whole.passes(len(b)) {
 		return !p.whole.told
 	}
-	return p.Send(b, len(b))
+	p.sendOne(bytes.Clone(b[21 : len(b)-16]))
+	return true
 }
 
 func (p *path) sendOne(b []byte) {
