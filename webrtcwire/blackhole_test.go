@@ -1,37 +1,19 @@
 package webrtcwire
 
 import (
-	"bytes"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/causeway-bt/causeway/bench/netns"
 	"github.com/causeway-bt/causeway/wire/transport"
 )
-
-// lines keeps what is logged.
-type lines struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.all.Write(b)
-}
-
-func (l *lines) contain(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.all.String(), s)
-}
 
 // A path that becomes narrower while a connection lives does not end it, whether its router says so or not: by the
 // real socket, and the fragments of Linux and of a router. Packets that go one by one are what IPv4 routers drop;
@@ -50,19 +32,27 @@ func TestBlackHole(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := netns.New(t)
-			var log lines
+			log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			logged := func(what string) bool {
+				all, err := os.ReadFile(log.Name())
+				return err == nil && strings.Contains(string(all), what)
+			}
 			on := func(h *netns.Host) (transport *Transport) {
 				a := h.IPv4[0]
 				if tt.ipv6 {
 					a = h.IPv6[0]
 				}
-				h.Do(func() { transport = onSharedSocket(t, a, &log) })
+				h.Do(func() { transport = onSharedSocket(t, a, log) })
 				return transport
 			}
 			near, far := w.Public(1), w.Public(1)
 			from, to := connect(t, on(near), on(far))
 			transfer(t, from, to, randomBytes(3, 1<<20))
-			if !log.contain("larger packets") {
+			if !logged("larger packets") {
 				t.Error("its packets did not become larger")
 			}
 			if tt.told {
@@ -77,7 +67,7 @@ func TestBlackHole(t *testing.T) {
 					return
 				}
 			}
-			if tt.told && !log.contain("smaller packets") {
+			if tt.told && !logged("smaller packets") {
 				t.Error("nothing was told of smaller packets")
 			}
 			t.Logf("%d bytes took %v", tt.size, time.Since(began))
