@@ -257,7 +257,9 @@ func (c *Client) startWeb() (err error) {
 		return nil
 	}
 	c.shared.RTC, err = webrtcwire.New(webrtcwire.Config{
-		PacketConns: []net.PacketConn{c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS)},
+		PacketConns: []net.PacketConn{
+			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
+		},
 		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
 		RelayOnly:   c.cfg.RelayOnly,
 		Mirror:      c.mirror,

@@ -1,6 +1,7 @@
 package webrtcwire
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -27,6 +28,7 @@ type link struct {
 	certificate *certificate
 	ufrag       string
 	password    string
+	servers     []*stun.URI // TURN
 
 	state    atomic.Int32 // ice.ConnectionState
 	selected atomic.Pointer[selected]
@@ -36,6 +38,8 @@ type link struct {
 
 	mu         sync.Mutex
 	candidates []string
+	relays     []*relay
+	grants     []*stun.URI // at the front, for relays
 	flights    *flights
 	conn       *dtls.Conn
 	closing    bool
@@ -58,6 +62,7 @@ type selected struct {
 	local, remote ice.Candidate
 	to            netip.AddrPort
 	direct        bool // from the shared socket, not by a relay
+	via           *mux // by which packets go: the socket's or a relay's; nil: by the agent
 }
 
 func (t *Transport) newLink(s *session, more []ICEServer) (*link, error) {
@@ -71,11 +76,11 @@ func (t *Transport) newLink(s *session, more []ICEServer) (*link, error) {
 		servers = slices.Concat(servers, turn)
 		t.stun.add(questions)
 	}
-	agent, err := ice.NewAgentWithOptions(t.agentOptions(s.socket.mux, servers)...)
+	agent, err := ice.NewAgentWithOptions(t.agentOptions(s.socket.mux)...)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{s: s, agent: agent, certificate: certificate, gathered: make(chan struct{}), first: make(chan struct{})}
+	l := &link{s: s, agent: agent, certificate: certificate, servers: servers, gathered: make(chan struct{}), first: make(chan struct{})}
 	l.state.Store(int32(ice.ConnectionStateNew))
 	l.ufrag, l.password, err = agent.GetLocalUserCredentials()
 	err = errors.Join(err, agent.OnConnectionStateChange(l.onState),
@@ -86,17 +91,16 @@ func (t *Transport) newLink(s *session, more []ICEServer) (*link, error) {
 	return l, nil
 }
 
-func (t *Transport) agentOptions(mux *mux, servers []*stun.URI) []ice.AgentOption {
-	types := []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}
+func (t *Transport) agentOptions(mux *mux) []ice.AgentOption {
+	networks := []ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}
 	if t.tcp != nil {
-		types = append(types, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6)
+		networks = append(networks, ice.NetworkTypeTCP4, ice.NetworkTypeTCP6)
 	}
 	options := []ice.AgentOption{
-		ice.WithUrls(servers),
 		ice.WithLoggerFactory(pionLog{logger: t.config.Logger}),
-		ice.WithNet(pionNet{t.config.Network}),
+		ice.WithNet(pionNet{t}),
 		ice.WithUDPMux(mux),
-		ice.WithNetworkTypes(types),
+		ice.WithNetworkTypes(networks),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled), // see resolver
 		ice.WithDisableActiveTCP(),
 		ice.WithDisconnectedTimeout(iceDisconnected),
@@ -112,10 +116,58 @@ func (t *Transport) agentOptions(mux *mux, servers []*stun.URI) []ice.AgentOptio
 	if t.config.IncludeLoopback {
 		options = append(options, ice.WithIncludeLoopback())
 	}
+	types := []ice.CandidateType{ice.CandidateTypeHost, ice.CandidateTypeRelay} // for the rest see addReflexive
 	if t.config.RelayOnly {
-		options = append(options, ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeRelay}))
+		types = types[1:]
 	}
-	return options
+	return append(options, ice.WithCandidateTypes(types))
+}
+
+// gather begins to gather candidates, once the relays are known or ctx ends.
+func (l *link) gather(ctx context.Context) error {
+	relays := l.s.socket.relays.take(ctx, l.servers, !l.s.t.config.RelayOnly)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.relays = relays
+	if len(relays) > 0 {
+		front, err := l.s.t.ensureFront()
+		if err != nil {
+			return err
+		}
+		for _, r := range relays {
+			l.grants = append(l.grants, front.grant(l, r))
+		}
+		if err := l.agent.UpdateOptions(ice.WithUrls(l.grants)); err != nil {
+			return err
+		}
+	}
+	return l.agent.GatherCandidates()
+}
+
+// giveRelays gives the relays back.
+func (l *link) giveRelays() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.grants) > 0 {
+		l.s.t.front.revoke(l.grants)
+	}
+	l.s.socket.relays.give(l.relays)
+	l.relays, l.grants = nil, nil
+}
+
+// via is the mux by which packets go from a candidate of ours; nil: none.
+func (l *link) via(local ice.Candidate) *mux {
+	if local.Type() != ice.CandidateTypeRelay {
+		return l.s.socket.mux
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.relays {
+		if addr := r.allocation.Relayed(); addr.Addr().String() == local.Address() && int(addr.Port()) == local.Port() {
+			return r.mux
+		}
+	}
+	return nil
 }
 
 func (l *link) onState(state ice.ConnectionState) {
@@ -154,13 +206,13 @@ func (l *link) onCandidate(c ice.Candidate) {
 
 func (l *link) onSelected(local, remote ice.Candidate) {
 	to, _ := netip.ParseAddr(remote.Address())
-	now := &selected{
-		local: local, remote: remote,
-		to:     netip.AddrPortFrom(to.Unmap(), uint16(remote.Port())),
-		direct: to.IsValid() && local.Type() != ice.CandidateTypeRelay && local.NetworkType().IsUDP(),
+	now := &selected{local: local, remote: remote, to: netip.AddrPortFrom(to.Unmap(), uint16(remote.Port()))}
+	if to.IsValid() && local.NetworkType().IsUDP() {
+		now.via = l.via(local)
+		now.direct = now.via == l.s.socket.mux
 	}
 	was := l.selected.Swap(now)
-	if up := l.up.Load(); up != nil && (was == nil || was.to != now.to || was.direct != now.direct) {
+	if up := l.up.Load(); up != nil && (was == nil || was.to != now.to || was.via != now.via) {
 		up.sctp.Moved()
 	}
 }
@@ -282,6 +334,9 @@ func (l *link) connect(remote parameters, offered, client bool) error {
 	})
 	l.up.Store(up)
 	l.s.socket.mux.attach(l.ufrag, l)
+	for _, r := range l.relays {
+		r.mux.attach(l.ufrag, l)
+	}
 	l.run("read by DTLS", func() error { return l.readEarly(conn) })
 	if offered {
 		channel, err := up.sctp.Open(label())
@@ -399,12 +454,13 @@ func (l *link) close(keep bool) error {
 	}
 	errs = append(errs, l.agent.GracefulClose())
 	l.wg.Wait()
+	l.giveRelays()
 	return errors.Join(errs...)
 }
 
 // write sends a packet of the handshake's.
 func (l *link) write(b []byte) {
-	if pair := l.selected.Load(); pair != nil && pair.direct {
+	if pair := l.selected.Load(); pair != nil && pair.via != nil {
 		_, _ = l.ice.Write(b) // an error is a loss
 		return
 	}
@@ -434,8 +490,8 @@ func (o *outlet) Send(b []byte, size int) bool {
 		rest = rest[n:]
 	}
 	pair := o.l.selected.Load()
-	if pair != nil && pair.direct {
-		return o.l.s.socket.mux.send(b, size, pair.to)
+	if pair != nil && pair.via != nil {
+		return pair.via.send(b, size, pair.to)
 	}
 	for rest := b; len(rest) > 0; {
 		n := min(size, len(rest))
@@ -447,13 +503,12 @@ func (o *outlet) Send(b []byte, size int) bool {
 
 func (o *outlet) SendOne(b []byte, cut bool) bool {
 	pair := o.l.selected.Load()
-	direct := pair != nil && pair.direct
-	if !direct && !cut {
+	if (pair == nil || !pair.direct) && !cut {
 		return false // TURN and TCP have their own ideas of what a packet is
 	}
 	o.records.seal(typeApplication, b)
-	if direct {
-		return o.l.s.socket.mux.sendOne(b, pair.to, cut)
+	if pair != nil && pair.via != nil {
+		return pair.via.sendOne(b, pair.to, cut)
 	}
 	o.l.detour.send(b)
 	return true

@@ -43,6 +43,7 @@ const (
 //
 //	STUN request   the agent whose ufrag is in USERNAME
 //	STUN response  the agent that sent the request (by transaction)
+//	of a TURN server at which we have an allocation: the allocation, if it knows it
 //	anything else  the owner of the address it came from
 //
 // What is none of these, such as requests to a STUN server and channel data, it leaves to
@@ -61,8 +62,9 @@ type mux struct {
 	closed  bool
 	agents  map[string]*agentConn // by local ufrag
 	owners  map[netip.AddrPort]*ownership
-	sent    map[transactionID]string // ufrags by our requests, young
-	sentOld map[transactionID]string // and older
+	sent    map[transactionID]string        // ufrags by our requests, young
+	sentOld map[transactionID]string        // and older
+	servers map[netip.AddrPort]*relayedConn // TURN servers at which we have an allocation by this socket
 
 	flushing sync.Mutex
 	unsent   []*link // that have answers to packets of this batch; guarded by flushing
@@ -98,9 +100,10 @@ type packetQueuer interface {
 func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, logger *slog.Logger) *mux {
 	m := &mux{
 		conns: conns, hosts: hosts, mirror: mirror, logger: logger,
-		agents: map[string]*agentConn{},
-		owners: map[netip.AddrPort]*ownership{},
-		sent:   map[transactionID]string{},
+		agents:  map[string]*agentConn{},
+		owners:  map[netip.AddrPort]*ownership{},
+		sent:    map[transactionID]string{},
+		servers: map[netip.AddrPort]*relayedConn{},
 	}
 	m.write = writer(conns[0])
 	m.send = segmentWriter(conns[0], m.write)
@@ -161,6 +164,8 @@ func (m *mux) readAll(conn net.PacketConn) {
 				if flush {
 					l.flush()
 				}
+			} else if c := m.relayed(p.data[:n], p.from); c != nil {
+				c.flush()
 			} else if kept, _ := m.dispatch(p); kept {
 				p = packets.Get().(*packet)
 			}
@@ -179,6 +184,9 @@ func (m *mux) receive(b []byte, from netip.AddrPort) (taken bool) {
 		if flush {
 			m.flushLater(l)
 		}
+		return true
+	}
+	if m.relayed(b, from) != nil {
 		return true
 	}
 	if len(b) > maxPacket {
@@ -205,7 +213,7 @@ func (m *mux) dispatch(p *packet) (kept, taken bool) {
 	b := p.data[:p.n]
 	var to *agentConn
 	switch {
-	case isMedia(b), isChannelData(b): // of ours, none comes here
+	case isMedia(b), isChannelData(b): // none is ours
 	case !isSTUN(b):
 		m.mu.RLock()
 		if owner := m.owners[p.from]; owner != nil {

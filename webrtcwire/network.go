@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -87,98 +86,28 @@ func interfaceAddrs(n Network) ([]net.Addr, error) {
 	return all, nil
 }
 
-// pionNet is a Network as pion has it, for the connections to TURN servers. What we do not use, to
-// listen for TCP and to dial by ways of its own, it refuses.
-type pionNet struct{ Network }
+// pionNet is what pion has of the network: the interfaces, and the front.
+type pionNet struct{ t *Transport }
 
 var _ transport.Net = pionNet{}
 
 var errNotUsed = fmt.Errorf("webrtcwire: %w", errors.ErrUnsupported)
 
-func (n pionNet) ListenPacket(network, address string) (net.PacketConn, error) {
-	return n.Network.ListenPacket(context.Background(), network, address)
-}
-
-func (n pionNet) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
-	address := ":0"
-	if local != nil {
-		address = local.String()
-	}
-	return listenUDP(n.Network, network, address)
-}
-
-func (n pionNet) ListenTCP(string, *net.TCPAddr) (transport.TCPListener, error) {
-	return nil, errNotUsed
-}
-
-func (n pionNet) Dial(network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
-	defer cancel()
-	return n.DialContext(ctx, network, address)
-}
-
-func (n pionNet) DialUDP(network string, _, remote *net.UDPAddr) (transport.UDPConn, error) {
-	conn, err := n.Dial(network, remote.String())
+func (n pionNet) ListenPacket(string, string) (net.PacketConn, error) {
+	front, err := n.t.ensureFront()
 	if err != nil {
 		return nil, err
 	}
-	udp, ok := conn.(*net.UDPConn)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("want a *net.UDPConn, not a %T", conn), conn.Close())
-	}
-	return udp, nil
+	return front.dial(), nil
 }
 
-func (n pionNet) DialTCP(network string, _, remote *net.TCPAddr) (transport.TCPConn, error) {
-	conn, err := n.Dial(network, remote.String())
-	if err != nil {
-		return nil, err
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		return impatientTCP{tcp}, nil
-	}
-	return impatientTCP{proxiedTCP{conn}}, nil
-}
-
-// impatientTCP ends with a Write that takes longer than tcpWriteTimeout: pion would wait for as long
-// as the system, minutes, also to close.
-type impatientTCP struct{ transport.TCPConn }
-
-func (c impatientTCP) Write(b []byte) (int, error) {
-	_ = c.SetWriteDeadline(time.Now().Add(tcpWriteTimeout)) // fails with the connection
-	n, err := c.TCPConn.Write(b)
-	if err != nil {
-		_ = c.Close() // half a message may have gone
-	}
-	return n, err
-}
-
-func (n pionNet) ResolveIPAddr(string, string) (*net.IPAddr, error) { return nil, errNotUsed }
-
-func (n pionNet) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
-	addr, err := n.resolve(network, address)
-	if err != nil {
-		return nil, err
-	}
-	return net.UDPAddrFromAddrPort(addr), nil
-}
-
-func (n pionNet) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
-	addr, err := n.resolve(network, address)
-	if err != nil {
-		return nil, err
-	}
-	return net.TCPAddrFromAddrPort(addr), nil
-}
-
-func (n pionNet) resolve(network, address string) (netip.AddrPort, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), serverTimeout)
-	defer cancel()
-	return resolve(ctx, n.Network, network, address)
+func (n pionNet) ResolveUDPAddr(_, address string) (*net.UDPAddr, error) {
+	addr, err := netip.ParseAddrPort(address)
+	return net.UDPAddrFromAddrPort(addr), err
 }
 
 func (n pionNet) Interfaces() ([]*transport.Interface, error) {
-	interfaces, err := n.Network.Interfaces()
+	interfaces, err := n.t.config.Network.Interfaces()
 	if err != nil {
 		return nil, err
 	}
@@ -218,37 +147,18 @@ func (n pionNet) find(is func(*transport.Interface) bool) (*transport.Interface,
 	return nil, transport.ErrInterfaceNotFound
 }
 
-func (n pionNet) CreateDialer(*net.Dialer) transport.Dialer { return n }
+// The rest pion has no use for.
 
-func (n pionNet) CreateListenConfig(*net.ListenConfig) transport.ListenConfig {
-	return pionListenConfig(n)
-}
-
-// pionListenConfig is pionNet with contexts.
-type pionListenConfig struct{ Network }
-
-func (c pionListenConfig) Listen(context.Context, string, string) (net.Listener, error) {
+func (pionNet) ListenUDP(string, *net.UDPAddr) (transport.UDPConn, error)     { return nil, errNotUsed }
+func (pionNet) ListenTCP(string, *net.TCPAddr) (transport.TCPListener, error) { return nil, errNotUsed }
+func (pionNet) Dial(string, string) (net.Conn, error)                         { return nil, errNotUsed }
+func (pionNet) DialUDP(string, *net.UDPAddr, *net.UDPAddr) (transport.UDPConn, error) {
 	return nil, errNotUsed
 }
-
-// proxiedTCP is a connection through a proxy, where TCP's own settings are not ours to make.
-type proxiedTCP struct{ net.Conn }
-
-func (c proxiedTCP) LocalAddr() net.Addr {
-	if tcp, ok := c.Conn.LocalAddr().(*net.TCPAddr); ok {
-		return tcp
-	}
-	return &net.TCPAddr{IP: net.IPv4zero} // pion insists on one
+func (pionNet) DialTCP(string, *net.TCPAddr, *net.TCPAddr) (transport.TCPConn, error) {
+	return nil, errNotUsed
 }
-
-func (c proxiedTCP) ReadFrom(r io.Reader) (int64, error) {
-	return io.Copy(struct{ io.Writer }{c.Conn}, r)
-}
-func (proxiedTCP) CloseRead() error                       { return nil }
-func (proxiedTCP) CloseWrite() error                      { return nil }
-func (proxiedTCP) SetLinger(int) error                    { return nil }
-func (proxiedTCP) SetKeepAlive(bool) error                { return nil }
-func (proxiedTCP) SetKeepAlivePeriod(time.Duration) error { return nil }
-func (proxiedTCP) SetNoDelay(bool) error                  { return nil }
-func (proxiedTCP) SetWriteBuffer(int) error               { return nil }
-func (proxiedTCP) SetReadBuffer(int) error                { return nil }
+func (pionNet) ResolveIPAddr(string, string) (*net.IPAddr, error)           { return nil, errNotUsed }
+func (pionNet) ResolveTCPAddr(string, string) (*net.TCPAddr, error)         { return nil, errNotUsed }
+func (pionNet) CreateDialer(*net.Dialer) transport.Dialer                   { return nil }
+func (pionNet) CreateListenConfig(*net.ListenConfig) transport.ListenConfig { return nil }

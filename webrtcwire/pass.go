@@ -100,6 +100,42 @@ func (m *mux) flush() {
 		m.unsent[i] = nil
 	}
 	m.unsent = m.unsent[:0]
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, c := range m.servers {
+		c.flush()
+	}
+}
+
+// relayed hands a packet of a TURN server's to the allocation there, if it is one for it.
+func (m *mux) relayed(b []byte, from netip.AddrPort) (to *relayedConn) {
+	if !isChannelData(b) && (!isSTUN(b) || isRequest(b)) {
+		return nil
+	}
+	m.mu.RLock()
+	to = m.servers[from]
+	m.mu.RUnlock()
+	if to == nil || !to.allocation.Receive(b) {
+		return nil
+	}
+	return to
+}
+
+// serve has packets of a TURN server given to the allocation there; false: there is one already.
+func (m *mux) serve(server netip.AddrPort, c *relayedConn) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.servers[server] != nil || m.closed {
+		return false
+	}
+	m.servers[server] = c
+	return true
+}
+
+func (m *mux) unserve(server netip.AddrPort) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.servers, server)
 }
 
 // attach has the DTLS records of an agent's peer passed to l.

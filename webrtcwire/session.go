@@ -165,7 +165,7 @@ func (s *session) release() {
 	unused := s.t.drop(s.socket)
 	s.t.mu.Unlock()
 	if unused != nil {
-		if err := unused.mux.Close(); err != nil {
+		if err := unused.Close(); err != nil {
 			s.t.config.Logger.Debug("closing a UDP socket", "error", err)
 		}
 	}
@@ -322,10 +322,10 @@ func (s *session) describe(parent context.Context, setup, mid string) (string, e
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	began, gathered := time.Now(), s.link.gathered
-	if err := s.link.agent.GatherCandidates(); err != nil {
+	if err := s.link.gather(ctx); err != nil {
 		return "", fmt.Errorf("webrtcwire: gather candidates: %w", err)
 	}
-	reflexive := s.t.reflexive(ctx)
+	reflexive := s.t.reflexive(ctx, s.link.relays)
 	select {
 	case <-gathered:
 	case <-ctx.Done(): // whatever was found by now

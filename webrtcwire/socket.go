@@ -14,7 +14,8 @@ const maxSockets = 8
 // that each have one UDP port and meet in two torrents. DTLS cannot tell such
 // connections apart, so the side that answers takes a second socket.
 type socket struct {
-	mux *mux
+	mux    *mux
+	relays *relays
 
 	users int // sessions; guarded by Transport.mu
 
@@ -25,10 +26,14 @@ type socket struct {
 
 // newSocket shares out a socket; mirror is that of the shared one.
 func (t *Transport) newSocket(conns []net.PacketConn, mirror *Mirror) *socket {
-	return &socket{
-		mux:    newMux(conns, t.hosts, mirror, t.config.Logger),
-		claims: map[netip.AddrPort]int{},
-	}
+	mux := newMux(conns, t.hosts, mirror, t.config.Logger)
+	return &socket{mux: mux, relays: newRelays(t, mux), claims: map[netip.AddrPort]int{}}
+}
+
+// Close ends the allocations of the socket, and closes it.
+func (s *socket) Close() error {
+	s.relays.Close()
+	return s.mux.Close()
 }
 
 // pickSocket returns the first socket over which no other connection runs to any
@@ -68,7 +73,7 @@ func (t *Transport) drop(used *socket) (unused *socket) {
 // knows reports whether a connection runs, or is being made, to one of peer.
 func (s *socket) knows(peer []netip.AddrPort) bool {
 	for _, addr := range peer {
-		if s.claims[addr] > 0 || s.mux.busy(addr) {
+		if s.claims[addr] > 0 || s.mux.busy(addr) || s.relays.busy(addr) {
 			return true
 		}
 	}

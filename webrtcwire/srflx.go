@@ -33,12 +33,20 @@ const (
 )
 
 // reflexive returns the NATs' ports that lead to us: what STUN servers see, for which ctx
-// bounds the wait, and what is known to be mapped now.
-func (t *Transport) reflexive(ctx context.Context) (ports []Mapped) {
+// bounds the wait, and the servers of relays, and what is known to be mapped now.
+func (t *Transport) reflexive(ctx context.Context, used []*relay) (ports []Mapped) {
 	for _, addr := range t.stun.addresses(ctx) {
 		ports = append(ports, Mapped{External: addr})
 	}
-	if t.config.RelayOnly || t.config.Mapped == nil {
+	if t.config.RelayOnly {
+		return ports
+	}
+	for _, relay := range used {
+		if addr := relay.allocation.Mapped(); addr.IsValid() && relay.shared {
+			ports = append(ports, Mapped{External: addr})
+		}
+	}
+	if t.config.Mapped == nil {
 		return ports
 	}
 	for _, m := range t.config.Mapped() {

@@ -78,7 +78,7 @@ func TestRelayOnlyHidesMappedPorts(t *testing.T) {
 			return []Mapped{{false, netip.MustParseAddrPort("203.0.113.7:40000"), netip.AddrPort{}}}
 		}
 	})
-	if got := hub.reflexive(testContext(t)); asked || len(got) > 0 {
+	if got := hub.reflexive(testContext(t), nil); asked || len(got) > 0 {
 		t.Errorf("told: %v; asked: %t", got, asked)
 	}
 }

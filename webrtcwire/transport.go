@@ -56,6 +56,7 @@ type Transport struct {
 	mu          sync.Mutex
 	closed      bool
 	sockets     []*socket // the shared one, and those that alike peers needed
+	front       *front    // nil: no agent has a relay yet
 	sessions    map[*session]struct{}
 	counts      [stateCount]int // live sessions by state
 	totals      totals
@@ -150,14 +151,17 @@ func (t *Transport) Close() error {
 	}
 	t.resolver.close()
 	t.mu.Lock()
-	sockets := t.sockets
+	sockets, front := t.sockets, t.front
 	t.mu.Unlock()
 	var errs []error
 	if t.tcp != nil {
 		errs = append(errs, t.tcp.Close())
 	}
 	for _, socket := range sockets {
-		errs = append(errs, socket.mux.Close())
+		errs = append(errs, socket.Close())
+	}
+	if front != nil {
+		errs = append(errs, front.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("webrtcwire: close: %w", err)
