@@ -260,13 +260,13 @@ func (c *Client) startWeb() (err error) {
 		PacketConns: []net.PacketConn{
 			c.udp.Lend(transport.ClassSTUN), c.udp.Lend(transport.ClassDTLS), c.udp.Lend(transport.ClassTURN),
 		},
-		ICEServers:  slices.Concat(c.cfg.STUN, c.cfg.TURN),
-		RelayOnly:   c.cfg.RelayOnly,
-		Mirror:      c.mirror,
-		TCPPort:     c.tcpPort(),
-		Mapped:      c.mappedPorts,
-		Network:     c.net,
-		Logger:      c.log,
+		ICEServers: slices.Concat(c.cfg.STUN, c.cfg.TURN),
+		RelayOnly:  c.cfg.RelayOnly,
+		Mirror:     c.mirror,
+		TCPPort:    c.tcpPort(),
+		Mapped:     c.mappedPorts,
+		Network:    c.net,
+		Logger:     c.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting WebRTC: %w", err)

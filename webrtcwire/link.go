@@ -123,36 +123,52 @@ func (t *Transport) agentOptions(mux *mux) []ice.AgentOption {
 	return append(options, ice.WithCandidateTypes(types))
 }
 
-// gather begins to gather candidates, once the relays are known or ctx ends.
-func (l *link) gather(ctx context.Context) error {
-	relays := l.s.socket.relays.take(ctx, l.servers, !l.s.t.config.RelayOnly)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.relays = relays
-	if len(relays) > 0 {
-		front, err := l.s.t.ensureFront()
-		if err != nil {
-			return err
-		}
-		for _, r := range relays {
-			l.grants = append(l.grants, front.grant(l, r))
-		}
-		if err := l.agent.UpdateOptions(ice.WithUrls(l.grants)); err != nil {
-			return err
+// gather begins to gather candidates, once the relays are known or ctx ends. It returns the relays.
+func (l *link) gather(ctx context.Context) ([]*relay, error) {
+	relays, grants, err := l.takeRelays(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(grants) > 0 {
+		if err := l.agent.UpdateOptions(ice.WithUrls(grants)); err != nil {
+			return nil, err
 		}
 	}
-	return l.agent.GatherCandidates()
+	return relays, l.agent.GatherCandidates()
+}
+
+// takeRelays takes relays until giveRelays, and URLs that stand for them.
+func (l *link) takeRelays(ctx context.Context) ([]*relay, []*stun.URI, error) {
+	relays := l.s.socket.relays.take(ctx, l.servers, !l.s.t.config.RelayOnly)
+	if len(relays) == 0 {
+		return nil, nil, nil
+	}
+	front, err := l.s.t.ensureFront()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closing {
+		err = net.ErrClosed
+	}
+	if err != nil {
+		l.s.socket.relays.give(relays)
+		return nil, nil, err
+	}
+	l.relays = relays
+	for _, r := range relays {
+		l.grants = append(l.grants, front.grant(l, r))
+	}
+	return relays, l.grants, nil
 }
 
 // giveRelays gives the relays back.
 func (l *link) giveRelays() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.grants) > 0 {
+	if len(l.relays) > 0 {
 		l.s.t.front.revoke(l.grants)
+		l.s.socket.relays.give(l.relays)
+		l.relays, l.grants = nil, nil
 	}
-	l.s.socket.relays.give(l.relays)
-	l.relays, l.grants = nil, nil
 }
 
 // via is the mux by which packets go from a candidate of ours; nil: none.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -62,9 +63,11 @@ type mux struct {
 	closed  bool
 	agents  map[string]*agentConn // by local ufrag
 	owners  map[netip.AddrPort]*ownership
-	sent    map[transactionID]string        // ufrags by our requests, young
-	sentOld map[transactionID]string        // and older
-	servers map[netip.AddrPort]*relayedConn // TURN servers at which we have an allocation by this socket
+	sent    map[transactionID]string // ufrags by our requests, young
+	sentOld map[transactionID]string // and older
+
+	// serving are our allocations by this socket, by TURN server; replaced under mu, not changed.
+	serving atomic.Pointer[map[netip.AddrPort]*relayedConn]
 
 	flushing sync.Mutex
 	unsent   []*link // that have answers to packets of this batch; guarded by flushing
@@ -100,11 +103,11 @@ type packetQueuer interface {
 func newMux(conns []net.PacketConn, hosts *hosts, mirror *Mirror, logger *slog.Logger) *mux {
 	m := &mux{
 		conns: conns, hosts: hosts, mirror: mirror, logger: logger,
-		agents:  map[string]*agentConn{},
-		owners:  map[netip.AddrPort]*ownership{},
-		sent:    map[transactionID]string{},
-		servers: map[netip.AddrPort]*relayedConn{},
+		agents: map[string]*agentConn{},
+		owners: map[netip.AddrPort]*ownership{},
+		sent:   map[transactionID]string{},
 	}
+	m.serving.Store(&map[netip.AddrPort]*relayedConn{})
 	m.write = writer(conns[0])
 	m.send = segmentWriter(conns[0], m.write)
 	m.whole, _ = conns[0].(wholeConn)

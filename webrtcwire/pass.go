@@ -2,6 +2,7 @@ package webrtcwire
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime/debug"
@@ -100,9 +101,7 @@ func (m *mux) flush() {
 		m.unsent[i] = nil
 	}
 	m.unsent = m.unsent[:0]
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	for _, c := range m.servers {
+	for _, c := range *m.serving.Load() {
 		c.flush()
 	}
 }
@@ -112,9 +111,7 @@ func (m *mux) relayed(b []byte, from netip.AddrPort) (to *relayedConn) {
 	if !isChannelData(b) && (!isSTUN(b) || isRequest(b)) {
 		return nil
 	}
-	m.mu.RLock()
-	to = m.servers[from]
-	m.mu.RUnlock()
+	to = (*m.serving.Load())[from]
 	if to == nil || !to.allocation.Receive(b) {
 		return nil
 	}
@@ -125,17 +122,21 @@ func (m *mux) relayed(b []byte, from netip.AddrPort) (to *relayedConn) {
 func (m *mux) serve(server netip.AddrPort, c *relayedConn) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.servers[server] != nil || m.closed {
+	serving := maps.Clone(*m.serving.Load())
+	if serving[server] != nil || m.closed {
 		return false
 	}
-	m.servers[server] = c
+	serving[server] = c
+	m.serving.Store(&serving)
 	return true
 }
 
 func (m *mux) unserve(server netip.AddrPort) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.servers, server)
+	serving := maps.Clone(*m.serving.Load())
+	delete(serving, server)
+	m.serving.Store(&serving)
 }
 
 // attach has the DTLS records of an agent's peer passed to l.

@@ -56,6 +56,7 @@ type relays struct {
 type relayServer struct {
 	settled chan struct{}
 	at      time.Time // of settling
+	uri     *stun.URI // with the credentials of the last attempt
 	relay   *relay    // nil: none
 	err     error
 }
@@ -119,9 +120,15 @@ func (r *relays) give(used []*relay) {
 		relay.users--
 		relay.used = time.Now()
 	}
-	if len(used) > 0 && !r.closed {
+	if !r.closed {
 		time.AfterFunc(relayIdle+time.Second, r.forget)
 	}
+}
+
+func (r *relays) unused(relay *relay) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return relay.users == 0
 }
 
 // forget ends the allocations that nobody uses any more.
@@ -148,7 +155,7 @@ func (r *relays) server(uri *stun.URI) *relayServer {
 	case s == nil:
 		s = &relayServer{}
 		r.servers[uri.String()] = s
-	case !s.isSettled(), s.relay == nil && time.Since(s.at) < relayRetry:
+	case !s.isSettled(), s.relay == nil && *s.uri == *uri && time.Since(s.at) < relayRetry:
 		return s
 	case s.relay != nil && s.relay.alive():
 		s.relay.allocation.SetCredentials(uri.Username, uri.Password)
@@ -156,7 +163,7 @@ func (r *relays) server(uri *stun.URI) *relayServer {
 			return s
 		}
 	}
-	s.settled = make(chan struct{})
+	s.settled, s.uri = make(chan struct{}), uri
 	before := s.relay
 	r.wg.Go(func() { r.settle(s, uri, before) })
 	return s
@@ -192,7 +199,7 @@ func (r *relays) settle(s *relayServer, uri *stun.URI, before *relay) {
 		ctx, cancel := context.WithTimeout(r.t.ctx, relayCheck)
 		err = relay.allocation.Check(ctx)
 		cancel()
-		if err != nil {
+		if err != nil && (!relay.alive() || r.unused(relay)) {
 			relay.close()
 			relay = nil
 		}
@@ -419,7 +426,7 @@ type relayedConn struct {
 	shared     bool
 	write      func(b []byte) error // to the server
 	segments   func(b []byte, size int)
-	leave      func()                       // ends the way there, and waits for what comes by it
+	leave      func()                       // gives the way there back
 	handler    atomic.Pointer[relayHandler] // nil: not yet
 }
 

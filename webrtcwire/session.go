@@ -322,10 +322,11 @@ func (s *session) describe(parent context.Context, setup, mid string) (string, e
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 	began, gathered := time.Now(), s.link.gathered
-	if err := s.link.gather(ctx); err != nil {
+	relays, err := s.link.gather(ctx)
+	if err != nil {
 		return "", fmt.Errorf("webrtcwire: gather candidates: %w", err)
 	}
-	reflexive := s.t.reflexive(ctx, s.link.relays)
+	reflexive := s.t.reflexive(ctx, relays)
 	select {
 	case <-gathered:
 	case <-ctx.Done(): // whatever was found by now

@@ -153,8 +153,8 @@ func (a *Allocation) Relayed() netip.AddrPort { return a.relayed }
 // Mapped is where the server sees us; invalid if it did not tell.
 func (a *Allocation) Mapped() netip.AddrPort { return a.mapped }
 
-// Done is closed when the allocation is over: by Close, or because the server has ended it or is
-// gone.
+// Done is closed when the allocation is over: by Close, or because the server has ended it or was
+// silent until it must have.
 func (a *Allocation) Done() <-chan struct{} { return a.ctx.Done() }
 
 // Err says why the allocation is over.
@@ -173,8 +173,7 @@ func (a *Allocation) Fresh(within time.Duration) bool {
 	return time.Since(time.Unix(0, a.heard.Load())) < within
 }
 
-// Check asks the server whether the allocation is still there, which ends it if it is not; so does
-// no answer.
+// Check asks the server whether the allocation is still there, and ends it if the server says no.
 func (a *Allocation) Check(ctx context.Context) error {
 	_, err := a.refresh(ctx)
 	return err
@@ -196,27 +195,33 @@ func (a *Allocation) Close() error {
 
 // keep renews the allocation until it is over.
 func (a *Allocation) keep(lifetime time.Duration) {
+	until, wait := time.Now().Add(lifetime), max(lifetime, leastLifetime)/2
 	for {
 		select {
-		case <-time.After(max(lifetime, leastLifetime) / 2):
+		case <-time.After(wait):
 		case <-a.ctx.Done():
 			return
 		}
-		var err error
-		if lifetime, err = a.refresh(a.ctx); err != nil {
-			return // it is over
+		renewed, err := a.refresh(a.ctx)
+		switch {
+		case err == nil:
+			until, wait = time.Now().Add(renewed), max(renewed, leastLifetime)/2
+		case time.Now().Before(until):
+			wait = leastLifetime / 2
+		default:
+			a.cancel(err)
+			return
 		}
 	}
 }
 
-func (a *Allocation) refresh(ctx context.Context) (time.Duration, error) {
+func (a *Allocation) refresh(ctx context.Context) (lifetime time.Duration, err error) {
 	response, err := a.do(ctx, stun.MethodRefresh)
 	if err == nil {
-		var lifetime time.Duration
-		if lifetime, err = lifetimeOf(response); err == nil {
-			return lifetime, nil
-		}
+		lifetime, err = lifetimeOf(response)
 	}
-	a.cancel(err)
-	return 0, err
+	if err != nil && !errors.Is(err, errSilent) {
+		a.cancel(err)
+	}
+	return lifetime, err
 }

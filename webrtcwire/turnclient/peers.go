@@ -49,12 +49,12 @@ type peers struct {
 }
 
 // host is an address that has permission to send to us (RFC 8656 section 9), or is to have it. The
-// fields are guarded by peers but for used.
+// fields are guarded by peers.
 type host struct {
 	addr    netip.Addr
 	state   hostState
-	until   time.Time    // when the permission, or the refusal, ends
-	used    atomic.Int64 // when something was sent there, in Unix nanoseconds
+	until   time.Time // when the permission, or the refusal, ends
+	asking  bool      // for a permission, or for it to be renewed
 	peers   int
 	waiting []waiting
 }
@@ -62,20 +62,21 @@ type host struct {
 type hostState int
 
 const (
-	stateAsking hostState = iota
+	stateUnknown hostState = iota
 	stateGranted
 	stateRefused
 )
 
 type waiting struct {
-	to   *peer
+	to   netip.AddrPort
 	data []byte
 }
 
-// peer is one port of a host's. The fields are guarded by peers but for addr, host and bound.
+// peer is one port of a host's. The fields are guarded by peers but for addr, host, used and bound.
 type peer struct {
 	addr    netip.AddrPort
 	host    *host
+	used    atomic.Int64  // when something was sent there, in Unix nanoseconds
 	channel uint16        // 0: none
 	bound   atomic.Uint32 // channel, while it can be used; else 0
 	binding bool          // channel is being asked for
@@ -95,13 +96,19 @@ func (a *Allocation) to(addr netip.AddrPort) *peer {
 	a.peers.RLock()
 	p := a.peers.peers[addr]
 	a.peers.RUnlock()
-	if p != nil {
-		p.host.used.Store(time.Now().UnixNano())
-		return p
+	if p == nil {
+		p = a.newPeer(addr)
 	}
+	if p != nil {
+		p.used.Store(time.Now().UnixNano())
+	}
+	return p
+}
+
+func (a *Allocation) newPeer(addr netip.AddrPort) *peer {
 	a.peers.Lock()
 	defer a.peers.Unlock()
-	if p = a.peers.peers[addr]; p != nil {
+	if p := a.peers.peers[addr]; p != nil {
 		return p
 	}
 	if len(a.peers.peers) == maxPeers {
@@ -116,9 +123,8 @@ func (a *Allocation) to(addr netip.AddrPort) *peer {
 		a.peers.hosts[h.addr] = h
 		a.permit(h)
 	}
-	h.used.Store(time.Now().UnixNano())
 	h.peers++
-	p = &peer{addr: addr, host: h}
+	p := &peer{addr: addr, host: h}
 	a.peers.peers[addr] = p
 	return p
 }
@@ -128,23 +134,30 @@ func (a *Allocation) mayAsk() bool { return a.peers.asking < maxAsking && a.ctx.
 
 // permit asks for permission in the background. peers is locked.
 func (a *Allocation) permit(h *host) {
+	h.asking = true
 	a.peers.asking++
 	a.wg.Go(func() {
 		_, err := a.do(a.ctx, stun.MethodCreatePermission, peerAddress(netip.AddrPortFrom(h.addr, 0)))
 		a.peers.Lock()
 		defer a.peers.Unlock()
 		a.peers.asking--
+		h.asking = false
 		if err != nil {
 			a.cfg.Logger.Debug("turn: no permission", "peer", h.addr, "error", err)
 			h.state, h.until, h.waiting = stateRefused, time.Now().Add(refusedFor), nil
 			return
 		}
-		h.state, h.until = stateGranted, time.Now().Add(permissionLife)
-		for _, w := range h.waiting {
-			a.indicate(w.data, w.to.addr)
-		}
-		h.waiting = nil
+		a.grant(h)
 	})
+}
+
+// grant notes a permission. peers is locked.
+func (a *Allocation) grant(h *host) {
+	h.state, h.until = stateGranted, time.Now().Add(permissionLife)
+	for _, w := range h.waiting {
+		a.indicate(w.data, w.to)
+	}
+	h.waiting = nil
 }
 
 // wait keeps a packet until its host has permission. False: it has.
@@ -161,12 +174,12 @@ func (a *Allocation) wait(data []byte, p *peer) bool {
 	switch {
 	case h.granted(now):
 		return false
-	case h.state != stateAsking && now.After(h.until) && a.mayAsk():
-		h.state = stateAsking
+	case !h.asking && now.After(h.until) && a.mayAsk():
+		h.state = stateUnknown
 		a.permit(h)
 	}
-	if h.state == stateAsking && len(h.waiting) < maxWaiting {
-		h.waiting = append(h.waiting, waiting{p, append([]byte(nil), data...)})
+	if h.state != stateRefused && len(h.waiting) < maxWaiting {
+		h.waiting = append(h.waiting, waiting{p.addr, append([]byte(nil), data...)})
 	}
 	return true
 }
@@ -210,11 +223,11 @@ func (a *Allocation) bind(p *peer) {
 		}
 		p.until = time.Now().Add(channelLife)
 		p.bound.Store(uint32(p.channel))
-		p.host.until = time.Now().Add(permissionLife) // RFC 8656 section 12.2
+		a.grant(p.host) // RFC 8656 section 12.2
 	})
 }
 
-// tend renews what is in use and forgets the rest, until the allocation is over.
+// tend renews what is in use and forgets the rest, until the allocation is over. NATs are kept open.
 func (a *Allocation) tend() {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
@@ -223,6 +236,9 @@ func (a *Allocation) tend() {
 		case now := <-ticker.C:
 			for _, p := range a.sweep(now) {
 				a.bind(p)
+			}
+			if keepalive, err := stun.Build(stun.TransactionID, stun.NewType(stun.MethodBinding, stun.ClassIndication)); err == nil {
+				_ = a.cfg.Write(keepalive.Raw) // there is another
 			}
 		case <-a.ctx.Done():
 			return
@@ -237,7 +253,7 @@ func (a *Allocation) sweep(now time.Time) (renew []*peer) {
 	for number, p := range a.peers.channels {
 		switch {
 		case p.binding, now.Before(p.until.Add(-renewal)):
-		case p.host.inUse(now):
+		case p.inUse(now):
 			renew = append(renew, p)
 		case now.After(p.until.Add(numberLife)):
 			delete(a.peers.channels, number)
@@ -247,18 +263,20 @@ func (a *Allocation) sweep(now time.Time) (renew []*peer) {
 		}
 	}
 	for addr, p := range a.peers.peers {
-		if p.channel == 0 && !p.host.inUse(now) {
-			delete(a.peers.peers, addr)
-			p.host.peers--
+		h := p.host
+		switch {
+		case !p.inUse(now):
+			if p.channel == 0 {
+				delete(a.peers.peers, addr)
+				h.peers--
+			}
+		case h.state == stateGranted && !h.asking && now.After(h.until.Add(-renewal)) && a.mayAsk():
+			a.permit(h)
 		}
 	}
 	for addr, h := range a.peers.hosts {
-		switch {
-		case h.state == stateAsking:
-		case h.peers == 0:
+		if h.peers == 0 && !h.asking {
 			delete(a.peers.hosts, addr)
-		case h.state == stateGranted && h.inUse(now) && now.After(h.until.Add(-renewal)) && a.mayAsk():
-			a.permit(h) // meanwhile it is granted
 		}
 	}
 	return renew
@@ -268,8 +286,8 @@ func (a *Allocation) sweep(now time.Time) (renew []*peer) {
 func (h *host) granted(now time.Time) bool { return h.state == stateGranted && now.Before(h.until) }
 
 // inUse reports whether something was sent there lately.
-func (h *host) inUse(now time.Time) bool {
-	return now.Sub(time.Unix(0, h.used.Load())) < renewal
+func (p *peer) inUse(now time.Time) bool {
+	return now.Sub(time.Unix(0, p.used.Load())) < renewal
 }
 
 // peerAddress is XOR-PEER-ADDRESS (RFC 8656 section 18.3).

@@ -139,10 +139,7 @@ func (a *Allocation) await(ctx context.Context, request []byte, answer <-chan *s
 	defer over.Stop()
 	for wait := firstWait; ; wait *= 2 {
 		if err := a.cfg.Write(request); err != nil {
-			return nil, err
-		}
-		if a.cfg.Stream {
-			wait = patience // TCP repeats it
+			return nil, fmt.Errorf("%w: %w", errSilent, err)
 		}
 		again := time.NewTimer(wait)
 		select {
