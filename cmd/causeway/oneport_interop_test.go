@@ -18,13 +18,18 @@ import (
 )
 
 // TestOneUDPPort captures what a program sends while it speaks uTP with libtorrent, is a node of the
-// DHT, asks a STUN server, has a relay of a TURN server and a connection of WebRTC: all of UDP leaves from
-// the one port that it reports. (The relay is reached over TCP. Over UDP each would need a port of its
-// own: a TURN server tells allocations apart by nothing else, RFC 8656 section 5.)
+// DHT, asks a STUN server, has a relay of a TURN server over UDP and a connection of WebRTC, which goes
+// directly or by the relay: all of UDP leaves from the one port that it reports.
 func TestOneUDPPort(t *testing.T) {
 	t.Parallel()
 	realpeer.Need(t, realpeer.Libtorrent)
-	own := fmt.Sprintf("127.0.77.%d", 1+os.Getpid()%250) // nobody else's
+	t.Run("WebRTC directly", func(t *testing.T) { t.Parallel(); onePort(t, 1, transport.ClassDTLS) })
+	t.Run("WebRTC by the relay", func(t *testing.T) { t.Parallel(); onePort(t, 126, transport.ClassTURN, "--relay-only") })
+}
+
+// onePort has the program at an address from first on, and WebRTC's data as packets of a class.
+func onePort(t *testing.T, first int, web transport.Class, flags ...string) {
+	own := fmt.Sprintf("127.0.77.%d", first+os.Getpid()%125) // nobody else's
 	sent := capture(t, own)
 
 	// The tracker is its TURN server, too.
@@ -38,10 +43,10 @@ func TestOneUDPPort(t *testing.T) {
 	classic := realpeer.Start(t, realpeer.Options{
 		Program: realpeer.Libtorrent, Torrent: tor.Path, Dir: tor.Dir, Seed: true, UTP: true, NoTCP: true, DHT: true, UpLimit: slowly,
 	})
-	web := []string{"--no-webrtc=false", "--no-web-trackers", "--tracker", "ws://" + listening.TCP + "/announce"}
-	start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--up-limit", "200K"}, base, []string{"--no-dht", "--no-tcp", "--no-utp"}, web)...)
-	run := start(t, args([]string{"download", tor.Path, "-o", t.TempDir(), "--peer", classic.Addr, "--dht-bootstrap", classic.Addr}, base, web, []string{
-		"--listen", own, "--no-tcp", "--stun", "stun:" + listening.UDP, "--turn", "turn:causeway:secret@" + listening.TCP + "?transport=tcp",
+	tracked := []string{"--no-webrtc=false", "--no-web-trackers", "--tracker", "ws://" + listening.TCP + "/announce"}
+	start(t, args([]string{"seed", tor.Path, "--data", tor.Dir, "--up-limit", "200K"}, base, []string{"--no-dht", "--no-tcp", "--no-utp"}, tracked)...)
+	run := start(t, args([]string{"download", tor.Path, "-o", t.TempDir(), "--peer", classic.Addr, "--dht-bootstrap", classic.Addr}, base, tracked, flags, []string{
+		"--listen", own, "--no-tcp", "--stun", "stun:" + listening.UDP, "--turn", "turn:causeway:secret@" + listening.UDP,
 	})...)
 	if _, err := run.WaitFor(within(t, patience), "peers of both swarms", func(e cli.Event) bool {
 		return e.Event == "progress" && e.Peers.UTP > 0 && e.Peers.WebRTC > 0
@@ -51,7 +56,7 @@ func TestOneUDPPort(t *testing.T) {
 	if !hasRelay(t, listening.TCP) {
 		t.Error("the program has no relay")
 	}
-	wanted := []transport.Class{transport.ClassDHT, transport.ClassSTUN, transport.ClassDTLS, transport.ClassUTP}
+	wanted := []transport.Class{transport.ClassDHT, transport.ClassSTUN, transport.ClassUTP, web}
 	eventually(t, patience, "the capture", func() bool { return sent.has(wanted) })
 	reported, err := run.WaitEvent(within(t, patience), "listening")
 	if err != nil {
