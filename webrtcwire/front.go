@@ -32,20 +32,21 @@ type front struct {
 	mu     sync.Mutex
 	closed bool
 	conns  map[netip.AddrPort]*frontConn
-	last   uint32           // client
-	grants map[string]grant // by user name
+	last   uint32            // client
+	grants map[string]*grant // by user name
 }
 
 // grant is one agent's leave to use one relay.
 type grant struct {
 	link  *link
 	relay *relay
+	conns []net.PacketConn // its share
 }
 
 var _ turn.RelayAddressGenerator = (*front)(nil)
 
 func newFront(logger *slog.Logger) (*front, error) {
-	f := &front{password: rand.Text(), conns: map[netip.AddrPort]*frontConn{}, grants: map[string]grant{}}
+	f := &front{password: rand.Text(), conns: map[netip.AddrPort]*frontConn{}, grants: map[string]*grant{}}
 	own := f.listen(frontAddr)
 	var err error
 	f.server, err = turn.NewServer(turn.ServerConfig{
@@ -76,44 +77,48 @@ func (f *front) grant(l *link, r *relay) *stun.URI {
 	defer f.mu.Unlock()
 	f.last++
 	user := strconv.FormatUint(uint64(f.last), 10)
-	f.grants[user] = grant{l, r}
+	f.grants[user] = &grant{link: l, relay: r}
 	return &stun.URI{
 		Scheme: stun.SchemeTypeTURN, Proto: stun.ProtoTypeUDP, Host: frontAddr.Addr().String(), Port: int(frontAddr.Port()),
 		Username: user, Password: f.password,
 	}
 }
 
-// revoke ends what URLs were for.
+// revoke ends what URLs were for: the front ends an allocation whose share is closed.
 func (f *front) revoke(urls []*stun.URI) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, url := range urls {
+		for _, conn := range f.grants[url.Username].conns {
+			_ = conn.Close() // never fails
+		}
 		delete(f.grants, url.Username)
 	}
 }
 
-func (f *front) granted(user string) (grant, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	g, ok := f.grants[user]
-	return g, ok
-}
-
 // authorize is a turn.AuthHandler.
 func (f *front) authorize(request *turn.RequestAttributes) (id string, key []byte, ok bool) {
-	_, ok = f.granted(request.Username)
+	f.mu.Lock()
+	ok = f.grants[request.Username] != nil
+	f.mu.Unlock()
 	return request.Username, turn.GenerateAuthKey(request.Username, request.Realm, f.password), ok
 }
 
 // AllocatePacketConn gives an agent its share of the relay's port.
 func (f *front) AllocatePacketConn(ask turn.AllocateListenerConfig) (net.PacketConn, net.Addr, error) {
-	g, ok := f.granted(ask.UserID)
-	if !ok {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := f.grants[ask.UserID]
+	if g == nil {
 		return nil, nil, errNotUsed
 	}
 	addr := g.relay.mux.localAddr()
 	conn, err := g.relay.mux.GetConn(g.link.ufrag, addr)
-	return conn, addr, err
+	if err != nil {
+		return nil, nil, err
+	}
+	g.conns = append(g.conns, conn)
+	return conn, addr, nil
 }
 
 // Validate, AllocateListener and AllocateConn are the rest of a turn.RelayAddressGenerator.

@@ -22,7 +22,7 @@ import (
 const (
 	// relayFresh is for how long a server that has answered is believed to be there. After it,
 	// it has relayCheck to answer again before an allocation is used for another agent.
-	relayFresh = 15 * time.Second
+	relayFresh = 5 * time.Second
 	relayCheck = 2 * time.Second
 
 	// relayRetry is how long a server that could not be used is left alone.

@@ -28,7 +28,7 @@ func TestRelayOnlyThroughCoturn(t *testing.T) {
 	}
 }
 
-// TestRelayOnlyOverTLS has a certificate that only this test's process trusts.
+// TestRelayOnlyOverTLS and DTLS has a certificate that only this test's process trusts.
 func TestRelayOnlyOverTLS(t *testing.T) {
 	example := httptest.NewTLSServer(nil) // for its certificate
 	defer example.Close()
@@ -52,7 +52,11 @@ func TestRelayOnlyOverTLS(t *testing.T) {
 	}
 	t.Setenv("SSL_CERT_FILE", certificate) // read once: no other test here may need it
 	server := realpeer.StartTURN(t, "--cert="+certificate, "--pkey="+keyFile, fmt.Sprint("--tls-listening-port=", port))
-	relayed(t, fmt.Sprintf("turns:%s:%s@127.0.0.1:%d?transport=tcp", server.User, server.Password, port))
+	for _, transport := range []string{"tcp", "udp"} {
+		t.Run(transport, func(t *testing.T) {
+			relayed(t, fmt.Sprintf("turns:%s:%s@127.0.0.1:%d?transport=%s", server.User, server.Password, port, transport))
+		})
+	}
 }
 
 // relayed transfers over a TURN server, from the side that uses nothing else and to it.

@@ -21,7 +21,7 @@ type TURN struct {
 // URL is what causeway's --turn takes.
 func (s *TURN) URL() string { return "turn:" + s.User + ":" + s.Password + "@" + s.Addr }
 
-// StartTURN runs coturn for a test; it relays between loopback addresses only. It has no TLS
+// StartTURN runs coturn for a test; it relays between loopback addresses only. It has no TLS nor DTLS
 // unless flags of its own say so.
 func StartTURN(t testing.TB, flags ...string) *TURN {
 	t.Helper()
@@ -30,7 +30,7 @@ func StartTURN(t testing.TB, flags ...string) *TURN {
 		t.Fatal(err)
 	}
 	if len(flags) == 0 {
-		flags = []string{"--no-tls"}
+		flags = []string{"--no-tls", "--no-dtls"}
 	}
 	s := &TURN{Addr: net.JoinHostPort(loopback, strconv.Itoa(port)), User: "causeway", Password: "secret"}
 	s.Process = startCoturn(t, nil, append(flags[:len(flags):len(flags)],
@@ -49,7 +49,7 @@ func StartTURN(t testing.TB, flags ...string) *TURN {
 // `ip netns exec NAME`. It answers soon.
 func StartSTUN(t testing.TB, command []string, ips ...netip.Addr) {
 	t.Helper()
-	flags := []string{"--listening-port=3478", "--no-tls", "--no-auth", "--stun-only"}
+	flags := []string{"--listening-port=3478", "--no-tls", "--no-dtls", "--no-auth", "--stun-only"}
 	for _, ip := range ips {
 		flags = append(flags, "--listening-ip="+ip.String())
 	}
@@ -62,7 +62,7 @@ func startCoturn(t testing.TB, command []string, flags ...string) *proc.Process 
 	dir := t.TempDir()
 	process, err := proc.Start(proc.Spec{
 		Command: command, Path: string(Coturn), Dir: dir,
-		Args: append(flags, "-n", "--no-dtls", "--no-cli", "--log-file=stdout", "--simple-log",
+		Args: append(flags, "-n", "--no-cli", "--log-file=stdout", "--simple-log",
 			"--pidfile="+filepath.Join(dir, "pid"), "--userdb="+filepath.Join(dir, "db")),
 	})
 	if err != nil {
