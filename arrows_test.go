@@ -41,7 +41,7 @@ var corners = map[string][]string{
 	"client/swarm": {
 		"client/allot", "client/discovery", "client/network", "client/reach",
 		"client/source", "client/disk", "client/meta", "client/picker", // by source.Identity
-		"tracker", "tracker/ws", "webrtcwire", "webrtcwire/sctp", "wire", "wire/transport",
+		"tracker", "tracker/ws", "webrtcwire", "webrtcwire/sctp", "webrtcwire/turnclient", "wire", "wire/transport",
 	},
 }
 

@@ -59,14 +59,15 @@ type Config struct {
 	//
 	// packets are taken from, and given to, whoever has read many together and can send many
 	// together. Those that are of no connection of ours f does not take: requests to a STUN
-	// server, answers to another's questions, channel data. With the last two, packets are as large as
+	// server, answers to another's questions, channel data of no relay of ours. With the last two, packets are as large as
 	// the path takes: WriteWhole sends one whole or not at all, EMSGSIZE says that it is too large, and
 	// WriteFragmentable sends in fragments what a path that has become narrower does not take.
 	PacketConns []net.PacketConn
 
 	// ICEServers are STUN and TURN servers: "stun:host:port" and
 	// "turn:user:password@host:port?transport=tcp" (RFC 7064, RFC 7065 with
-	// credentials added). "turns:" is TURN over TLS.
+	// credentials added). "turns:" is TURN over TLS, or over DTLS. All connections by a TURN server share
+	// one allocation, and its packets go by the socket, if they go by UDP without DTLS.
 	ICEServers []string
 
 	// RelayOnly offers and uses only candidates relayed by a TURN server.

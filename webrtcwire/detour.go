@@ -14,8 +14,8 @@ const (
 	detourFarewell = time.Second
 )
 
-// detour carries the packets of a connection that do not go from the shared socket: by a relay, or
-// over a TCP connection. Such a connection may stand still, and an association does not wait for it.
+// detour carries the packets of a connection that do not go from the shared socket, but over one of their
+// own, by TCP or to a TURN server. Such may stand still, and an association does not wait for it.
 type detour struct {
 	write func([]byte) (int, error)
 	over  chan struct{} // closed when all is sent

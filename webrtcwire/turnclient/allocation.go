@@ -18,6 +18,9 @@ const (
 	// it, and no server is asked more often for saying less.
 	leastLifetime = 30 * time.Second
 
+	// presence is how long a server has to show that it is there.
+	presence = time.Second
+
 	// farewell bounds the wait of Close for the server.
 	farewell = 500 * time.Millisecond
 )
@@ -173,7 +176,8 @@ func (a *Allocation) Fresh(within time.Duration) bool {
 	return time.Since(time.Unix(0, a.heard.Load())) < within
 }
 
-// Check asks the server whether the allocation is still there, and ends it if the server says no.
+// Check asks the server whether the allocation is still there, and ends it if it is not. After ctx, it
+// may take presence more.
 func (a *Allocation) Check(ctx context.Context) error {
 	_, err := a.refresh(ctx)
 	return err
@@ -220,8 +224,17 @@ func (a *Allocation) refresh(ctx context.Context) (lifetime time.Duration, err e
 	if err == nil {
 		lifetime, err = lifetimeOf(response)
 	}
-	if err != nil && !errors.Is(err, errSilent) {
+	if err != nil && (!errors.Is(err, errSilent) || a.forgotten()) {
 		a.cancel(err)
 	}
 	return lifetime, err
+}
+
+// forgotten reports whether the server is there, and so has chosen not to answer: pion's is silent to
+// those of whom it has no allocation, such as after it was started again.
+func (a *Allocation) forgotten() bool {
+	ctx, cancel := context.WithTimeout(a.ctx, presence)
+	defer cancel()
+	_, _, err := a.ask(ctx, stun.MethodBinding, nil)
+	return err == nil
 }
