@@ -26,7 +26,7 @@ const (
 	DefaultNegotiationTimeout = 28 * time.Second
 
 	// DefaultMaxPending bounds live offers and negotiations together. An offer costs
-	// about 30 KB and 3 goroutines.
+	// about 30 KB and 3 goroutines, with a relay a few times as much.
 	DefaultMaxPending = 200
 
 	// DefaultMaxConns bounds open connections.

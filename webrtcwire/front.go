@@ -16,11 +16,15 @@ import (
 	"github.com/pion/turn/v5"
 )
 
-// frontAddr is where agents find the front. It is nobody's (RFC 5737), and nothing is sent there.
-var frontAddr = netip.MustParseAddrPort("192.0.2.1:3478")
+// frontAddrs are where agents find the front, for relays of each family. They are nobody's (RFC 5737,
+// RFC 3849), and nothing is sent there.
+var frontAddrs = [...]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:3478"), netip.MustParseAddrPort("[2001:db8::1]:3478")}
 
-// frontQueue bounds the packets that wait for the front, or for one client of it.
-const frontQueue = 256
+// frontQueue and clientQueue bound the packets that wait for the front, and for one client of it.
+const (
+	frontQueue  = 256
+	clientQueue = 32
+)
 
 // front is a TURN server within this process, that nobody else can reach: by it ICE agents get a
 // share of a relay's port, where pion would have each make an allocation from a port of its own. Only
@@ -47,12 +51,13 @@ var _ turn.RelayAddressGenerator = (*front)(nil)
 
 func newFront(logger *slog.Logger) (*front, error) {
 	f := &front{password: rand.Text(), conns: map[netip.AddrPort]*frontConn{}, grants: map[string]*grant{}}
-	own := f.listen(frontAddr)
+	config := turn.ServerConfig{Realm: "causeway", AuthHandler: f.authorize, LoggerFactory: pionLog{logger: logger}}
+	for _, addr := range frontAddrs {
+		config.PacketConnConfigs = append(config.PacketConnConfigs,
+			turn.PacketConnConfig{PacketConn: f.listen(addr, frontQueue), RelayAddressGenerator: f})
+	}
 	var err error
-	f.server, err = turn.NewServer(turn.ServerConfig{
-		Realm: "causeway", AuthHandler: f.authorize, LoggerFactory: pionLog{logger: logger},
-		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: own, RelayAddressGenerator: f}},
-	})
+	f.server, err = turn.NewServer(config)
 	if err != nil {
 		return nil, fmt.Errorf("webrtcwire: %w", err)
 	}
@@ -78,8 +83,12 @@ func (f *front) grant(l *link, r *relay) *stun.URI {
 	f.last++
 	user := strconv.FormatUint(uint64(f.last), 10)
 	f.grants[user] = &grant{link: l, relay: r}
+	addr := frontAddrs[0]
+	if r.allocation.Relayed().Addr().Is6() {
+		addr = frontAddrs[1]
+	}
 	return &stun.URI{
-		Scheme: stun.SchemeTypeTURN, Proto: stun.ProtoTypeUDP, Host: frontAddr.Addr().String(), Port: int(frontAddr.Port()),
+		Scheme: stun.SchemeTypeTURN, Proto: stun.ProtoTypeUDP, Host: addr.Addr().String(), Port: int(addr.Port()),
 		Username: user, Password: f.password,
 	}
 }
@@ -129,17 +138,23 @@ func (f *front) AllocateListener(turn.AllocateListenerConfig) (net.Listener, net
 }
 func (f *front) AllocateConn(turn.AllocateConnConfig) (net.Conn, error) { return nil, errNotUsed }
 
-// dial returns an agent's way to the front.
-func (f *front) dial() net.PacketConn {
+// dial returns an agent's way to the front, for a relay of a family.
+func (f *front) dial(ipv6 bool) net.PacketConn {
 	f.mu.Lock()
 	f.last++
 	n := f.last
 	f.mu.Unlock()
-	return f.listen(netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}), 1))
+	addr := netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+	if ipv6 {
+		addr = netip.AddrFrom16([16]byte{0xfc, 12: byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+	}
+	c := f.listen(netip.AddrPortFrom(addr, 1), clientQueue)
+	c.ipv6 = ipv6
+	return c
 }
 
-func (f *front) listen(addr netip.AddrPort) *frontConn {
-	c := &frontConn{front: f, addr: addr, queue: make(chan frontPacket, frontQueue), done: make(chan struct{})}
+func (f *front) listen(addr netip.AddrPort, queue int) *frontConn {
+	c := &frontConn{front: f, addr: addr, queue: make(chan frontPacket, queue), done: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -162,6 +177,7 @@ func (f *front) Close() error {
 type frontConn struct {
 	front *front
 	addr  netip.AddrPort
+	ipv6  bool // it is for a relay of IPv6
 	queue chan frontPacket
 	once  sync.Once
 	done  chan struct{}
@@ -212,8 +228,13 @@ func (c *frontConn) Close() error {
 	return nil
 }
 
-// LocalAddr becomes the related address of a candidate, which is to tell nobody anything.
-func (c *frontConn) LocalAddr() net.Addr { return &net.UDPAddr{IP: net.IPv4zero} }
+// LocalAddr becomes the related address of a candidate, which tells nobody anything (RFC 8839 section 5.1).
+func (c *frontConn) LocalAddr() net.Addr {
+	if c.ipv6 {
+		return &net.UDPAddr{IP: net.IPv6zero, Port: 9}
+	}
+	return &net.UDPAddr{IP: net.IPv4zero, Port: 9}
+}
 
 func (c *frontConn) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
 func (c *frontConn) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/causeway-bt/causeway/webrtcwire/sctp"
 	"github.com/pion/dtls/v3"
@@ -139,7 +140,12 @@ func (l *link) gather(ctx context.Context) ([]*relay, error) {
 
 // takeRelays takes relays until giveRelays, and URLs that stand for them.
 func (l *link) takeRelays(ctx context.Context) ([]*relay, []*stun.URI, error) {
-	relays := l.s.socket.relays.take(ctx, l.servers, !l.s.t.config.RelayOnly)
+	if end, ok := ctx.Deadline(); ok { // some time is needed with what is found
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)*3/4)
+		defer cancel()
+	}
+	relays := l.s.socket.relays.take(ctx, l.servers, l.s.t.config.RelayOnly)
 	if len(relays) == 0 {
 		return nil, nil, nil
 	}
@@ -375,7 +381,7 @@ func (l *link) onEnded(err error) {
 	l.s.shut(err)
 }
 
-// read takes what comes by the agent: a relay's packets, and all until the handshake is made.
+// read takes what comes by the agent: TCP's packets, and all until the handshake is made.
 func (l *link) read() error {
 	b := make([]byte, maxPacket)
 	for {

@@ -93,16 +93,19 @@ var _ transport.Net = pionNet{}
 
 var errNotUsed = fmt.Errorf("webrtcwire: %w", errors.ErrUnsupported)
 
-func (n pionNet) ListenPacket(string, string) (net.PacketConn, error) {
+func (n pionNet) ListenPacket(network, _ string) (net.PacketConn, error) {
 	front, err := n.t.ensureFront()
 	if err != nil {
 		return nil, err
 	}
-	return front.dial(), nil
+	return front.dial(network == "udp6"), nil
 }
 
-func (n pionNet) ResolveUDPAddr(_, address string) (*net.UDPAddr, error) {
+func (n pionNet) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
 	addr, err := netip.ParseAddrPort(address)
+	if err == nil && addr.Addr().Is6() != (network == "udp6") {
+		err = errNotUsed
+	}
 	return net.UDPAddrFromAddrPort(addr), err
 }
 

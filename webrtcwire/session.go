@@ -289,8 +289,8 @@ func (s *session) tearDown(kept bool) {
 	s.release()
 }
 
-// awaitGone waits until everything is released, within reason: a TURN server that
-// is down can hold it up for eight seconds.
+// awaitGone waits until everything is released, within reason: a TCP connection that
+// stands still holds the farewell up.
 func (s *session) awaitGone() {
 	timer := time.NewTimer(closeTimeout)
 	defer timer.Stop()

@@ -21,6 +21,11 @@ const (
 	// presence is how long a server has to show that it is there.
 	presence = time.Second
 
+	// coturn keeps an allocation for a second after it was asked to end it: a new one is asked for every
+	// againEvery, for lastsOn.
+	againEvery = 250 * time.Millisecond
+	lastsOn    = 2 * time.Second
+
 	// farewell bounds the wait of Close for the server.
 	farewell = 500 * time.Millisecond
 )
@@ -38,12 +43,16 @@ var (
 	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("turn: closed")
 
-	errSilent = errors.New("no answer")
+	errSilent    = errors.New("no answer")
+	errForgotten = errors.New("turn: the server knows nothing of the allocation")
 )
 
 // Config says where an Allocation is to be.
 type Config struct {
 	Username, Password string
+
+	// IPv6 asks for an IPv6 relayed address (RFC 8656 section 4): each relays to peers of its family.
+	IPv6 bool
 
 	// Write sends a packet to the server. It must not block, nor keep the packet; what cannot be
 	// sent is lost.
@@ -79,10 +88,10 @@ type Allocation struct {
 
 	auth struct {
 		sync.Mutex
-		username, password string // the newest that are known
-		used               string // the user name of key
-		realm, nonce       string
-		key                stun.MessageIntegrity // nil: the server has not asked who we are
+		known        credentials // the newest
+		used         credentials // of key
+		realm, nonce string
+		key          stun.MessageIntegrity // nil: the server has not asked who we are
 	}
 
 	asking struct {
@@ -92,6 +101,8 @@ type Allocation struct {
 
 	peers peers
 }
+
+type credentials struct{ username, password string }
 
 // New returns an Allocation to be made: packets from the server are given to Receive from now on.
 func New(cfg Config) *Allocation {
@@ -109,7 +120,7 @@ func New(cfg Config) *Allocation {
 	}
 	a := &Allocation{cfg: cfg, peers: newPeers()}
 	a.ctx, a.cancel = context.WithCancelCause(context.Background())
-	a.auth.username, a.auth.password = cfg.Username, cfg.Password
+	a.auth.known = credentials{cfg.Username, cfg.Password}
 	a.asking.questions = map[transactionID]chan<- *stun.Message{}
 	return a
 }
@@ -118,17 +129,23 @@ func New(cfg Config) *Allocation {
 // the same port is left over, such as of a program that was killed, it is ended if it was of the same
 // user. Errors of the server's are a *ResponseError.
 func (a *Allocation) Allocate(ctx context.Context) error {
-	response, err := a.allocate(ctx, requestedUDP)
-	if is(err, stun.CodeAddrFamilyNotSupported) { // it has no IPv4 to relay from
-		response, err = a.allocate(ctx, requestedUDP, requestedIPv6)
+	attributes := []stun.Setter{requestedUDP}
+	if a.cfg.IPv6 {
+		attributes = append(attributes, requestedIPv6)
 	}
+	response, err := a.allocate(ctx, attributes)
 	if err != nil {
 		return err
 	}
 	if a.relayed, err = addressOf(response, stun.AttrXORRelayedAddress); err != nil {
 		return fmt.Errorf("turn: the relayed address: %w", err)
 	}
-	a.mapped, _ = addressOf(response, stun.AttrXORMappedAddress)
+	if !isSomebodys(a.relayed) {
+		return fmt.Errorf("turn: %v is no relayed address", a.relayed)
+	}
+	if mapped, err := addressOf(response, stun.AttrXORMappedAddress); err == nil && isSomebodys(mapped) {
+		a.mapped = mapped
+	}
 	lifetime, err := lifetimeOf(response)
 	if err != nil {
 		return err
@@ -139,15 +156,26 @@ func (a *Allocation) Allocate(ctx context.Context) error {
 	return nil
 }
 
-func (a *Allocation) allocate(ctx context.Context, attributes ...stun.Setter) (*stun.Message, error) {
+func (a *Allocation) allocate(ctx context.Context, attributes []stun.Setter) (*stun.Message, error) {
 	response, err := a.do(ctx, stun.MethodAllocate, attributes...)
 	if !is(err, stun.CodeAllocMismatch) {
 		return response, err
 	}
-	if _, failed := a.do(ctx, stun.MethodRefresh, ended); failed != nil {
+	_, failed := a.do(ctx, stun.MethodRefresh, ended)
+	if failed != nil && !is(failed, stun.CodeAllocMismatch) { // which is: nothing is left
 		return nil, errors.Join(err, failed)
 	}
-	return a.do(ctx, stun.MethodAllocate, attributes...)
+	for range lastsOn / againEvery {
+		if response, err = a.do(ctx, stun.MethodAllocate, attributes...); !is(err, stun.CodeAllocMismatch) {
+			break
+		}
+		select {
+		case <-time.After(againEvery):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+	return response, err
 }
 
 // Relayed is the address from which the server relays, once Allocate has returned.
@@ -168,7 +196,7 @@ func (a *Allocation) Err() error { return context.Cause(a.ctx) }
 func (a *Allocation) SetCredentials(username, password string) {
 	a.auth.Lock()
 	defer a.auth.Unlock()
-	a.auth.username, a.auth.password = username, password
+	a.auth.known = credentials{username, password}
 }
 
 // Fresh reports whether the server has answered within this time.
@@ -176,12 +204,15 @@ func (a *Allocation) Fresh(within time.Duration) bool {
 	return time.Since(time.Unix(0, a.heard.Load())) < within
 }
 
-// Check asks the server whether the allocation is still there, and ends it if it is not. After ctx, it
-// may take presence more.
+// Check asks the server whether the allocation is still there, and ends it if it is not. It may take
+// two seconds more than ctx.
 func (a *Allocation) Check(ctx context.Context) error {
 	_, err := a.refresh(ctx)
 	return err
 }
+
+// Fail ends the allocation because there is no way to the server any more.
+func (a *Allocation) Fail(err error) { a.cancel(err) }
 
 // Close ends the allocation, and tells the server.
 func (a *Allocation) Close() error {
@@ -219,20 +250,34 @@ func (a *Allocation) keep(lifetime time.Duration) {
 	}
 }
 
+// refresh renews the allocation, or ends it if it is not there any more: the server says so, or is silent
+// about it alone, as pion's is to those of whom it has no allocation.
 func (a *Allocation) refresh(ctx context.Context) (lifetime time.Duration, err error) {
-	response, err := a.do(ctx, stun.MethodRefresh)
-	if err == nil {
-		lifetime, err = lifetimeOf(response)
+	lifetime, err = a.refreshOnce(ctx)
+	if errors.Is(err, errSilent) && !errors.Is(ctx.Err(), context.Canceled) && a.present() {
+		again, cancel := context.WithTimeout(a.ctx, presence)
+		defer cancel()
+		if lifetime, err = a.refreshOnce(again); errors.Is(err, errSilent) {
+			err = errForgotten
+		}
 	}
-	if err != nil && (!errors.Is(err, errSilent) || a.forgotten()) {
+	var refusal *ResponseError
+	if errors.Is(err, errForgotten) || errors.As(err, &refusal) && refusal.Code < stun.CodeServerError {
 		a.cancel(err)
 	}
 	return lifetime, err
 }
 
-// forgotten reports whether the server is there, and so has chosen not to answer: pion's is silent to
-// those of whom it has no allocation, such as after it was started again.
-func (a *Allocation) forgotten() bool {
+func (a *Allocation) refreshOnce(ctx context.Context) (time.Duration, error) {
+	response, err := a.do(ctx, stun.MethodRefresh)
+	if err != nil {
+		return 0, err
+	}
+	return lifetimeOf(response)
+}
+
+// present reports whether the server answers at all.
+func (a *Allocation) present() bool {
 	ctx, cancel := context.WithTimeout(a.ctx, presence)
 	defer cancel()
 	_, _, err := a.ask(ctx, stun.MethodBinding, nil)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/pion/stun/v4"
 )
@@ -14,7 +15,7 @@ const (
 	channelHeader = 4          // RFC 8656 section 12.4
 
 	// maxTrain is the largest number of bytes that go to the server at once.
-	maxTrain = 1 << 16
+	maxTrain = 64_000
 )
 
 // trains are packets in the making.
@@ -30,12 +31,13 @@ func (a *Allocation) SendSegments(b []byte, size int, to netip.AddrPort) {
 	if len(b) == 0 {
 		return
 	}
-	p := a.to(to)
+	now := time.Now()
+	p := a.to(to, now)
 	if p == nil {
 		return
 	}
-	if channel := p.bound.Load(); channel != 0 {
-		a.sendByChannel(b, size, uint16(channel))
+	if channel := p.usable(now); channel != 0 {
+		a.sendByChannel(b, size, channel)
 		return
 	}
 	if !isSTUN(b) { // no check of ICE's
@@ -43,7 +45,7 @@ func (a *Allocation) SendSegments(b []byte, size int, to netip.AddrPort) {
 	}
 	for len(b) > 0 {
 		n := min(size, len(b))
-		if !a.wait(b[:n], p) {
+		if !a.wait(b[:n], to, p.host, now) {
 			a.indicate(b[:n], to)
 		}
 		b = b[n:]

@@ -1,10 +1,13 @@
 package turnclient
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,38 +52,31 @@ type peers struct {
 }
 
 // host is an address that has permission to send to us (RFC 8656 section 9), or is to have it. The
-// fields are guarded by peers.
+// fields are guarded by peers but for granted.
 type host struct {
 	addr    netip.Addr
-	state   hostState
-	until   time.Time // when the permission, or the refusal, ends
-	asking  bool      // for a permission, or for it to be renewed
+	granted atomic.Int64 // until when it has permission, in Unix nanoseconds
+	refused time.Time    // until when it is not to be asked for
+	asking  bool         // for a permission, or for it to be renewed
 	peers   int
 	waiting []waiting
 }
-
-type hostState int
-
-const (
-	stateUnknown hostState = iota
-	stateGranted
-	stateRefused
-)
 
 type waiting struct {
 	to   netip.AddrPort
 	data []byte
 }
 
-// peer is one port of a host's. The fields are guarded by peers but for addr, host, used and bound.
+// peer is one port of a host's. The fields are guarded by peers but for addr, host and the atomic ones.
 type peer struct {
 	addr    netip.AddrPort
 	host    *host
 	used    atomic.Int64  // when something was sent there, in Unix nanoseconds
-	channel uint16        // 0: none
-	bound   atomic.Uint32 // channel, while it can be used; else 0
+	channel atomic.Uint32 // 0: none
+	bound   atomic.Int64  // until when channel can be used, in Unix nanoseconds
 	binding bool          // channel is being asked for
-	until   time.Time     // when the channel ends, or when one that was refused may be asked for again
+	refused time.Time     // until when it is not to be asked for
+	kept    time.Time     // until when channel means nobody else
 }
 
 func newPeers() peers {
@@ -92,7 +88,7 @@ func newPeers() peers {
 }
 
 // to returns whom a packet is for; nil: there are too many.
-func (a *Allocation) to(addr netip.AddrPort) *peer {
+func (a *Allocation) to(addr netip.AddrPort, now time.Time) *peer {
 	a.peers.RLock()
 	p := a.peers.peers[addr]
 	a.peers.RUnlock()
@@ -100,7 +96,7 @@ func (a *Allocation) to(addr netip.AddrPort) *peer {
 		p = a.newPeer(addr)
 	}
 	if p != nil {
-		p.used.Store(time.Now().UnixNano())
+		p.used.Store(now.UnixNano())
 	}
 	return p
 }
@@ -111,14 +107,14 @@ func (a *Allocation) newPeer(addr netip.AddrPort) *peer {
 	if p := a.peers.peers[addr]; p != nil {
 		return p
 	}
-	if len(a.peers.peers) == maxPeers {
-		return nil
+	if len(a.peers.peers) >= maxPeers || len(a.peers.hosts) >= maxHosts {
+		a.evict()
 	}
 	h := a.peers.hosts[addr.Addr()]
+	if len(a.peers.peers) >= maxPeers || h == nil && (len(a.peers.hosts) >= maxHosts || !a.mayAsk()) {
+		return nil
+	}
 	if h == nil {
-		if len(a.peers.hosts) == maxHosts || !a.mayAsk() {
-			return nil
-		}
 		h = &host{addr: addr.Addr()}
 		a.peers.hosts[h.addr] = h
 		a.permit(h)
@@ -127,6 +123,29 @@ func (a *Allocation) newPeer(addr netip.AddrPort) *peer {
 	p := &peer{addr: addr, host: h}
 	a.peers.peers[addr] = p
 	return p
+}
+
+// evict forgets an eighth of the peers, those that were not used for longest. Those with channels stay.
+// peers is locked.
+func (a *Allocation) evict() {
+	var all []*peer
+	for _, p := range a.peers.peers {
+		if p.channel.Load() == 0 {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(p, q *peer) int { return cmp.Compare(p.used.Load(), q.used.Load()) })
+	for _, p := range all[:len(all)/8] {
+		a.forget(p)
+	}
+}
+
+// forget forgets a peer that has no channel. peers is locked.
+func (a *Allocation) forget(p *peer) {
+	delete(a.peers.peers, p.addr)
+	if p.host.peers--; p.host.peers == 0 && !p.host.asking {
+		delete(a.peers.hosts, p.host.addr)
+	}
 }
 
 // mayAsk reports whether one more permission may be asked for. peers is locked.
@@ -139,92 +158,105 @@ func (a *Allocation) permit(h *host) {
 	a.wg.Go(func() {
 		_, err := a.do(a.ctx, stun.MethodCreatePermission, peerAddress(netip.AddrPortFrom(h.addr, 0)))
 		a.peers.Lock()
-		defer a.peers.Unlock()
 		a.peers.asking--
 		h.asking = false
-		if err != nil {
-			a.cfg.Logger.Debug("turn: no permission", "peer", h.addr, "error", err)
-			h.state, h.until, h.waiting = stateRefused, time.Now().Add(refusedFor), nil
+		if h.peers == 0 {
+			delete(a.peers.hosts, h.addr)
+		}
+		if err == nil {
+			a.peers.Unlock()
+			a.grant(h)
 			return
 		}
-		a.grant(h)
+		defer a.peers.Unlock()
+		a.cfg.Logger.Debug("turn: no permission", "peer", h.addr, "error", err)
+		if now := time.Now(); !errors.Is(err, errSilent) || !h.permitted(now) { // else it is still there
+			h.granted.Store(0)
+			h.refused, h.waiting = now.Add(refusedFor), nil
+		}
 	})
 }
 
-// grant notes a permission. peers is locked.
+// grant notes a permission, and sends what has waited for it.
 func (a *Allocation) grant(h *host) {
-	h.state, h.until = stateGranted, time.Now().Add(permissionLife)
-	for _, w := range h.waiting {
+	a.peers.Lock()
+	h.granted.Store(time.Now().Add(permissionLife).UnixNano())
+	all := h.waiting
+	h.waiting = nil
+	a.peers.Unlock()
+	for _, w := range all {
 		a.indicate(w.data, w.to)
 	}
-	h.waiting = nil
 }
 
 // wait keeps a packet until its host has permission. False: it has.
-func (a *Allocation) wait(data []byte, p *peer) bool {
-	now, h := time.Now(), p.host
-	a.peers.RLock()
-	granted := h.granted(now)
-	a.peers.RUnlock()
-	if granted {
+func (a *Allocation) wait(data []byte, to netip.AddrPort, h *host, now time.Time) bool {
+	if h.permitted(now) {
 		return false
 	}
 	a.peers.Lock()
 	defer a.peers.Unlock()
-	switch {
-	case h.granted(now):
+	if h.permitted(now) {
 		return false
-	case !h.asking && now.After(h.until) && a.mayAsk():
-		h.state = stateUnknown
+	}
+	if !h.asking && now.After(h.refused) && a.peers.hosts[h.addr] == h && a.mayAsk() {
 		a.permit(h)
 	}
-	if h.state != stateRefused && len(h.waiting) < maxWaiting {
-		h.waiting = append(h.waiting, waiting{p.addr, append([]byte(nil), data...)})
+	if h.asking && len(h.waiting) < maxWaiting {
+		h.waiting = append(h.waiting, waiting{to, append([]byte(nil), data...)})
 	}
 	return true
 }
 
-// bind asks for a channel in the background, unless there is one or none is free.
+// bind asks for a channel in the background, unless that is not to be or none is free.
 func (a *Allocation) bind(p *peer) {
 	a.peers.Lock()
 	defer a.peers.Unlock()
-	refused := p.bound.Load() == 0 && time.Now().Before(p.until)
-	if refused || p.binding || a.ctx.Err() != nil || a.peers.peers[p.addr] != p {
+	if p.binding || time.Now().Before(p.refused) || a.ctx.Err() != nil || a.peers.peers[p.addr] != p {
 		return
 	}
-	if p.channel == 0 {
-		for range lastChannel - firstChannel + 1 {
-			number := a.peers.next
-			if a.peers.next++; a.peers.next > lastChannel {
-				a.peers.next = firstChannel
-			}
-			if a.peers.channels[number] == nil {
-				p.channel = number
-				a.peers.channels[number] = p
-				break
-			}
-		}
-		if p.channel == 0 {
+	number := uint16(p.channel.Load())
+	if number == 0 {
+		if number = a.peers.free(); number == 0 {
 			return
 		}
+		p.channel.Store(uint32(number))
+		a.peers.channels[number] = p
 	}
 	p.binding = true
-	number := binary.BigEndian.AppendUint16(nil, p.channel)
 	a.wg.Go(func() {
-		_, err := a.do(a.ctx, stun.MethodChannelBind,
-			stun.RawAttribute{Type: stun.AttrChannelNumber, Value: append(number, 0, 0)}, peerAddress(p.addr))
+		_, err := a.do(a.ctx, stun.MethodChannelBind, channelNumber(number), peerAddress(p.addr))
+		now := time.Now()
+		if err == nil {
+			a.grant(p.host) // RFC 8656 section 12.2
+		}
 		a.peers.Lock()
 		defer a.peers.Unlock()
-		if p.binding = false; err != nil {
+		p.binding = false
+		if err == nil || errors.Is(err, errSilent) { // the answer may have been lost
+			p.kept = now.Add(channelLife + numberLife)
+		}
+		if err != nil {
 			a.cfg.Logger.Debug("turn: no channel", "peer", p.addr, "error", err)
-			p.bound.Store(0) // indications do
-			p.until = time.Now().Add(refusedFor)
+			p.refused = now.Add(refusedFor) // meanwhile, indications do
 			return
 		}
-		p.until = time.Now().Add(channelLife)
-		p.bound.Store(uint32(p.channel))
-		a.grant(p.host) // RFC 8656 section 12.2
+		p.bound.Store(now.Add(channelLife).UnixNano())
 	})
+}
+
+// free returns a number that no channel has; 0: there is none.
+func (p *peers) free() uint16 {
+	for range lastChannel - firstChannel + 1 {
+		number := p.next
+		if p.next++; p.next > lastChannel {
+			p.next = firstChannel
+		}
+		if p.channels[number] == nil {
+			return number
+		}
+	}
+	return 0
 }
 
 // tend renews what is in use and forgets the rest, until the allocation is over. NATs are kept open.
@@ -246,48 +278,51 @@ func (a *Allocation) tend() {
 	}
 }
 
-// sweep forgets what is not in use, and returns the peers whose channels are to be renewed.
+// sweep forgets what is not in use, has the permissions of the rest renewed, and returns the peers whose
+// channels are to be.
 func (a *Allocation) sweep(now time.Time) (renew []*peer) {
 	a.peers.Lock()
 	defer a.peers.Unlock()
-	for number, p := range a.peers.channels {
+	soon := now.Add(renewal)
+	for _, p := range a.peers.peers {
+		h, channel := p.host, uint16(p.channel.Load())
 		switch {
-		case p.binding, now.Before(p.until.Add(-renewal)):
 		case p.inUse(now):
-			renew = append(renew, p)
-		case now.After(p.until.Add(numberLife)):
-			delete(a.peers.channels, number)
-			p.channel = 0
-		case now.After(p.until):
-			p.bound.Store(0)
-		}
-	}
-	for addr, p := range a.peers.peers {
-		h := p.host
-		switch {
-		case !p.inUse(now):
-			if p.channel == 0 {
-				delete(a.peers.peers, addr)
-				h.peers--
+			if channel != 0 && p.bound.Load() <= soon.UnixNano() {
+				renew = append(renew, p)
 			}
-		case h.state == stateGranted && !h.asking && now.After(h.until.Add(-renewal)) && a.mayAsk():
-			a.permit(h)
-		}
-	}
-	for addr, h := range a.peers.hosts {
-		if h.peers == 0 && !h.asking {
-			delete(a.peers.hosts, addr)
+			if !h.permitted(soon) && !h.asking && now.After(h.refused) && a.mayAsk() {
+				a.permit(h)
+			}
+		case channel != 0 && (p.binding || now.Before(p.kept)):
+		default:
+			delete(a.peers.channels, channel)
+			p.channel.Store(0)
+			a.forget(p)
 		}
 	}
 	return renew
 }
 
-// granted reports whether the address may send to us. peers is locked.
-func (h *host) granted(now time.Time) bool { return h.state == stateGranted && now.Before(h.until) }
+// permitted reports whether the address may send to us.
+func (h *host) permitted(now time.Time) bool { return now.UnixNano() < h.granted.Load() }
+
+// usable is the channel by which packets may go; 0: none.
+func (p *peer) usable(now time.Time) uint16 {
+	if now.UnixNano() < p.bound.Load() && p.host.permitted(now) {
+		return uint16(p.channel.Load())
+	}
+	return 0
+}
 
 // inUse reports whether something was sent there lately.
 func (p *peer) inUse(now time.Time) bool {
 	return now.Sub(time.Unix(0, p.used.Load())) < renewal
+}
+
+// channelNumber is CHANNEL-NUMBER (RFC 8656 section 18.1).
+func channelNumber(number uint16) stun.Setter {
+	return stun.RawAttribute{Type: stun.AttrChannelNumber, Value: append(binary.BigEndian.AppendUint16(nil, number), 0, 0)}
 }
 
 // peerAddress is XOR-PEER-ADDRESS (RFC 8656 section 18.3).

@@ -1,6 +1,7 @@
 package turnclient
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -60,11 +61,11 @@ func (a *Allocation) do(ctx context.Context, method stun.Method, attributes ...s
 		}
 		refusal := refusalOf(method, response)
 		err = refusal
-		if again := a.authenticate(refusal.Code, response); !again {
+		if again := a.authenticate(refusal.Code, response, key); !again {
 			break
 		}
 	}
-	if is(err, stun.CodeAllocMismatch) && method != stun.MethodAllocate {
+	if is(err, stun.CodeAllocMismatch) && a.made.Load() {
 		a.cancel(err) // the server knows of no allocation
 	}
 	return nil, err
@@ -79,8 +80,9 @@ func refusalOf(method stun.Method, response *stun.Message) *ResponseError {
 	return refusal
 }
 
-// authenticate takes what a refusal asks for; true: the request may be made again.
-func (a *Allocation) authenticate(code stun.ErrorCode, response *stun.Message) bool {
+// authenticate takes what a refusal asks for; true: the request, which was signed with used, may be made
+// again.
+func (a *Allocation) authenticate(code stun.ErrorCode, response *stun.Message, used stun.MessageIntegrity) bool {
 	var realm stun.Realm
 	var nonce stun.Nonce
 	if nonce.GetFrom(response) != nil {
@@ -88,23 +90,27 @@ func (a *Allocation) authenticate(code stun.ErrorCode, response *stun.Message) b
 	}
 	a.auth.Lock()
 	defer a.auth.Unlock()
+	auth := &a.auth
 	switch {
 	case code == stun.CodeStaleNonce && nonce != nil:
-		a.auth.nonce = string(nonce)
+		auth.nonce = string(nonce)
 		return true
-	case code != stun.CodeUnauthorized && code != stun.CodeWrongCredentials,
-		a.auth.key != nil && a.auth.used == a.auth.username: // these are what it refuses
+	case code != stun.CodeUnauthorized && code != stun.CodeWrongCredentials:
+		return false
+	case !bytes.Equal(used, auth.key): // another request has found out
+		return true
+	case auth.key != nil && auth.used == auth.known: // these are what it refuses
 		return false
 	case realm.GetFrom(response) == nil:
-		a.auth.realm = string(realm)
-	case a.auth.key == nil:
+		auth.realm = string(realm)
+	case auth.key == nil:
 		return false
 	}
 	if nonce != nil {
-		a.auth.nonce = string(nonce)
+		auth.nonce = string(nonce)
 	}
-	a.auth.used = a.auth.username
-	a.auth.key = stun.NewLongTermIntegrity(a.auth.username, a.auth.realm, a.auth.password)
+	auth.used = auth.known
+	auth.key = stun.NewLongTermIntegrity(auth.known.username, auth.realm, auth.known.password)
 	return true
 }
 
@@ -113,7 +119,7 @@ func (a *Allocation) ask(ctx context.Context, method stun.Method, attributes []s
 	all := append([]stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}, attributes...)
 	a.auth.Lock()
 	if key = a.auth.key; key != nil {
-		all = append(all, stun.NewUsername(a.auth.used), stun.NewRealm(a.auth.realm), stun.NewNonce(a.auth.nonce), key)
+		all = append(all, stun.NewUsername(a.auth.used.username), stun.NewRealm(a.auth.realm), stun.NewNonce(a.auth.nonce), key)
 	}
 	a.auth.Unlock()
 	request, err := stun.Build(append(all, stun.Fingerprint)...)
@@ -138,7 +144,7 @@ func (a *Allocation) await(ctx context.Context, request []byte, answer <-chan *s
 	over := time.NewTimer(patience)
 	defer over.Stop()
 	for wait := firstWait; ; wait *= 2 {
-		if err := a.cfg.Write(request); err != nil {
+		if err := a.cfg.Write(request); err != nil && !a.made.Load() { // later, it is a loss
 			return nil, fmt.Errorf("%w: %w", errSilent, err)
 		}
 		again := time.NewTimer(wait)
@@ -182,7 +188,7 @@ func (a *Allocation) answered(b []byte) bool {
 func lifetimeOf(response *stun.Message) (time.Duration, error) {
 	value, err := response.Get(stun.AttrLifetime)
 	if err != nil || len(value) != 4 {
-		return 0, fmt.Errorf("turn: the server tells no lifetime: %w", err)
+		return 0, errors.New("turn: the server tells no lifetime")
 	}
 	return time.Duration(binary.BigEndian.Uint32(value)) * time.Second, nil
 }
@@ -198,4 +204,9 @@ func addressOf(message *stun.Message, attribute stun.AttrType) (netip.AddrPort, 
 		return netip.AddrPort{}, errors.New("no IP address")
 	}
 	return netip.AddrPortFrom(ip.Unmap(), uint16(mapped.Port)), nil
+}
+
+// isSomebodys reports whether an address can be a socket's.
+func isSomebodys(addr netip.AddrPort) bool {
+	return addr.IsValid() && addr.Port() != 0 && !addr.Addr().IsUnspecified() && !addr.Addr().IsMulticast()
 }
