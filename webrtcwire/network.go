@@ -103,7 +103,7 @@ func (n pionNet) ListenPacket(network, _ string) (net.PacketConn, error) {
 
 func (n pionNet) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
 	addr, err := netip.ParseAddrPort(address)
-	if err == nil && addr.Addr().Is6() != (network == "udp6") {
+	if err == nil && network != "udp" && addr.Addr().Is6() != (network == "udp6") {
 		err = errNotUsed
 	}
 	return net.UDPAddrFromAddrPort(addr), err

@@ -2,6 +2,7 @@ package webrtcwire
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net"
 	"net/netip"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
+
+	"github.com/causeway-bt/causeway/bench/realpeer"
 )
 
 // turnServer is pion's, and notes who asks it.
@@ -29,14 +32,13 @@ type turnServer struct {
 // startTURN runs one at an address of loopback; ":0" is any port.
 func startTURN(t *testing.T, addr string) *turnServer {
 	t.Helper()
-	udp, err := net.ListenPacket("udp4", addr)
+	udp, err := net.ListenPacket("udp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &turnServer{
-		addr: udp.LocalAddr().String(), askedBy: map[string]bool{},
-		RelayAddressGeneratorStatic: turn.RelayAddressGeneratorStatic{RelayAddress: net.IPv4(127, 0, 0, 1), Address: "127.0.0.1"},
-	}
+	s := &turnServer{addr: udp.LocalAddr().String(), askedBy: map[string]bool{}}
+	ip := udp.LocalAddr().(*net.UDPAddr).IP
+	s.RelayAddressGeneratorStatic = turn.RelayAddressGeneratorStatic{RelayAddress: ip, Address: ip.String()}
 	s.Server, err = turn.NewServer(turn.ServerConfig{
 		Realm: "causeway.test", AuthHandler: s.authorize,
 		PacketConnConfigs: []turn.PacketConnConfig{{PacketConn: udp, RelayAddressGenerator: s}},
@@ -298,4 +300,124 @@ func TestOffersWithARelayLeaveNothing(t *testing.T) {
 	if conns, grants := len(transport.front.conns), len(transport.front.grants); conns != 3 || grants != 1 {
 		t.Errorf("the front has %d sockets and %d grants, want 3 and 1", conns, grants)
 	}
+}
+
+// TestRelayCandidatesAreWellFormed: Firefox takes none without a related address (RFC 8839 section 5.1), and
+// this tells nobody where we are.
+func TestRelayCandidatesAreWellFormed(t *testing.T) {
+	server := startTURN(t, "127.0.0.1:0")
+	offer, err := relayedTransport(t, server).Offer(testContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(offer.SDP, " typ relay raddr 0.0.0.0 rport 9"); n != 1 || strings.Count(offer.SDP, "a=candidate:") != 1 {
+		t.Errorf("%d candidates of a relay and nothing else, want 1, in\n%s", n, offer.SDP)
+	}
+}
+
+// TestRelayOfIPv6 reaches a peer that has nothing else.
+func TestRelayOfIPv6(t *testing.T) {
+	on := func(address string, change func(*Config)) *Transport {
+		udp, err := net.ListenPacket("udp", address)
+		if err != nil {
+			t.Skip("no IPv6 on this host:", err)
+		}
+		return loopbackTransport(t, func(c *Config) {
+			c.PacketConns[0].Close()
+			c.PacketConns = []net.PacketConn{udp}
+			change(c)
+		})
+	}
+	direct := on("[::1]:0", func(*Config) {})
+	server := startTURN(t, "[::1]:0")
+	transport := on("[::]:0", func(c *Config) { c.ICEServers, c.RelayOnly = []string{server.url()}, true })
+	a, b := connect(t, transport, direct)
+	transfer(t, a, b, randomBytes(1, 1<<20))
+	transfer(t, b, a, randomBytes(2, 1<<20))
+	if path := a.Path(); path.Local != "relay" {
+		t.Errorf("path %+v", path)
+	}
+}
+
+// TestRelayBesideServersThatAreDown is in every description, which does not wait for them each time.
+func TestRelayBesideServersThatAreDown(t *testing.T) {
+	server, silent := startTURN(t, "127.0.0.1:0"), silentServer(t)
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and answers nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	for _, relayOnly := range []bool{false, true} {
+		transport := loopbackTransport(t, func(c *Config) {
+			c.GatherTimeout, c.RelayOnly = time.Second, relayOnly
+			c.ICEServers = []string{"turn:u:p@" + silent, server.url(), "turn:u:p@" + deaf.Addr().String() + "?transport=tcp"}
+		})
+		start := time.Now()
+		for range 3 {
+			offer, err := transport.Offer(testContext(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(offer.SDP, " typ relay ") || strings.Contains(offer.SDP, " typ host") == relayOnly {
+				t.Errorf("relay only: %t, but in\n%s", relayOnly, offer.SDP)
+			}
+		}
+		if took := time.Since(start); took > raceSlowdown*time.Second {
+			t.Errorf("three offers took %v", took)
+		}
+	}
+}
+
+// TestRelayByTCPTakesLargePackets: that of one peer, larger than any of ours, ends nothing.
+func TestRelayByTCPTakesLargePackets(t *testing.T) {
+	server := realpeer.StartTURN(t)
+	transport := loopbackTransport(t, func(c *Config) { c.ICEServers, c.RelayOnly = []string{turnURL(server, "tcp")}, true })
+	a, b := connect(t, transport, loopbackTransport(t, nil))
+	stranger, err := net.Dial("udp", transport.onlyRelay(t).allocation.Relayed().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	for _, size := range []int{3000, 30_000} { // its host is a peer's, too
+		if _, err := stranger.Write(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		transfer(t, a, b, randomBytes(1, 1<<20))
+		transfer(t, b, a, randomBytes(2, 1<<20))
+	}
+}
+
+// TestRelayByTCPThatIsCut is made again for the next description.
+func TestRelayByTCPThatIsCut(t *testing.T) {
+	server := realpeer.StartTURN(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := forward(t, ln, server.Addr)
+	transport := loopbackTransport(t, func(c *Config) {
+		c.ICEServers, c.RelayOnly = []string{fmt.Sprintf("turn:%s:%s@%v?transport=tcp", server.User, server.Password, ln.Addr())}, true
+	})
+	direct := loopbackTransport(t, nil)
+	connect(t, transport, direct)
+	before := transport.onlyRelay(t)
+	cut()
+	eventually(t, "the end to be noticed", func() bool { return !before.alive() })
+	a, b := connect(t, transport, direct)
+	transfer(t, a, b, randomBytes(1, 1<<20))
+}
+
+// onlyRelay is the relay that there is.
+func (t *Transport) onlyRelay(tb testing.TB) *relay {
+	tb.Helper()
+	relays := t.sockets[0].relays
+	relays.mu.Lock()
+	defer relays.mu.Unlock()
+	for _, s := range relays.servers {
+		if s.relay != nil {
+			return s.relay
+		}
+	}
+	tb.Fatal("there is no relay")
+	return nil
 }

@@ -150,9 +150,11 @@ func TestICEOverMappedTCP(t *testing.T) {
 	throughPion(t, conn, conn, peer)
 }
 
-// forward passes on to an address what connects, as a router that maps a port.
-func forward(t *testing.T, ln net.Listener, to string) {
+// forward passes on to an address what connects, as a router that maps a port; cut ends what is connected.
+func forward(t *testing.T, ln net.Listener, to string) (cut func()) {
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
 	t.Cleanup(func() { ln.Close(); wg.Wait() })
 	pass := func(outside net.Conn) {
 		defer outside.Close()
@@ -173,7 +175,17 @@ func forward(t *testing.T, ln net.Listener, to string) {
 			if err != nil {
 				return
 			}
+			mu.Lock()
+			conns = append(conns, outside)
+			mu.Unlock()
 			wg.Go(func() { pass(outside) })
 		}
 	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, conn := range conns {
+			conn.Close()
+		}
+	}
 }
