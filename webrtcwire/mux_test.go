@@ -95,6 +95,7 @@ func TestWhatIsNotOursIsNotTaken(t *testing.T) {
 				mirror: &Mirror{asker: asker{questions: map[transactionID]chan<- netip.AddrPort{{2}: make(chan netip.AddrPort, 1)}}},
 			}
 			m.agents["ours"] = &agentConn{share: newShare("ours"), mux: m}
+			m.serving.Store(&map[netip.AddrPort]*relayedConn{})
 			if taken := m.receive(c.packet.data[:c.packet.n], from); taken != c.want {
 				t.Errorf("taken is %v, want %v", taken, c.want)
 			}
