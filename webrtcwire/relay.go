@@ -434,18 +434,17 @@ func (r *relays) goOwn(ctx context.Context, c *relayedConn, uri *stun.URI, netwo
 	if err != nil {
 		return err
 	}
+	stream := uri.Proto == stun.ProtoTypeTCP
 	out := newDetour(func(b []byte) (int, error) {
 		_ = conn.SetWriteDeadline(time.Now().Add(tcpWriteTimeout)) // fails with the connection
 		n, err := conn.Write(b)
-		if err != nil {
+		if err != nil && stream {
 			_ = conn.Close() // half a message may have gone
 		}
 		return n, err
 	})
 	var reading sync.WaitGroup
-	reading.Go(func() {
-		c.allocation.Fail(c.read(conn, uri.Proto == stun.ProtoTypeTCP))
-	})
+	reading.Go(func() { c.allocation.Fail(c.read(conn, stream)) })
 	c.write = func(b []byte) error { out.send(b); return nil }
 	c.segments = func(b []byte, size int) {
 		for len(b) > 0 {
