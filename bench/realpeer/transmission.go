@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
+	"time"
 
 	"github.com/causeway-bt/causeway/bench/proc"
 )
@@ -136,13 +138,17 @@ func (t *transmission) call(ctx context.Context, method string, arguments, into 
 	if err != nil {
 		return err
 	}
-	for range 2 { // the first answer may be 409, with the session id to use
+	for try := range 5 { // the first answer may be 409, with the session id to use
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, bytes.NewReader(body))
 		if err != nil {
 			return err
 		}
 		req.Header.Set("X-Transmission-Session-Id", t.session)
 		resp, err := rpcClient.Do(req)
+		if errors.Is(err, syscall.ECONNRESET) && try < 4 { // it has just begun to listen
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("transmission %s: %w", method, err)
 		}
