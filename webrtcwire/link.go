@@ -62,7 +62,6 @@ type upper struct {
 type selected struct {
 	local, remote ice.Candidate
 	to            netip.AddrPort
-	direct        bool // from the shared socket, not by a relay
 	via           *mux // by which packets go: the socket's or a relay's; nil: by the agent
 }
 
@@ -192,6 +191,9 @@ func (l *link) via(local ice.Candidate) *mux {
 	return nil
 }
 
+// direct reports whether packets go from the socket to the peer, not by a relay or TCP.
+func (l *link) direct(pair *selected) bool { return pair != nil && pair.via == l.s.socket.mux }
+
 func (l *link) onState(state ice.ConnectionState) {
 	l.state.Store(int32(state))
 	if state == ice.ConnectionStateFailed {
@@ -231,7 +233,6 @@ func (l *link) onSelected(local, remote ice.Candidate) {
 	now := &selected{local: local, remote: remote, to: netip.AddrPortFrom(to.Unmap(), uint16(remote.Port()))}
 	if to.IsValid() && local.NetworkType().IsUDP() {
 		now.via = l.via(local)
-		now.direct = now.via == l.s.socket.mux
 	}
 	was := l.selected.Swap(now)
 	if up := l.up.Load(); up != nil && (was == nil || was.to != now.to || was.via != now.via) {
@@ -243,7 +244,7 @@ func (l *link) onSelected(local, remote ice.Candidate) {
 func (l *link) nearWindow(own bool) int {
 	pair := l.selected.Load()
 	switch {
-	case pair == nil || !pair.direct || !pair.to.Addr().IsLoopback() && pair.local.Address() != pair.remote.Address():
+	case !l.direct(pair) || !pair.to.Addr().IsLoopback() && pair.local.Address() != pair.remote.Address():
 		return 0
 	case own:
 		return sctp.OwnWindow
@@ -525,7 +526,7 @@ func (o *outlet) Send(b []byte, size int) bool {
 
 func (o *outlet) SendOne(b []byte, cut bool) bool {
 	pair := o.l.selected.Load()
-	if (pair == nil || !pair.direct) && !cut {
+	if !o.l.direct(pair) && !cut {
 		return false // TURN and TCP have their own ideas of what a packet is
 	}
 	o.records.seal(typeApplication, b)

@@ -2,19 +2,11 @@ package webrtcwire
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/pion/dtls/v3"
 	"github.com/pion/stun/v4"
 
 	"github.com/causeway-bt/causeway/webrtcwire/turnclient"
@@ -37,16 +29,9 @@ const (
 	relayHeadStart = 300 * time.Millisecond
 	relayMore      = 100 * time.Millisecond
 
-	// maxDatagram is the largest packet of UDP or DTLS, in bytes, and maxReadFailures how often in a row
-	// one may not be read: about a second.
-	maxDatagram     = 1 << 16
-	maxReadFailures = 100
-
 	// maxRelays bounds the servers, of each family, that others than Config name: trackers do.
 	maxRelays = 16
 )
-
-var errRelayed = errors.New("an allocation at this address is there already")
 
 // ipFamilies are those of the addresses of servers. At one that has addresses of both there are two
 // allocations, since an allocation relays to peers of one family alone.
@@ -342,192 +327,6 @@ func (r *relays) replace(s *relayServer) bool {
 	return true
 }
 
-// open makes an allocation at a server's address of a family, and of that family if there is one.
-func (r *relays) open(ctx context.Context, uri *stun.URI, family string) (*relay, error) {
-	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
-	defer cancel()
-	network := "tcp" + family
-	if uri.Proto == stun.ProtoTypeUDP {
-		network = "udp" + family
-	}
-	server, err := resolve(ctx, r.t.config.Network, network, net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)))
-	if err != nil {
-		return nil, err
-	}
-	relay, err := r.openAt(ctx, uri, network, server, family == "6")
-	if isRefusal(err, stun.CodeAddrFamilyNotSupported) && (family == "4" || r.alone(ctx, uri)) {
-		return r.openAt(ctx, uri, network, server, family == "4")
-	}
-	return relay, err
-}
-
-// alone reports whether a server has no allocation by IPv4.
-func (r *relays) alone(ctx context.Context, uri *stun.URI) bool {
-	for {
-		r.mu.Lock()
-		s, changed := r.servers[uri.String()+" 4"], r.changed
-		settled := s == nil || s.isSettled()
-		none := s == nil || s.relay == nil
-		r.mu.Unlock()
-		if settled || ctx.Err() != nil {
-			return none
-		}
-		wait(ctx, changed, 0)
-	}
-}
-
-func isRefusal(err error, code stun.ErrorCode) bool {
-	var refusal *turnclient.ResponseError
-	return errors.As(err, &refusal) && refusal.Code == code
-}
-
-func (r *relays) openAt(ctx context.Context, uri *stun.URI, network string, server netip.AddrPort, ipv6 bool) (*relay, error) {
-	if uri.Scheme == stun.SchemeTypeTURN && uri.Proto == stun.ProtoTypeUDP {
-		relay, err := r.allocate(ctx, uri, ipv6, func(c *relayedConn) error { return r.goShared(c, server) })
-		if !isRefusal(err, stun.CodeAllocMismatch) {
-			return relay, err
-		}
-		// An allocation of another user's is left over at our port, and another port has none.
-	}
-	return r.allocate(ctx, uri, ipv6, func(c *relayedConn) error { return r.goOwn(ctx, c, uri, network, server) })
-}
-
-// allocate makes an allocation by the way that find finds.
-func (r *relays) allocate(ctx context.Context, uri *stun.URI, ipv6 bool, find func(*relayedConn) error) (*relay, error) {
-	conn := &relayedConn{}
-	conn.allocation = turnclient.New(turnclient.Config{
-		Username: uri.Username, Password: uri.Password, IPv6: ipv6,
-		Stream: uri.Proto == stun.ProtoTypeTCP, Logger: r.t.config.Logger,
-		Write:         func(b []byte) error { return conn.write(b) },
-		WriteSegments: func(b []byte, size int) { conn.segments(b, size) },
-		Received:      conn.received,
-	})
-	if err := find(conn); err != nil {
-		return nil, err
-	}
-	if err := conn.allocation.Allocate(ctx); err != nil {
-		_ = conn.allocation.Close() // never fails
-		conn.leave()
-		return nil, err
-	}
-	return &relay{
-		allocation: conn.allocation, shared: conn.shared, leave: conn.leave,
-		mux: newMux([]net.PacketConn{conn}, r.t.hosts, nil, r.t.config.Logger),
-	}, nil
-}
-
-// goShared has an allocation's packets go by the shared socket.
-func (r *relays) goShared(c *relayedConn, server netip.AddrPort) error {
-	if !r.socket.serve(server, c) {
-		return errRelayed
-	}
-	c.shared = true
-	c.write = func(b []byte) error { _, err := r.socket.write(b, server); return err }
-	c.segments = func(b []byte, size int) { r.socket.send(b, size, server) }
-	c.leave = func() { r.socket.unserve(server) }
-	return nil
-}
-
-// goOwn has them go by a connection of its own: TCP, TLS, DTLS or UDP.
-func (r *relays) goOwn(ctx context.Context, c *relayedConn, uri *stun.URI, network string, server netip.AddrPort) error {
-	conn, err := r.dial(ctx, uri, network, server)
-	if err != nil {
-		return err
-	}
-	stream := uri.Proto == stun.ProtoTypeTCP
-	out := newDetour(func(b []byte) (int, error) {
-		_ = conn.SetWriteDeadline(time.Now().Add(tcpWriteTimeout)) // fails with the connection
-		n, err := conn.Write(b)
-		if err != nil && stream {
-			_ = conn.Close() // half a message may have gone
-		}
-		return n, err
-	})
-	var reading sync.WaitGroup
-	reading.Go(func() { c.allocation.Fail(c.read(conn, stream)) })
-	c.write = func(b []byte) error { out.send(b); return nil }
-	c.segments = func(b []byte, size int) {
-		for len(b) > 0 {
-			n := min(size, len(b))
-			out.send(b[:n])
-			b = b[n:]
-		}
-	}
-	c.leave = func() {
-		out.close()
-		_ = conn.Close()
-		reading.Wait()
-	}
-	return nil
-}
-
-// read takes what comes by a connection of our own, until that ends.
-func (c *relayedConn) read(conn net.Conn, stream bool) error {
-	if stream {
-		messages := turnclient.NewReader(conn)
-		for {
-			b, err := messages.Next()
-			if err != nil {
-				return err
-			}
-			c.allocation.Receive(b)
-			if !messages.Buffered() {
-				c.flush()
-			}
-		}
-	}
-	b := make([]byte, maxDatagram)
-	for failures := 0; ; {
-		n, err := conn.Read(b)
-		switch {
-		case err == nil:
-			failures = 0
-			c.allocation.Receive(b[:n])
-			c.flush()
-		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), failures == maxReadFailures:
-			return err
-		default: // the server may be back soon
-			failures++
-			time.Sleep(readErrorPause)
-		}
-	}
-}
-
-func (r *relays) dial(ctx context.Context, uri *stun.URI, network string, server netip.AddrPort) (net.Conn, error) {
-	conn, err := r.t.config.Network.DialContext(ctx, network, server.String())
-	if err != nil || uri.Scheme == stun.SchemeTypeTURN {
-		return conn, err
-	}
-	if uri.Proto == stun.ProtoTypeTCP {
-		secure := tls.Client(conn, &tls.Config{ServerName: uri.Host, MinVersion: tls.VersionTLS12})
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-		return secure, nil
-	}
-	packets, ok := conn.(net.PacketConn)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("want a net.PacketConn, not a %T", conn), conn.Close())
-	}
-	secure, err := dtls.ClientWithOptions(connected{packets, conn}, conn.RemoteAddr(),
-		dtls.WithServerName(uri.Host), dtls.WithLoggerFactory(pionLog{logger: r.t.config.Logger}))
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, secure.Close())
-	}
-	return secure, nil
-}
-
-// connected is a UDP socket that sends to one address only.
-type connected struct {
-	net.PacketConn
-	conn net.Conn
-}
-
-func (c connected) WriteTo(b []byte, _ net.Addr) (int, error) { return c.conn.Write(b) }
-
 // busy reports whether addr belongs to a live connection by a relay.
 func (r *relays) busy(addr netip.AddrPort) bool {
 	r.mu.Lock()
@@ -571,70 +370,3 @@ func (r *relay) close() {
 	r.leave()
 	_ = r.mux.Close() // the same
 }
-
-// relayedConn is an allocation as a socket that a mux shares out.
-type relayedConn struct {
-	allocation *turnclient.Allocation
-	shared     bool
-	write      func(b []byte) error // to the server
-	segments   func(b []byte, size int)
-	leave      func()                       // gives the way there back
-	handler    atomic.Pointer[relayHandler] // nil: not yet
-}
-
-type relayHandler struct {
-	take  func(b []byte, from netip.AddrPort, received time.Time) bool
-	flush func()
-}
-
-var (
-	_ batchPusher  = (*relayedConn)(nil)
-	_ packetQueuer = (*relayedConn)(nil)
-	_ segmentConn  = (*relayedConn)(nil)
-)
-
-func (c *relayedConn) received(b []byte, from netip.AddrPort) {
-	if h := c.handler.Load(); h != nil {
-		h.take(b, from, time.Time{})
-	}
-}
-
-func (c *relayedConn) flush() {
-	if h := c.handler.Load(); h != nil {
-		h.flush()
-	}
-}
-
-func (c *relayedConn) HandleTimed(f func(packet []byte, from netip.AddrPort, received time.Time) bool, flush func()) {
-	c.handler.Store(&relayHandler{f, flush})
-}
-
-func (c *relayedConn) Queue(b []byte, to netip.AddrPort) (int, error) {
-	c.allocation.Send(b, to)
-	return len(b), nil
-}
-
-func (c *relayedConn) WriteSegments(b []byte, size int, to netip.AddrPort) (int, error) {
-	c.allocation.SendSegments(b, size, to)
-	return len(b), nil
-}
-
-func (c *relayedConn) WriteTo(b []byte, to net.Addr) (int, error) {
-	addr, ok := to.(*net.UDPAddr)
-	if !ok {
-		return 0, &net.AddrError{Err: "want a UDP address", Addr: to.String()}
-	}
-	return c.Queue(b, addr.AddrPort())
-}
-
-// ReadFrom is for whom does not take packets as they come.
-func (c *relayedConn) ReadFrom([]byte) (int, net.Addr, error) { return 0, nil, errNotUsed }
-
-func (c *relayedConn) LocalAddr() net.Addr {
-	return net.UDPAddrFromAddrPort(c.allocation.Relayed())
-}
-
-func (c *relayedConn) Close() error                     { return nil }
-func (c *relayedConn) SetDeadline(time.Time) error      { return errNotUsed }
-func (c *relayedConn) SetReadDeadline(time.Time) error  { return errNotUsed }
-func (c *relayedConn) SetWriteDeadline(time.Time) error { return errNotUsed }
